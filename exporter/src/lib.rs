@@ -1,0 +1,1 @@
+//! Tenant to tar: inventory, ordered bounded fetch, spool, writer.

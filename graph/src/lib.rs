@@ -1,0 +1,1 @@
+//! Microsoft Graph as a client sees it: credentials, pacing, paging, delta, downloads, typed errors.

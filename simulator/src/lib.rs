@@ -1,0 +1,1 @@
+//! A Microsoft 365 on loopback HTTP, for trials and tests.

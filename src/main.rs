@@ -1,0 +1,2 @@
+//! `tar365`: Microsoft 365 as a deterministic tar.
+fn main() {}
