@@ -1,2 +1,22 @@
-//! `tar365`: Microsoft 365 as a deterministic tar.
-fn main() {}
+//! `tar365`: Microsoft 365 as a deterministic tar, for the backup software you already trust.
+
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod input;
+mod output;
+mod progress;
+mod report;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::try_parse() {
+        Ok(cli) => commands::run(cli.command),
+        Err(error) => terminal::usage(&error),
+    }
+}

@@ -1,1 +1,32 @@
-//! Tenant to tar: inventory, ordered bounded fetch, spool, writer.
+//! Tenant to tar: what [`export`] does is list (into an [inventory](inventory) on disk), fetch
+//! (in stream order, bounded, into a [spool](spool)) and write (through [`archive::Writer`]).
+//!
+//! A content type is one file in [`service`] and one match arm; owners, order, spooling,
+//! outcomes and the stream itself know nothing of mail or files.
+//!
+//! Memory is bounded by [`Options`], never by the tenant: what is listed stands in a temporary
+//! database, what is fetched ahead in the spool.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
+
+mod error;
+mod inventory;
+mod large;
+mod monitor;
+mod options;
+mod outcome;
+mod owner;
+mod pipeline;
+mod section;
+mod service;
+mod spool;
+mod stream;
+mod substitute;
+
+pub use error::Error;
+pub use monitor::{Monitor, Progress, Silent};
+pub use options::{Options, SpoolOptions, default_spool_dir, spool_dir_is_memory};
+pub use outcome::{Summary, Tolerance, Verdict};
+pub use owner::{Owner, Owners};
+pub use pipeline::export;
+pub use service::Service;
+pub use stream::Output;

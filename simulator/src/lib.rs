@@ -1,1 +1,51 @@
 //! A Microsoft 365 on loopback HTTP, for trials and tests.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), simulator::Error> {
+//! let simulator = simulator::serve(simulator::Options::default()).await?;
+//! let root = simulator.graph_url();
+//! # simulator.shutdown().await; Ok(()) }
+//! ```
+//!
+//! It plays the login, Graph, download and instance-identity hosts for a tenant whose users,
+//! mails and files are a function of a seed, or the files of a folder. It behaves as documented,
+//! limits and error bodies included, and misbehaves as told: see [`Fault`]. It shares no code with
+//! the client it tests, so that a mistake on one side does not pass on the other.
+//!
+//! Tests look at the tenant and change it through [`Tenant`], or over HTTP (`POST /_sim/...`), and
+//! read what the client did from the [`Log`].
+
+mod authority;
+mod blob;
+mod call;
+pub mod connect;
+mod content;
+mod delta;
+mod dice;
+mod drive;
+mod error;
+mod faults;
+mod filter;
+mod ids;
+mod log;
+mod mail;
+mod mailbox;
+mod mime;
+mod options;
+mod page;
+mod reply;
+mod routes;
+pub mod schema;
+mod seed;
+mod server;
+mod tenant;
+mod throttle;
+mod tickets;
+pub mod tls;
+
+pub use error::Error;
+pub use faults::{Fault, Kind};
+pub use log::{Counts, Host, Log, Record};
+pub use options::{Credentials, Limits, Options, Profile, PublicUrls};
+pub use server::{Simulator, serve};
+pub use tenant::{FileInfo, MailFolder, MailInfo, Tenant, User, UserKind};

@@ -1,0 +1,174 @@
+//! Random access to an archive that is a file.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, HEAD_PATH, MANIFEST_PATH, SEAL_PATH,
+    head::Head,
+    header::{BLOCK, Block},
+    manifest::ManifestLine,
+    metadata::Lines,
+    reader::Reader,
+    seal::{Extent, SEAL_SIZE, Seal},
+};
+
+/// Bytes of the seal as a member, and the two end blocks.
+const TAIL: usize = BLOCK + SEAL_SIZE + 2 * BLOCK;
+/// Largest head we read, in bytes.
+pub(crate) const MAX_HEAD: u64 = 1024 * 1024;
+
+/// A member and where it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Its line of the manifest.
+    pub line: ManifestLine,
+    /// First byte of the member in the stream.
+    pub offset: u64,
+}
+
+/// A sealed archive in a file. Only the seal and the head are held in memory: the manifest is
+/// read again each time it is asked.
+pub struct Index<R: Read + Seek> {
+    input: R,
+    seal: Seal,
+    head: Head,
+}
+
+impl<R: Read + Seek> Index<R> {
+    /// Reads the seal at the end, and the head. Fails with [`Error::Unsealed`] if there is none.
+    pub fn open(mut input: R) -> Result<Self, Error> {
+        let failed = |source| Error::Read { offset: 0, source };
+        let size = input.seek(SeekFrom::End(0)).map_err(failed)?;
+        let seal = read_seal(&mut input, size)?;
+        input.rewind().map_err(failed)?;
+        let mut reader = Reader::new(&mut input);
+        let first = reader.next_entry()?;
+        if first.is_none_or(|entry| entry.path != HEAD_PATH) {
+            let what = "it is not the first member".to_owned();
+            return Err(Error::Invalid {
+                place: HEAD_PATH.into(),
+                what,
+            });
+        }
+        let head = Head::parse(&reader.content().into_vec(MAX_HEAD)?)?;
+        Ok(Index { input, seal, head })
+    }
+
+    /// The seal.
+    pub fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Calls `visit` for each member before the manifest, in stream order, until it returns
+    /// false. After the last member the digest of the manifest is checked.
+    pub fn each(&mut self, visit: &mut dyn FnMut(&IndexEntry) -> bool) -> Result<(), Error> {
+        let Extent {
+            offset,
+            length,
+            sha256,
+        } = self.seal.manifest;
+        let sought = self.input.seek(SeekFrom::Start(offset));
+        sought.map_err(|source| Error::Read { offset, source })?;
+        let content = BufReader::new((&mut self.input).take(length));
+        let mut lines = Lines::new(content, MANIFEST_PATH);
+        let mut digest = Sha256::new();
+        let mut offset = 0_u64;
+        while let Some(text) = lines.next_text()? {
+            digest.update(&text);
+            digest.update("\n");
+            let line = ManifestLine::parse(&text)?;
+            let next = offset
+                .checked_add(line.span)
+                .ok_or_else(|| Error::Invalid {
+                    place: lines.place(),
+                    what: "the span is absurd".into(),
+                })?;
+            if !visit(&IndexEntry { line, offset }) {
+                return Ok(());
+            }
+            offset = next;
+        }
+        if digest.finalize()[..] != sha256[..] {
+            return Err(Error::Digest {
+                path: MANIFEST_PATH.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The member at `path`, if there is one.
+    pub fn entry_at(&mut self, path: &str) -> Result<Option<IndexEntry>, Error> {
+        let mut found = None;
+        self.each(&mut |entry| {
+            if entry.line.path == path {
+                found = Some(entry.clone());
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// A reader that stands at the content of `entry` and ends behind it. The content is checked
+    /// against the digest of the manifest, also if the member carries none.
+    pub fn open_entry(&mut self, entry: &IndexEntry) -> Result<Reader<io::Take<&mut R>>, Error> {
+        let IndexEntry { line, offset } = entry;
+        let sought = self.input.seek(SeekFrom::Start(*offset));
+        sought.map_err(|source| Error::Read {
+            offset: *offset,
+            source,
+        })?;
+        let mut reader = Reader::new((&mut self.input).take(line.span));
+        let found = reader.next_entry()?;
+        if !found.is_some_and(|found| found.path == line.path && found.size == line.size) {
+            let what = "the manifest does not fit: another member stands here".to_owned();
+            return Err(Error::Invalid {
+                place: line.path.clone(),
+                what,
+            });
+        }
+        if let Some(sha256) = line.sha256 {
+            reader.expect_digest(sha256);
+        }
+        Ok(reader)
+    }
+}
+
+/// The seal, if the last bytes are one, and its extents lie in the file.
+fn read_seal<R: Read + Seek>(input: &mut R, size: u64) -> Result<Seal, Error> {
+    let offset = size.checked_sub(TAIL as u64).ok_or(Error::Unsealed)?;
+    let failed = |source| Error::Read { offset, source };
+    let mut tail = [0; TAIL];
+    input.seek(SeekFrom::Start(offset)).map_err(failed)?;
+    input.read_exact(&mut tail).map_err(failed)?;
+    let (header, rest) = tail
+        .split_first_chunk()
+        .expect("the tail starts with a block");
+    let (text, end) = rest.split_at(SEAL_SIZE);
+    let is_seal = Block::parse(header)
+        .is_ok_and(|block| block.name == SEAL_PATH.as_bytes() && block.size == SEAL_SIZE as u64);
+    if !is_seal || end.iter().any(|&byte| byte != 0) {
+        return Err(Error::Unsealed);
+    }
+    let seal = Seal::parse(text)?;
+    for extent in [seal.manifest, seal.ledger] {
+        if extent
+            .offset
+            .checked_add(extent.length)
+            .is_none_or(|end| end > offset)
+        {
+            let what = "it speaks of bytes outside the file".to_owned();
+            return Err(Error::Invalid {
+                place: SEAL_PATH.into(),
+                what,
+            });
+        }
+    }
+    Ok(seal)
+}

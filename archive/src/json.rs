@@ -1,0 +1,78 @@
+//! Canonical JSON: one value has one spelling.
+//!
+//! Object keys in the order of RFC 8785 (UTF-16 code units), strings escaped as there, no white
+//! space. Numbers differ from RFC 8785: integers in the range of i64 and u64 stay integers of any
+//! size, others are the shortest decimal that parses back to the same double.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The canonical text of a value, on one line, without a newline.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(value, &mut text);
+    text
+}
+
+/// The canonical text of anything that serde turns into JSON with string keys.
+pub(crate) fn canonical_of<T: Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).expect("our own types are JSON with string keys");
+    canonical(&value)
+}
+
+fn write_value(value: &Value, text: &mut String) {
+    match value {
+        Value::Array(items) => {
+            text.push('[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                write_value(item, text);
+            }
+            text.push(']');
+        }
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            // serde_json may keep insertion order if any crate of the build asks it to.
+            members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            text.push('{');
+            for (position, (key, item)) in members.into_iter().enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                write_string(key, text);
+                text.push(':');
+                write_value(item, text);
+            }
+            text.push('}');
+        }
+        Value::String(string) => write_string(string, text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            write!(text, "{value}").expect("writing to a String does not fail");
+        }
+    }
+}
+
+/// Only what JSON demands is escaped, with the short form where there is one.
+fn write_string(string: &str, text: &mut String) {
+    text.push('"');
+    for character in string.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\u{8}' => text.push_str("\\b"),
+            '\t' => text.push_str("\\t"),
+            '\n' => text.push_str("\\n"),
+            '\u{c}' => text.push_str("\\f"),
+            '\r' => text.push_str("\\r"),
+            control if control < ' ' => {
+                write!(text, "\\u{:04x}", control as u32).expect("writing to a String");
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}

@@ -1,0 +1,157 @@
+//! Metadata lines: what the service says of an owner, its folders and its items.
+//!
+//! A section is the member `<prefix>.ndjson` and the members below `<prefix>/`. Its lines are
+//! strictly ascending by [`OrderKey`]: the owner, its folders, its items; the members below the
+//! prefix come in the order of the lines that have a path.
+
+use std::io::BufRead;
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Error, json};
+
+/// Kind of the first line of every section. Its id is the owner's object id, its `graph` has
+/// `id`, `userPrincipalName`, `mail`, `displayName`, `proxyAddresses` and `userType`.
+pub const OWNER: &str = "owner";
+/// Kind of a container; its path, if any, is a directory member.
+pub const FOLDER: &str = "folder";
+/// Kind of a mail.
+pub const MESSAGE: &str = "message";
+/// Kind of a file of a drive.
+pub const FILE: &str = "file";
+
+/// The services of a user in the order they stand in the stream.
+pub const SERVICES: [&str; 5] = ["mail", "calendar", "contacts", "tasks", "onedrive"];
+
+/// Longest line a reader accepts, in bytes.
+pub const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+/// One metadata line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// [`OWNER`], [`FOLDER`], [`MESSAGE`], [`FILE`], ...
+    pub kind: String,
+    /// The service's id, immutable where it has one.
+    pub id: String,
+    /// Path of the member with the content; none for what has no content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The service's own JSON, less its volatile keys.
+    pub graph: Value,
+}
+
+/// The place of a line in its section. Lines of a kind this version does not know have only the
+/// order of the stream, see [`Line::key`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    /// 0 owner, 1 folder, 2 item.
+    rank: u8,
+    /// The instant in seconds since 1970 and nanoseconds; none sorts first.
+    instant: Option<(i64, u32)>,
+    /// Compared byte by byte.
+    id: String,
+}
+
+impl Line {
+    /// The canonical line including its newline.
+    pub fn encode(&self) -> String {
+        json::canonical_of(self) + "\n"
+    }
+
+    /// Reads one line, with or without its newline.
+    pub fn parse(line: &str) -> Result<Self, Error> {
+        serde_json::from_str(line).map_err(|source| Error::Json {
+            place: "a metadata line".into(),
+            source,
+        })
+    }
+
+    /// Where the line belongs in its section: owner, folders by id, then mail by
+    /// (receivedDateTime, else createdDateTime, id) and files by (createdDateTime, id). Dates are
+    /// compared as instants; a missing or unreadable date sorts first. None for other kinds.
+    pub fn key(&self) -> Option<OrderKey> {
+        let (rank, instant) = match self.kind.as_str() {
+            OWNER => (0, None),
+            FOLDER => (1, None),
+            MESSAGE => {
+                let received = self.instant("receivedDateTime");
+                (2, received.or_else(|| self.instant("createdDateTime")))
+            }
+            FILE => (2, self.instant("createdDateTime")),
+            _ => return None,
+        };
+        Some(OrderKey {
+            rank,
+            instant,
+            id: self.id.clone(),
+        })
+    }
+
+    fn instant(&self, field: &str) -> Option<(i64, u32)> {
+        let date = DateTime::parse_from_rfc3339(self.graph.get(field)?.as_str()?).ok()?;
+        Some((date.timestamp(), date.timestamp_subsec_nanos()))
+    }
+}
+
+/// The lines of a `.ndjson` member, one at a time in bounded memory.
+pub struct Lines<R> {
+    input: R,
+    /// Path of the member, for messages.
+    path: String,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Lines of `input`, the content of the member at `path`.
+    pub fn new(input: R, path: &str) -> Self {
+        Lines {
+            input,
+            path: path.to_owned(),
+            number: 0,
+        }
+    }
+
+    /// The next line's text without its newline, or none at the end. Fails for a line over
+    /// [`MAX_LINE`], without a newline at its end, or that is no UTF-8.
+    pub fn next_text(&mut self) -> Result<Option<String>, Error> {
+        let mut bytes = Vec::new();
+        let read = std::io::Read::take(&mut self.input, MAX_LINE)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|source| Error::from_content(&self.path, source))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let invalid = |what: &str| Error::Invalid {
+            place: self.place(),
+            what: what.into(),
+        };
+        if bytes.pop() != Some(b'\n') {
+            return Err(invalid(
+                "the line does not end with a newline, or is too long",
+            ));
+        }
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| invalid("the line is not UTF-8"))
+    }
+
+    /// The next metadata line.
+    pub fn next_line(&mut self) -> Result<Option<Line>, Error> {
+        let Some(text) = self.next_text()? else {
+            return Ok(None);
+        };
+        let line = serde_json::from_str(&text).map_err(|source| Error::Json {
+            place: self.place(),
+            source,
+        })?;
+        Ok(Some(line))
+    }
+
+    /// `<path>:<line number>` of the line given last.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.path, self.number)
+    }
+}

@@ -1,0 +1,374 @@
+//! What an owner has, on disk: merged by id as it is listed, read back in stream order.
+//!
+//! One temporary database a section (an owner's service), gone with the section. It holds the
+//! canonical JSON of each folder and item, so that the metadata can be written before the
+//! content without holding a mailbox of a million messages in memory. `SQLite` does the three
+//! things that would else be code of ours: merge by key, sort beyond memory, join on parents.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use archive::path;
+use rusqlite::{Connection, OptionalExtension, Params, Row, functions::FunctionFlags, params};
+use tempfile::TempPath;
+
+use crate::Error;
+
+/// Paths of folders longer than this many bytes start anew under the service's own folder:
+/// extraction must stay below `PATH_MAX` (4,096) also with a destination before it.
+const LONGEST_FOLDER_PATH: usize = 1500;
+
+/// A name as the service has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    /// Shown as it is, as far as file systems allow; may clash with its siblings.
+    Native(&'a str),
+    /// Made by us, unique in its folder.
+    Unique(&'a str),
+}
+
+/// Why an item of the inventory is not fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unwanted {
+    pub(crate) cause: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// A folder or item as it was listed.
+#[derive(Debug, Clone)]
+pub(crate) struct Node<'a> {
+    /// Id, immutable where the service has such.
+    pub(crate) id: &'a str,
+    /// The listing that told of it. A mail moved while we list is told of by two.
+    pub(crate) listing: &'a str,
+    /// Id of the folder it is in.
+    pub(crate) parent: &'a str,
+    /// `kind` of its metadata line.
+    pub(crate) kind: &'a str,
+    /// True for what contains others.
+    pub(crate) folder: bool,
+    /// Immutable order key: nanoseconds since 1970.
+    pub(crate) key: i64,
+    /// Its own time, seconds since 1970.
+    pub(crate) mtime: i64,
+    pub(crate) name: Name<'a>,
+    /// Canonical JSON, volatile keys dropped.
+    pub(crate) json: &'a str,
+    /// Set when there is no content to fetch.
+    pub(crate) unwanted: Option<Unwanted>,
+}
+
+/// A folder or item as it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) key: i64,
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) mtime: i64,
+    pub(crate) path: String,
+    pub(crate) json: String,
+    pub(crate) unwanted: Option<Unwanted>,
+    /// For a folder: something selected is below it.
+    pub(crate) used: bool,
+}
+
+impl Item {
+    /// Folders are members, and so is content; what never has content has no path.
+    pub(crate) fn has_path(&self) -> bool {
+        !matches!(self.kind.as_str(), "shortcut" | "other")
+    }
+}
+
+/// The inventory of one section.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    /// Behind a lock, so that the listings of one mailbox share it.
+    db: Mutex<Connection>,
+    dir: PathBuf,
+    _file: TempPath,
+}
+
+const SCHEMA: &str = "
+PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA cache_size = -2048; PRAGMA temp_store = FILE;
+CREATE TABLE node (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL, listing TEXT NOT NULL, parent TEXT NOT NULL,
+    kind TEXT NOT NULL, folder INTEGER NOT NULL, key INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    name TEXT NOT NULL, fold TEXT, json TEXT NOT NULL,
+    cause TEXT, code TEXT, message TEXT);
+CREATE UNIQUE INDEX node_id ON node (id, listing);
+CREATE INDEX node_listing ON node (listing);
+CREATE TABLE place (id TEXT PRIMARY KEY, path TEXT NOT NULL, used INTEGER NOT NULL DEFAULT 0)
+    WITHOUT ROWID;
+";
+
+const COLUMNS: &str =
+    "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.message, p.used";
+
+impl Inventory {
+    /// An empty inventory in a temporary file in `dir`.
+    pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
+        let file = tempfile::Builder::new()
+            .prefix("tar365-inventory-")
+            .tempfile_in(dir)
+            .map_err(|source| Error::Spool { dir: dir.to_owned(), source })?
+            .into_temp_path();
+        let at = |source| Error::Inventory { dir: dir.to_owned(), source };
+        let db = Connection::open(&file).map_err(at)?;
+        db.execute_batch(SCHEMA).map_err(at)?;
+        register_names(&db).map_err(at)?;
+        db.execute_batch("BEGIN").map_err(at)?;
+        Ok(Self { db: Mutex::new(db), dir: dir.to_owned(), _file: file })
+    }
+
+    /// Puts a folder or item in, over what the same listing told of the same id before.
+    pub(crate) fn put(&self, node: &Node<'_>) -> Result<(), Error> {
+        let (name, fold) = match node.name {
+            Name::Unique(name) => (name, None),
+            Name::Native(name) => (name, Some(fold(name, node.id, node.folder))),
+        };
+        let unwanted = node.unwanted.as_ref();
+        self.execute(
+            "INSERT OR REPLACE INTO node
+             (id, listing, parent, kind, folder, key, mtime, name, fold, json, cause, code, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                node.id,
+                node.listing,
+                node.parent,
+                node.kind,
+                node.folder,
+                node.key,
+                node.mtime,
+                name,
+                fold,
+                node.json,
+                unwanted.map(|u| &u.cause),
+                unwanted.map(|u| &u.code),
+                unwanted.map(|u| &u.message),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The JSON that `listing` told of `id`, for a row that names only what changed.
+    pub(crate) fn json(&self, listing: &str, id: &str) -> Result<Option<String>, Error> {
+        self.db()
+            .prepare_cached("SELECT json FROM node WHERE id = ?1 AND listing = ?2")
+            .and_then(|mut s| s.query_row(params![id, listing], |row| row.get(0)).optional())
+            .map_err(|source| self.error(source))
+    }
+
+    /// `listing` says that `id` is gone. What another listing says of it stays.
+    pub(crate) fn remove(&self, listing: &str, id: &str) -> Result<(), Error> {
+        self.execute("DELETE FROM node WHERE id = ?1 AND listing = ?2", params![id, listing])?;
+        Ok(())
+    }
+
+    /// Forgets all that `listing` told: it starts over, or its container vanished.
+    pub(crate) fn forget(&self, listing: &str) -> Result<(), Error> {
+        self.execute("DELETE FROM node WHERE listing = ?1", params![listing])?;
+        Ok(())
+    }
+
+    /// How many items (not folders) there are.
+    pub(crate) fn items(&self) -> Result<u64, Error> {
+        self.db()
+            .query_row("SELECT count(*) FROM node WHERE NOT folder", [], |row| row.get::<_, i64>(0))
+            .map(|n| u64::try_from(n).unwrap_or(0))
+            .map_err(|source| self.error(source))
+    }
+
+    /// Ends the listing: one row an id, every folder and item with its path under `base`, whose
+    /// own id is `root`. An item whose folder was not told of stands under `base` itself, its
+    /// name tagged: it is in an odd place, not lost.
+    pub(crate) fn arrange(&self, root: &str, base: &str) -> Result<(), Error> {
+        self.db()
+            .execute_batch(
+                "DELETE FROM node WHERE EXISTS
+                     (SELECT 1 FROM node AS later WHERE later.id = node.id AND later.seq > node.seq);
+                 CREATE INDEX IF NOT EXISTS node_fold ON node (parent, fold) WHERE fold IS NOT NULL;
+                 CREATE INDEX IF NOT EXISTS node_folder ON node (parent) WHERE folder;
+                 CREATE INDEX IF NOT EXISTS node_order ON node (folder, key, id);",
+            )
+            .map_err(|source| self.error(source))?;
+        self.adopt(
+            root,
+            "parent <> ?1 AND NOT EXISTS
+                 (SELECT 1 FROM node AS up WHERE up.id = node.parent AND up.folder)",
+        )?;
+        self.place_folders(root, base)?;
+        // Folders that contain one another in a circle: a listing caught between two moves.
+        let circles = "folder AND parent <> ?1
+             AND NOT EXISTS (SELECT 1 FROM place WHERE place.id = node.id)";
+        if self.adopt(root, circles)? > 0 {
+            self.place_folders(root, base)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what `condition` says right under the root, with a tagged name.
+    fn adopt(&self, root: &str, condition: &str) -> Result<usize, Error> {
+        self.execute(
+            &format!(
+                "UPDATE node SET parent = ?1, name = tagged(name, id, folder), fold = NULL
+                 WHERE id <> ?1 AND {condition}"
+            ),
+            params![root],
+        )
+    }
+
+    fn place_folders(&self, root: &str, base: &str) -> Result<(), Error> {
+        self.execute("DELETE FROM place", [])?;
+        self.execute(
+            &format!(
+                "WITH RECURSIVE tree (id, path) AS (
+                     VALUES (?1, ?2)
+                     UNION ALL
+                     SELECT n.id, CASE WHEN length(CAST(tree.path AS BLOB)) > {LONGEST_FOLDER_PATH}
+                         THEN ?2 || '/' || tagged(n.name, n.id, 1)
+                         ELSE tree.path || '/' || {COMPONENT} END
+                     FROM tree JOIN node AS n ON n.parent = tree.id WHERE n.folder AND n.id <> ?1)
+                 INSERT OR IGNORE INTO place (id, path) SELECT id, path FROM tree"
+            ),
+            params![root, base],
+        )?;
+        Ok(())
+    }
+
+    /// Where a folder stands, once arranged.
+    pub(crate) fn folder_path(&self, id: &str) -> Result<Option<String>, Error> {
+        self.db()
+            .prepare_cached("SELECT path FROM place WHERE id = ?1")
+            .and_then(|mut s| s.query_row(params![id], |row| row.get(0)).optional())
+            .map_err(|source| self.error(source))
+    }
+
+    /// Marks the folder of a selected item as used.
+    pub(crate) fn use_folder_of(&self, item: &str) -> Result<(), Error> {
+        self.execute(
+            "UPDATE place SET used = 1 WHERE NOT used
+                 AND id = (SELECT parent FROM node WHERE id = ?1 AND folder = 0)",
+            params![item],
+        )?;
+        Ok(())
+    }
+
+    /// Marks the folders above used folders as used.
+    pub(crate) fn use_parents(&self) -> Result<(), Error> {
+        let above = "UPDATE place SET used = 1 WHERE NOT used AND id IN
+            (SELECT n.parent FROM node AS n JOIN place AS p ON p.id = n.id WHERE n.folder AND p.used)";
+        while self.execute(above, [])? > 0 {}
+        Ok(())
+    }
+
+    /// The next `limit` folders in stream order (by id) after `after`.
+    pub(crate) fn folders_after(&self, after: &str, limit: u32) -> Result<Vec<Item>, Error> {
+        self.select(
+            &format!(
+                "SELECT {COLUMNS}, p.path FROM node AS n JOIN place AS p ON p.id = n.id
+                 WHERE n.folder AND n.id > ?1 ORDER BY n.id LIMIT ?2"
+            ),
+            params![after, limit],
+        )
+    }
+
+    /// The next `limit` items in stream order (by key, then id) after `after`.
+    pub(crate) fn items_after(&self, after: (i64, &str), limit: u32) -> Result<Vec<Item>, Error> {
+        self.select(
+            &format!(
+                "SELECT {COLUMNS}, p.path || '/' || {COMPONENT} FROM node AS n
+                 JOIN place AS p ON p.id = n.parent
+                 WHERE n.folder = 0 AND (n.key, n.id) > (?1, ?2)
+                 ORDER BY n.key, n.id LIMIT ?3"
+            ),
+            params![after.0, after.1, limit],
+        )
+    }
+
+    /// The JSON of the next `limit` items by id alone, for an inventory that is not a tree.
+    pub(crate) fn items_by_id_after(&self, after: &str, limit: u32) -> Result<Vec<String>, Error> {
+        let select = || {
+            let db = self.db();
+            let mut statement = db.prepare_cached("SELECT json FROM node WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            statement.query_map(params![after, limit], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()
+        };
+        select().map_err(|source| self.error(source))
+    }
+
+    fn select(&self, sql: &str, params: impl Params) -> Result<Vec<Item>, Error> {
+        let select = || {
+            let db = self.db();
+            let mut statement = db.prepare_cached(sql)?;
+            statement.query_map(params, item)?.collect::<Result<Vec<_>, _>>()
+        };
+        select().map_err(|source| self.error(source))
+    }
+
+    fn execute(&self, sql: &str, params: impl Params) -> Result<usize, Error> {
+        self.db()
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(|source| self.error(source))
+    }
+
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, source: rusqlite::Error) -> Error {
+        Error::Inventory { dir: self.dir.clone(), source }
+    }
+}
+
+/// The component of node `n`: tagged when a sibling has the same name on some file system.
+const COMPONENT: &str = "CASE WHEN n.fold IS NULL THEN n.name
+    WHEN EXISTS (SELECT 1 FROM node AS s
+                 WHERE s.parent = n.parent AND s.fold = n.fold AND s.id <> n.id)
+    THEN tagged(n.name, n.id, n.folder) ELSE component(n.name, n.id, n.folder) END";
+
+fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
+    let cause: Option<String> = row.get(5)?;
+    let unwanted = match cause {
+        None => None,
+        Some(cause) => Some(Unwanted { cause, code: row.get(6)?, message: row.get(7)? }),
+    };
+    Ok(Item {
+        key: row.get(0)?,
+        id: row.get(1)?,
+        kind: row.get(2)?,
+        mtime: row.get(3)?,
+        json: row.get(4)?,
+        unwanted,
+        used: row.get(8)?,
+        path: row.get(9)?,
+    })
+}
+
+fn fold(name: &str, id: &str, folder: bool) -> String {
+    path::fold(&component(name, id, folder))
+}
+
+fn component(name: &str, id: &str, folder: bool) -> String {
+    if folder { path::directory_component(name, id) } else { path::component(name, id) }
+}
+
+fn tagged(name: &str, id: &str, folder: bool) -> String {
+    if folder { path::tagged_directory_component(name, id) } else { path::tagged_component(name, id) }
+}
+
+/// Gives SQL the format's own naming rules.
+fn register_names(db: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    for (function, rule) in
+        [("component", component as fn(&str, &str, bool) -> String), ("tagged", tagged)]
+    {
+        db.create_scalar_function(function, 3, flags, move |call| {
+            let (name, id): (String, String) = (call.get(0)?, call.get(1)?);
+            Ok(rule(&name, &id, call.get(2)?))
+        })?;
+    }
+    Ok(())
+}

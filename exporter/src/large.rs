@@ -1,0 +1,176 @@
+//! A file larger than the spool: streamed when it is its turn (design.md 3.5).
+//!
+//! Its header says a size before its last byte is known to exist, so the stream is pinned to one
+//! version: resumed while the file stays the same, finished from the version store when it moved
+//! on, padded with zeros and called damaged when even that is gone. One busy file never costs the
+//! night.
+
+use archive::Outcome;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use graph::{Download, ErrorKind, Prefer, Scope, segment};
+use quickxorhash::QuickXorHash;
+
+use crate::Error;
+use crate::error::is_fatal;
+use crate::section::Context;
+use crate::service::Note;
+use crate::stream::{Command, Stream};
+
+/// Times the file is opened anew because it moved on while we asked for its version.
+const OPENINGS: usize = 3;
+/// Times a download that breaks for other reasons is taken up again.
+const RESUMES: usize = 8;
+
+/// What is known of the file when its turn comes.
+#[derive(Debug)]
+pub(crate) struct Large {
+    pub(crate) drive: String,
+    pub(crate) id: String,
+    pub(crate) path: String,
+    pub(crate) mtime: i64,
+    pub(crate) length: u64,
+    /// quickXorHash of the listing.
+    pub(crate) hash: Option<String>,
+}
+
+/// The file opened, and the version that is being read if it could be told.
+struct Opened {
+    download: Download,
+    version: Option<String>,
+}
+
+impl Large {
+    /// Writes the member. A note when it is not what the service has, or could not be begun.
+    pub(crate) async fn write(
+        &self,
+        context: &Context,
+        stream: &mut Stream,
+    ) -> Result<Option<Note>, Error> {
+        let mut opened = match self.open(context).await {
+            Ok(opened) => opened,
+            Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
+            Err(error) => {
+                let message = "the file could not be read";
+                return Ok(Some(Note::new(Outcome::Failed, "content", message).with_code(&error)));
+            }
+        };
+        let size = opened.download.length.unwrap_or(self.length);
+        let (path, mtime) = (self.path.clone(), self.mtime);
+        stream.send(Command::Begin { path, mtime, size }).await?;
+        let mut body = Body { left: size, hash: QuickXorHash::new(), moved: false };
+        let torn = self.copy(context, stream, &mut opened, &mut body).await?;
+        let note = match torn {
+            Some(error) => {
+                let message = "the file changed or broke off while it was streamed, and the version \
+                               begun could not be had to its end; the rest is zeros";
+                Some(Note::new(Outcome::Damaged, "torn", message).with_code(&error))
+            }
+            None if body.left > 0 => {
+                let message = "the file is shorter than the service said; the rest is zeros";
+                Some(Note::new(Outcome::Damaged, "short", message))
+            }
+            None => self.check(body.moved, &opened, &STANDARD.encode(body.hash.finalize())),
+        };
+        stream.send(Command::End { damaged: note.is_some() }).await?;
+        Ok(note)
+    }
+
+    /// Proves the bytes where two versions might have been mixed: those of the listed version
+    /// have its hash; those of a later one are trusted when the version was pinned at opening.
+    fn check(&self, moved: bool, opened: &Opened, hash: &str) -> Option<Note> {
+        if !moved || self.hash.as_deref() == Some(hash) || opened.version.is_some() {
+            return None;
+        }
+        let message = "the file changed while it was streamed; its parts may be of two versions";
+        Some(Note::new(Outcome::Damaged, "torn", message))
+    }
+
+    /// Opens the file and tells which version it is: the newest, both before and after.
+    async fn open(&self, context: &Context) -> Result<Opened, graph::Error> {
+        let mut before = self.newest_version(context).await;
+        for _ in 0..OPENINGS {
+            let download = context.graph.open_file(&self.drive, &self.id).await?;
+            let after = self.newest_version(context).await;
+            if before == after {
+                return Ok(Opened { download, version: after });
+            }
+            before = after;
+        }
+        let download = context.graph.open_file(&self.drive, &self.id).await?;
+        Ok(Opened { download, version: None })
+    }
+
+    /// Without versions (or the right to see them) a file that changes is damaged, no more.
+    async fn newest_version(&self, context: &Context) -> Option<String> {
+        let path =
+            format!("/drives/{}/items/{}/versions", segment(&self.drive), segment(&self.id));
+        let versions = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        versions["value"][0]["id"].as_str().map(str::to_owned)
+    }
+
+    /// Copies to the end; the error that ended it early.
+    async fn copy(
+        &self,
+        context: &Context,
+        stream: &mut Stream,
+        opened: &mut Opened,
+        body: &mut Body,
+    ) -> Result<Option<graph::Error>, Error> {
+        let size = body.left;
+        let mut resumes = 0;
+        while body.left > 0 {
+            let error = match opened.download.chunk().await {
+                Ok(Some(chunk)) => {
+                    stream.send(Command::Chunk(body.take(chunk))).await?;
+                    continue;
+                }
+                Ok(None) => break,
+                Err(error) => error,
+            };
+            if is_fatal(&error) {
+                return Err(self.fatal(error));
+            }
+            resumes += 1;
+            let changed = *error.kind() == ErrorKind::Changed;
+            let Some(version) = opened.version.clone().filter(|_| resumes <= RESUMES) else {
+                body.moved |= changed;
+                return Ok(Some(error));
+            };
+            body.moved |= changed;
+            let offset = size - body.left;
+            match context.graph.open_version(&self.drive, &self.id, &version, offset).await {
+                Ok(download) if download.length.is_none_or(|length| length == size) => {
+                    opened.download = download;
+                }
+                Ok(_) => return Ok(Some(error)),
+                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
+                Err(error) => return Ok(Some(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("reading {}", self.path), error)
+    }
+}
+
+struct Body {
+    left: u64,
+    hash: QuickXorHash,
+    moved: bool,
+}
+
+impl Body {
+    /// At most what the header still has room for.
+    fn take(&mut self, mut chunk: Bytes) -> Bytes {
+        if chunk.len() as u64 > self.left {
+            chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        }
+        self.left -= chunk.len() as u64;
+        self.hash.update(&chunk);
+        chunk
+    }
+}

@@ -1,0 +1,168 @@
+//! How a run ended, in numbers and in one verdict (design.md 6).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use archive::Outcome;
+use serde::Serialize;
+
+use crate::Service;
+
+/// How much may be missing before a complete stream is worth an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tolerance {
+    /// Up to max(10 items, 0.1 %) and no failed listing.
+    #[default]
+    Default,
+    /// Nothing may fail.
+    Strict,
+    /// Anything may be missing, as long as the ledger says so.
+    Partial,
+}
+
+/// What the exit code says of a sealed stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Complete, or what is missing is tolerated: 0.
+    Complete,
+    /// More is missing than tolerated: 3.
+    TooMuchMissing,
+    /// A service that was asked for by name, or every service, is nowhere: 3.
+    Empty,
+}
+
+/// The numbers of a finished or broken run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// Owners selected.
+    pub owners: u64,
+    /// Items in the archive.
+    pub items: u64,
+    /// Members in the archive, without its own tail.
+    pub members: u64,
+    /// Bytes of the tar, before compression.
+    pub bytes: u64,
+    /// Ledger lines by outcome.
+    pub skipped: u64,
+    /// See `skipped`.
+    pub failed: u64,
+    /// See `skipped`.
+    pub converted: u64,
+    /// See `skipped`.
+    pub damaged: u64,
+    /// Listings that did not reach their end: folders, mailboxes or drives.
+    pub failed_listings: u64,
+    /// Contents whose service-side hash was not that of the bytes, twice over.
+    pub hash_mismatches: u64,
+    /// Ledger lines by cause.
+    pub causes: BTreeMap<String, u64>,
+    /// Owners that have the service, by service.
+    pub owners_with: BTreeMap<&'static str, u64>,
+    /// True when the stream carries its seal.
+    pub sealed: bool,
+    /// SHA-256 of the manifest, in hex, when sealed.
+    pub manifest_sha256: Option<String>,
+}
+
+impl Summary {
+    /// The verdict on a sealed stream. `services` are those asked for, `named` when by name.
+    #[must_use]
+    pub fn verdict(
+        &self,
+        tolerance: Tolerance,
+        services: &[Service],
+        named: bool,
+        allow_empty: bool,
+    ) -> Verdict {
+        let has = |service: &Service| self.owners_with.get(service.name()).is_some_and(|n| *n > 0);
+        let empty = if named { !services.iter().all(has) } else { !services.iter().any(has) };
+        let tolerated = match tolerance {
+            Tolerance::Partial => true,
+            Tolerance::Strict => self.failed == 0 && self.failed_listings == 0 && self.damaged == 0,
+            Tolerance::Default => {
+                self.failed_listings == 0 && self.failed + self.damaged <= (self.items / 1000).max(10)
+            }
+        };
+        if !tolerated {
+            Verdict::TooMuchMissing
+        } else if empty && !allow_empty {
+            Verdict::Empty
+        } else {
+            Verdict::Complete
+        }
+    }
+}
+
+/// Counts while the run goes on; shared by all parts.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) listed: AtomicU64,
+    pub(crate) items: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) owners_done: AtomicU64,
+    pub(crate) failed_listings: AtomicU64,
+    pub(crate) hash_mismatches: AtomicU64,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    outcomes: BTreeMap<&'static str, u64>,
+    causes: BTreeMap<String, u64>,
+    owners_with: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_ledger(&self, outcome: Outcome, cause: &str) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        *ledger.outcomes.entry(name(outcome)).or_default() += 1;
+        *ledger.causes.entry(cause.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn count_owner_with(&self, service: Service) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        *ledger.owners_with.entry(service.name()).or_default() += 1;
+    }
+
+    pub(crate) fn outcome(&self, outcome: Outcome) -> u64 {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.outcomes.get(name(outcome)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn summary(&self, owners: u64) -> Summary {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (causes, owners_with) = {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            (ledger.causes.clone(), ledger.owners_with.clone())
+        };
+        Summary {
+            owners,
+            items: load(&self.items),
+            bytes: load(&self.bytes),
+            skipped: self.outcome(Outcome::Skipped),
+            failed: self.outcome(Outcome::Failed),
+            converted: self.outcome(Outcome::Converted),
+            damaged: self.outcome(Outcome::Damaged),
+            failed_listings: load(&self.failed_listings),
+            hash_mismatches: load(&self.hash_mismatches),
+            causes,
+            owners_with,
+            ..Summary::default()
+        }
+    }
+}
+
+fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Skipped => "skipped",
+        Outcome::Failed => "failed",
+        Outcome::Converted => "converted",
+        Outcome::Damaged => "damaged",
+    }
+}

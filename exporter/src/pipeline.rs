@@ -1,0 +1,281 @@
+//! The whole of an export: sections in stream order, a few of them under way ahead of their
+//! turn, one stream out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use archive::{Head, Seal};
+use futures::{Stream, TryStreamExt, stream};
+use graph::Graph;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::monitor::{Monitor, Progress};
+use crate::options::Options;
+use crate::outcome::{Summary, Tally};
+use crate::owner::{Owner, Owners};
+use crate::section::{Context, Event, Section, refused_for_all};
+use crate::service::Service;
+use crate::spool::{Spool, Turn};
+use crate::stream::{Command, Output, Stream as Archive};
+
+/// Events of one section that may wait for their turn.
+const EVENTS_AHEAD: usize = 256;
+/// Sections under way for each 4 of `--concurrency` (a mailbox takes 4 at a time).
+const REQUESTS_A_SECTION: usize = 4;
+
+/// Writes the selected content of the tenant to `output`.
+///
+/// The summary tells the numbers also of a run that failed. Before the first byte of a stream is
+/// written, the token was got, the owners are listed, and each service was open to at least one
+/// of them.
+///
+/// # Errors
+/// See [`Error`]. The stream then carries the poison member, or nothing at all if it had not
+/// begun.
+pub async fn export(
+    graph: Graph,
+    options: Options,
+    output: Box<dyn Output>,
+    monitor: Arc<dyn Monitor>,
+    cancel: CancellationToken,
+) -> (Summary, Result<(), Error>) {
+    let tally = Arc::new(Tally::default());
+    let mut owners_selected = 0;
+    let run = run(graph, options, output, monitor, cancel, &tally, &mut owners_selected);
+    match run.await {
+        Ok(seal) => {
+            let mut summary = tally.summary(owners_selected);
+            if let Some(seal) = seal {
+                summary.sealed = true;
+                summary.members = seal.members;
+                summary.manifest_sha256 = Some(archive::hex(&seal.manifest.sha256));
+            }
+            (summary, Ok(()))
+        }
+        Err(error) => (tally.summary(owners_selected), Err(error)),
+    }
+}
+
+async fn run(
+    graph: Graph,
+    options: Options,
+    output: Box<dyn Output>,
+    monitor: Arc<dyn Monitor>,
+    cancel: CancellationToken,
+    tally: &Arc<Tally>,
+    owners_selected: &mut u64,
+) -> Result<Option<Seal>, Error> {
+    let selector = options.selection.compile().map_err(Error::Archive)?;
+    let context = Arc::new(Context {
+        graph,
+        selector,
+        spool: Spool::new(options.spool.clone()),
+        tally: Arc::clone(tally),
+        monitor,
+        mail_query_level: AtomicUsize::new(0),
+        options,
+    });
+    let owners = tokio::select! {
+        () = cancel.cancelled() => return Err(Error::Interrupted),
+        owners = prepare(&context) => owners?,
+    };
+    *owners_selected = owners.selected;
+    let writer = archive::writer::Options {
+        align: context.options.align,
+        spool_dir: context.options.spool.dir.clone(),
+    };
+    let mut archive = Archive::start(output, writer, Arc::clone(tally))?;
+    let written = tokio::select! {
+        () = cancel.cancelled() => Err(Error::Interrupted),
+        written = write(&context, &owners, &mut archive) => written,
+    };
+    match written {
+        Ok(()) => {
+            archive.send(Command::Finish).await?;
+            archive.ended().await
+        }
+        Err(error) => {
+            // Tell the consumer in the data. If the pipe is what failed, this fails as well, and
+            // the first error is the one to report.
+            let _ = archive.send(Command::Fail(reason(&error))).await;
+            let _ = archive.ended().await;
+            Err(error)
+        }
+    }
+}
+
+/// Everything that can fail before the first byte.
+async fn prepare(context: &Context) -> Result<Owners, Error> {
+    let owners = Owners::list(&context.graph, &context.selector, context.spool.dir()).await?;
+    if owners.selected == 0 {
+        return Err(Error::NoOwner { owners: owners.total });
+    }
+    for service in services(&context.options) {
+        if let Some((count, source)) =
+            refused_for_all(context, each(&owners), service).await?
+        {
+            let source = Box::new(source);
+            return Err(Error::Refused { service: service.name(), owners: count, source });
+        }
+    }
+    Ok(owners)
+}
+
+/// The services in the order of the format, once each.
+fn services(options: &Options) -> Vec<Service> {
+    let mut services = options.services.clone();
+    services.sort_unstable();
+    services.dedup();
+    services
+}
+
+/// The selected owners in stream order.
+fn each(owners: &Owners) -> impl Stream<Item = Result<Owner, Error>> + '_ {
+    stream::try_unfold(String::new(), move |after| async move {
+        let batch = owners.after(&after, 64)?;
+        let last = batch.last().map(|owner| owner.id.clone());
+        Ok::<_, Error>(last.map(|last| (stream::iter(batch.into_iter().map(Ok)), last)))
+    })
+    .try_flatten()
+}
+
+/// What the last block of a failed stream says: the chain of causes, which hold no secrets.
+fn reason(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A section under way. Dropping it stops it.
+struct Running {
+    index: u64,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<Result<(), Error>>,
+    owner_done: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn write(
+    context: &Arc<Context>,
+    owners: &Owners,
+    archive: &mut Archive,
+) -> Result<(), Error> {
+    let services = services(&context.options);
+    archive.send(Command::Head(Box::new(head(&context.options, &services)))).await?;
+    let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).max(1);
+    let last = services.len().saturating_sub(1);
+    let mut index = 0;
+    let sections = each(owners)
+        .map_ok(move |owner| {
+            let owner = Arc::new(owner);
+            let sections: Vec<_> = services
+                .iter()
+                .enumerate()
+                .map(|(n, service)| Ok((Arc::clone(&owner), *service, n == last)))
+                .collect();
+            stream::iter(sections)
+        })
+        .try_flatten();
+    let mut sections = std::pin::pin!(sections);
+    let mut started = VecDeque::new();
+    let mut done = 0;
+    loop {
+        while started.len() < ahead {
+            let Some((owner, service, owner_done)) = sections.try_next().await? else { break };
+            // A section is a task: it goes on by itself until its channel is full.
+            let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+            let section = Section { index, owner, service };
+            let task = tokio::spawn(section.run(Arc::clone(context), sender));
+            started.push_back(Running { index, events, task, owner_done });
+            index += 1;
+        }
+        let Some(section) = started.pop_front() else { return Ok(()) };
+        done += u64::from(section.owner_done);
+        drain(context, section, archive).await?;
+        context.tally.owners_done.store(done, Ordering::Relaxed);
+    }
+}
+
+fn head(options: &Options, services: &[Service]) -> Head {
+    Head::new(
+        options.tenant.clone(),
+        services.iter().map(|service| service.name().to_owned()).collect(),
+        options.selection.to_json(),
+        Vec::new(),
+    )
+}
+
+/// Writes all that one section has to say.
+async fn drain(
+    context: &Context,
+    mut section: Running,
+    archive: &mut Archive,
+) -> Result<(), Error> {
+    context.spool.set_head(Turn { section: section.index, item: 0 });
+    while let Some(event) = section.events.recv().await {
+        let turn = match event {
+            Event::Ledger(line) => {
+                archive.send(Command::Ledger(line)).await?;
+                continue;
+            }
+            Event::Directory { path, mtime } => {
+                archive.send(Command::Directory { path, mtime }).await?;
+                continue;
+            }
+            Event::Metadata { turn, path, content } => {
+                report(context, &path);
+                archive.send(Command::File { path, mtime: 0, item: false, content }).await?;
+                turn
+            }
+            Event::Item { turn, path, mtime, content } => {
+                report(context, &path);
+                archive.send(Command::File { path, mtime, item: true, content }).await?;
+                turn
+            }
+            Event::Large { turn, large, id } => {
+                report(context, &large.path);
+                if let Some(note) = large.write(context, archive).await? {
+                    archive.send(Command::Ledger(note.of_item(&large.path, &id))).await?;
+                }
+                turn
+            }
+            Event::Passed { turn } => turn,
+        };
+        context.spool.set_head(Turn { item: turn.item + 1, ..turn });
+    }
+    match (&mut section.task).await {
+        Ok(ended) => ended,
+        Err(_) => Err(Error::Internal("a section panicked")),
+    }
+}
+
+fn report(context: &Context, path: &str) {
+    let tally = &context.tally;
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    context.monitor.progress(
+        &Progress {
+            owners_done: load(&tally.owners_done),
+            owners: 0,
+            listed: load(&tally.listed),
+            items: load(&tally.items),
+            bytes: load(&tally.bytes),
+            skipped: tally.outcome(archive::Outcome::Skipped),
+            failed: tally.outcome(archive::Outcome::Failed),
+        },
+        path,
+    );
+}

@@ -1,0 +1,599 @@
+//! Mail: folders by recursion, messages by delta per folder, MIME as Exchange renders it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use archive::Outcome;
+use futures::{StreamExt, TryStreamExt, stream};
+use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
+use serde_json::{Map, Value};
+
+use super::{Asked, Fetched, Listing, Note, Presence, time};
+use crate::inventory::{Inventory, Name, Node};
+use crate::owner::Owner;
+use crate::section::Context;
+use crate::error::is_fatal;
+use crate::{Error, substitute};
+
+/// The largest page of messages Graph gives (FACTS 3.2).
+const PAGE: u32 = 1000;
+/// Folder listings of one mailbox at the same time: a page of 1,000 messages is about 2 MB.
+const FOLDERS_AT_ONCE: usize = 2;
+/// Rounds in which deltaLinks are replayed (design.md 5).
+const CLOSING_ROUNDS: usize = 3;
+/// Times a folder is listed anew when the service loses its delta token.
+const RESYNCS: usize = 5;
+/// Times a torn body is asked for again (FACTS 2.7).
+const TRIES: usize = 8;
+
+/// Everything FACTS 8.2 lists, but what the EML has (body, headers) and what is volatile.
+const SELECT: &str = "id,changeKey,categories,createdDateTime,lastModifiedDateTime,subject,from,\
+    sender,toRecipients,ccRecipients,bccRecipients,replyTo,conversationId,conversationIndex,\
+    internetMessageId,receivedDateTime,sentDateTime,hasAttachments,importance,\
+    inferenceClassification,isRead,isDraft,isReadReceiptRequested,isDeliveryReceiptRequested,\
+    flag,parentFolderId";
+/// What derived types add to it (FACTS 8.2), by type cast.
+const SELECT_DERIVED: [(&str, &str); 3] = [
+    (
+        "eventMessage",
+        "meetingMessageType,startDateTime,endDateTime,location,isAllDay,isOutOfDate,isDelegated,\
+         recurrence,type",
+    ),
+    (
+        "eventMessageRequest",
+        "previousLocation,previousStartDateTime,previousEndDateTime,responseRequested,\
+         allowNewTimeProposals,meetingRequestType",
+    ),
+    ("eventMessageResponse", "responseType,proposedNewTime"),
+];
+/// Message class, and replied/forwarded with its time: in no other property.
+const EXPAND: &str = "singleValueExtendedProperties($filter=id%20eq%20'String%200x001A'\
+    %20or%20id%20eq%20'Integer%200x1081'%20or%20id%20eq%20'SystemTime%200x1082')";
+/// Keys of a message that say nothing of it, change by themselves, or stand in the EML
+/// (FACTS 9).
+const VOLATILE: [&str; 7] = [
+    "@odata.etag",
+    "@odata.context",
+    "webLink",
+    "body",
+    "bodyPreview",
+    "uniqueBody",
+    "internetMessageHeaders",
+];
+/// Keys of a folder that count what is in it (FACTS 9).
+const FOLDER_VOLATILE: [&str; 6] = [
+    "@odata.etag",
+    "@odata.context",
+    "childFolderCount",
+    "totalItemCount",
+    "unreadItemCount",
+    "sizeInBytes",
+];
+/// Names that stand for a folder whatever its display name (FACTS 3.3).
+const WELL_KNOWN: [&str; 15] = [
+    "archive",
+    "clutter",
+    "conflicts",
+    "conversationhistory",
+    "deleteditems",
+    "drafts",
+    "inbox",
+    "junkemail",
+    "localfailures",
+    "outbox",
+    "scheduled",
+    "searchfolders",
+    "sentitems",
+    "serverfailures",
+    "syncissues",
+];
+
+/// Asks for the root of the folder tree.
+pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
+    let path = format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id));
+    let root = context.graph.get(&scope(owner), &path, Prefer::none()).await?;
+    Ok(Presence::Present(root))
+}
+
+fn root_id(root: &Value) -> &str {
+    root.get("id").and_then(Value::as_str).unwrap_or("msgfolderroot")
+}
+
+fn scope(owner: &Owner) -> Scope {
+    Scope::Mailbox(owner.id.clone())
+}
+
+/// One folder whose messages are listed.
+#[derive(Debug)]
+struct Folder {
+    id: String,
+    delta: Option<DeltaLink>,
+}
+
+/// A mailbox while it is listed.
+struct Mailbox<'a> {
+    context: &'a Context,
+    owner: &'a Owner,
+    inventory: Inventory,
+    notes: Mutex<Vec<(String, Note)>>,
+    failed: AtomicU64,
+}
+
+/// Lists folders, then the messages of each, then what moved meanwhile.
+pub(super) async fn list(
+    context: &Context,
+    owner: &Owner,
+    root: &Value,
+    inventory: Inventory,
+) -> Result<(Inventory, Listing), Error> {
+    let mailbox = Mailbox {
+        context,
+        owner,
+        inventory,
+        notes: Mutex::default(),
+        failed: AtomicU64::new(0),
+    };
+    let base = format!("{}/mail", owner.path());
+    let folders = mailbox.folders(root, &base).await?;
+    let mut folders: Vec<Folder> = stream::iter(folders)
+        .map(|id| mailbox.messages(id))
+        .buffered(FOLDERS_AT_ONCE)
+        .try_filter_map(|folder| async { Ok(folder) })
+        .try_collect()
+        .await?;
+    let moved = mailbox.close(&mut folders).await?;
+    if moved {
+        // What left a listed folder may have gone to one that did not exist when we began.
+        let known: BTreeSet<String> =
+            folders.iter().map(|folder| folder.id.clone()).collect();
+        for id in mailbox.folders(root, &base).await? {
+            if !known.contains(&id) {
+                mailbox.messages(id).await?;
+            }
+        }
+    }
+    let Mailbox { inventory, notes, failed, .. } = mailbox;
+    let mut notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    notes.sort_by(|a, b| a.0.cmp(&b.0));
+    let listing = Listing {
+        root: root_id(root).to_owned(),
+        notes,
+        failed: failed.into_inner(),
+    };
+    Ok((inventory, listing))
+}
+
+impl Mailbox<'_> {
+    fn user(&self) -> String {
+        segment(&self.owner.id)
+    }
+
+    /// The whole folder tree into the inventory; ids of those whose messages are selected.
+    async fn folders(&self, root: &Value, base: &str) -> Result<Vec<String>, Error> {
+        let names = self.well_known().await?;
+        let searches = names.iter().find(|(name, _)| *name == "searchfolders");
+        let named = |id: &str| names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
+
+        self.put_folder(root, root_id(root), "", None)?;
+        let root = root_id(root);
+        let mut found = vec![root.to_owned()];
+        let mut queue = vec![(root.to_owned(), format!("/users/{}/mailFolders", self.user()))];
+        if self.context.options.include_recoverable {
+            self.recoverable(root, &mut found).await?;
+        }
+        while let Some((parent, path)) = queue.pop() {
+            let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
+            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            while let Some(page) = self.next(&mut pages, &parent).await? {
+                for item in &page.items {
+                    let folder = item.parse().map_err(|e| self.fatal(e))?;
+                    let Some(id) = folder.get("id").and_then(Value::as_str) else { continue };
+                    let virtual_one = searches.is_some_and(|(_, search)| search == id)
+                        || folder.get("@odata.type").and_then(Value::as_str)
+                            == Some("#microsoft.graph.mailSearchFolder");
+                    if virtual_one || found.iter().any(|known| known == id) {
+                        continue;
+                    }
+                    self.put_folder(&folder, id, &parent, named(id))?;
+                    found.push(id.to_owned());
+                    let below =
+                        format!("/users/{}/mailFolders/{}/childFolders", self.user(), segment(id));
+                    queue.push((id.to_owned(), below));
+                }
+            }
+        }
+        self.selected(found, root, base)
+    }
+
+    /// Recoverable items stand beside the ordinary folders, under the name the service gives.
+    async fn recoverable(&self, root: &str, found: &mut Vec<String>) -> Result<(), Error> {
+        let path = format!("/users/{}/mailFolders/recoverableitemsdeletions", self.user());
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+            Ok(folder) => {
+                if let Some(id) = folder.get("id").and_then(Value::as_str) {
+                    self.put_folder(&folder, id, root, Some("recoverableitemsdeletions"))?;
+                    found.push(id.to_owned());
+                }
+                Ok(())
+            }
+            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
+            Err(error) => {
+                let message = "the recoverable items could not be opened";
+                self.note("", Note::new(Outcome::Skipped, "recoverable-items", message).with_code(&error));
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops the folders that the selection excludes: they need not be listed.
+    fn selected(&self, found: Vec<String>, root: &str, base: &str) -> Result<Vec<String>, Error> {
+        if self.context.options.selection.exclude.is_empty() {
+            return Ok(found);
+        }
+        let inventory = &self.inventory;
+        inventory.arrange(root, base)?;
+        let mut kept = Vec::new();
+        for id in found {
+            let path = inventory.folder_path(&id)?;
+            if path.is_none_or(|path| !self.context.selector.excludes_subtree(&path)) {
+                kept.push(id);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Which folders the well-known names stand for; most mailboxes have only some.
+    async fn well_known(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let asked = WELL_KNOWN.map(|name| self.well_known_folder(name));
+        let found: Vec<Option<(&'static str, String)>> =
+            stream::iter(asked).buffered(4).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn well_known_folder(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<(&'static str, String)>, Error> {
+        let path = format!("/users/{}/mailFolders/{name}?$select=id", self.user());
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+            Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
+            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn put_folder(
+        &self,
+        folder: &Value,
+        id: &str,
+        parent: &str,
+        well_known: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut graph = folder.as_object().cloned().unwrap_or_default();
+        FOLDER_VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
+        if let Some(name) = well_known {
+            graph.insert("wellKnownName".to_owned(), name.into());
+        }
+        let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
+        self.inventory.put(&Node {
+            id,
+            listing: "folders",
+            parent,
+            kind: "folder",
+            folder: true,
+            key: 0,
+            mtime: 0,
+            name: Name::Native(name),
+            json: &archive::json::canonical(&Value::Object(graph)),
+            unwanted: None,
+        })
+    }
+
+    /// Lists one folder to its end, starting over when the service lost the token. None when
+    /// the folder vanished or could not be listed.
+    async fn messages(&self, id: String) -> Result<Option<Folder>, Error> {
+        if self.context.options.without_message_delta {
+            return self.messages_without_delta(id).await;
+        }
+        let mut start = None;
+        for _ in 0..=RESYNCS {
+            let mut pages = match start.take() {
+                Some(link) => {
+                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
+                }
+                None => {
+                    let path = format!(
+                        "/users/{}/mailFolders/{}/messages/delta?{}",
+                        self.user(),
+                        segment(&id),
+                        self.query()
+                    );
+                    self.context.graph.pages(scope(self.owner), &path, Prefer::page_size(PAGE))
+                }
+            };
+            match self.take_pages(&id, &mut pages).await? {
+                Round::Ended { delta, .. } => return Ok(Some(Folder { id, delta })),
+                Round::Lost(restart) => {
+                    self.inventory.forget(&id)?;
+                    start = restart;
+                }
+                Round::Over => return Ok(None),
+            }
+        }
+        let note = Note::new(Outcome::Failed, "listing", "the service lost the listing again and again");
+        self.failed_listing(&id, note);
+        Ok(None)
+    }
+
+    /// FACTS 10: no message delta in 21Vianet. Lists until the count agrees.
+    async fn messages_without_delta(&self, id: String) -> Result<Option<Folder>, Error> {
+        let folder = format!("/users/{}/mailFolders/{}", self.user(), segment(&id));
+        for _ in 0..CLOSING_ROUNDS {
+            let path = format!("{folder}/messages?{}&$top={PAGE}", self.query());
+            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            let Round::Ended { rows, .. } = self.take_pages(&id, &mut pages).await? else {
+                return Ok(None);
+            };
+            let path = format!("{folder}?$select=totalItemCount");
+            match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
+                Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
+                _ => break,
+            }
+        }
+        Ok(Some(Folder { id, delta: None }))
+    }
+
+    /// The query of a message listing, without what this service has refused before.
+    fn query(&self) -> String {
+        let level = self.context.mail_query_level.load(Ordering::Relaxed);
+        let mut query = format!("$select={SELECT}");
+        if level < 1 {
+            for (kind, properties) in SELECT_DERIVED {
+                for property in properties.split(',') {
+                    query.push_str(&format!(",microsoft.graph.{kind}/{property}"));
+                }
+            }
+        }
+        if level < 2 {
+            query.push_str("&$expand=");
+            query.push_str(EXPAND);
+        }
+        query
+    }
+
+    /// Replays each deltaLink until nothing comes any more: a mail moved while its mailbox was
+    /// listed is in the changes of both folders. True when something had left a folder.
+    async fn close(&self, folders: &mut Vec<Folder>) -> Result<bool, Error> {
+        let mut moved = false;
+        for _ in 0..CLOSING_ROUNDS {
+            let mut quiet = true;
+            for folder in folders.iter_mut() {
+                let Some(link) = folder.delta.clone() else { continue };
+                let mut pages =
+                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
+                match self.take_pages(&folder.id, &mut pages).await? {
+                    Round::Ended { delta, rows, removed } => {
+                        quiet &= rows == 0;
+                        moved |= removed;
+                        folder.delta = delta;
+                    }
+                    Round::Lost(_) => {
+                        self.inventory.forget(&folder.id)?;
+                        quiet = false;
+                        let again = self.messages(folder.id.clone()).await?;
+                        folder.delta = again.and_then(|folder| folder.delta);
+                    }
+                    Round::Over => folder.delta = None,
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// One round of one folder, from the first page to the deltaLink.
+    async fn take_pages(&self, id: &str, pages: &mut Pages) -> Result<Round, Error> {
+        let (mut rows, mut removed, mut delta) = (0, false, None);
+        loop {
+            let page = match pages.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Round::Ended { delta, rows, removed }),
+                Err(error) => return self.round_error(id, error),
+            };
+            rows += page.items.len() as u64;
+            let mut partial = Vec::new();
+            for item in &page.items {
+                let row = item.parse().map_err(|error| self.fatal(error))?;
+                removed |= row.get("@removed").is_some();
+                if let Some(unknown) = self.take_row(id, row)? {
+                    partial.push(unknown);
+                }
+            }
+            for message in partial {
+                self.complete(id, &message).await?;
+            }
+            delta = page.delta.or(delta);
+        }
+    }
+
+    fn round_error(&self, id: &str, error: graph::Error) -> Result<Round, Error> {
+        if is_fatal(&error) {
+            return Err(self.fatal(error));
+        }
+        match error.kind() {
+            ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
+            ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
+                self.inventory.forget(id)?;
+                let note = Note::new(Outcome::Skipped, "vanished", "the folder vanished while it was listed");
+                self.note(id, note.with_code(&error));
+                Ok(Round::Over)
+            }
+            ErrorKind::BadRequest if self.ask_less() => Ok(Round::Lost(None)),
+            _ => {
+                let note = Note::new(Outcome::Failed, "listing", "the folder could not be listed to its end");
+                self.failed_listing(id, note.with_code(&error));
+                Ok(Round::Over)
+            }
+        }
+    }
+
+    /// A service that refuses casts or expansion is asked without, from now on.
+    fn ask_less(&self) -> bool {
+        let level = self.context.mail_query_level.fetch_add(1, Ordering::Relaxed);
+        if level < 2 {
+            let what = ["type casts in $select", "extended properties"][level];
+            self.context.monitor.warn(&format!("the service refuses {what} in message listings; going on without"));
+        }
+        level < 2
+    }
+
+    /// Takes one row of a delta or list answer. Gives the id back when the row names only what
+    /// changed and the rest is not known.
+    fn take_row(&self, folder: &str, row: Value) -> Result<Option<String>, Error> {
+        let Value::Object(mut graph) = row else { return Ok(None) };
+        let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
+            return Ok(None);
+        };
+        let inventory = &self.inventory;
+        if graph.contains_key("@removed") {
+            inventory.remove(folder, &id)?;
+            return Ok(None);
+        }
+        if !graph.contains_key("receivedDateTime") && !graph.contains_key("createdDateTime") {
+            // FACTS 3.3: later rounds may carry only what changed.
+            let known = inventory.json(folder, &id)?;
+            let Some(Value::Object(mut whole)) =
+                known.and_then(|json| serde_json::from_str(&json).ok())
+            else {
+                return Ok(Some(id));
+            };
+            whole.append(&mut graph);
+            graph = whole;
+        }
+        Self::put_message(inventory, folder, &id, graph)?;
+        Ok(None)
+    }
+
+    fn put_message(
+        inventory: &Inventory,
+        folder: &str,
+        id: &str,
+        mut graph: Map<String, Value>,
+    ) -> Result<(), Error> {
+        VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
+        graph.retain(|key, _| !key.ends_with("@odata.context"));
+        if let Some(Value::Array(properties)) = graph.get_mut("singleValueExtendedProperties") {
+            properties.sort_by_cached_key(|property| property["id"].to_string());
+        }
+        let graph = Value::Object(graph);
+        let received = time::first(&graph, &["/receivedDateTime", "/createdDateTime"]);
+        let mtime = time::seconds(received);
+        let subject = graph.get("subject").and_then(Value::as_str).unwrap_or_default();
+        inventory.put(&Node {
+            id,
+            listing: folder,
+            parent: folder,
+            kind: "message",
+            folder: false,
+            key: time::order_key(received),
+            mtime,
+            name: Name::Unique(&archive::path::mail_name(mtime, subject, id)),
+            json: &archive::json::canonical(&graph),
+            unwanted: None,
+        })
+    }
+
+    /// Asks for the whole of a message that a delta row only hinted at.
+    async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
+        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), self.query());
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+            Ok(Value::Object(graph)) => Self::put_message(&self.inventory, folder, id, graph),
+            Ok(_) => Ok(()),
+            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
+            Err(error) if matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound) => Ok(()),
+            Err(error) => {
+                let note = Note::new(Outcome::Failed, "listing", "a changed message could not be read");
+                self.failed_listing(folder, note.with_code(&error));
+                Ok(())
+            }
+        }
+    }
+
+    /// The next page of folders; a level that fails is a failed listing, not the run's end.
+    async fn next(&self, pages: &mut Pages, parent: &str) -> Result<Option<graph::Page>, Error> {
+        match pages.next().await {
+            Ok(page) => Ok(page),
+            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
+            Err(error) => {
+                if !matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone) {
+                    let note = Note::new(Outcome::Failed, "listing", "the folders below could not be listed");
+                    self.failed_listing(parent, note.with_code(&error));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn note(&self, folder: &str, note: Note) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push((folder.to_owned(), note));
+    }
+
+    fn failed_listing(&self, folder: &str, note: Note) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.note(folder, note);
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("listing the mailbox of {}", self.owner.upn), error)
+    }
+}
+
+/// How a round of listing one folder ended.
+enum Round {
+    Ended { delta: Option<DeltaLink>, rows: u64, removed: bool },
+    /// The token is lost: start over, from here if the service says where.
+    Lost(Option<DeltaLink>),
+    /// The folder vanished, or its listing failed; the ledger has it.
+    Over,
+}
+
+/// The MIME of one message, or an EML of our own when the service has none.
+pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+    let path = format!(
+        "/users/{}/messages/{}/$value",
+        segment(&asked.owner.id),
+        segment(&asked.item.id)
+    );
+    let mut draft = context.spool.draft(asked.turn);
+    let mut tries = 0;
+    let mut corrupt = false;
+    let error = loop {
+        match context.copy_value(&scope(asked.owner), &path, &mut draft).await? {
+            Ok(()) => return Ok(Fetched::Whole(context.finish(draft)?, None)),
+            Err(error) if error.is_retryable() && tries < TRIES => tries += 1,
+            Err(error) if *error.kind() == ErrorKind::Corrupt && !corrupt => corrupt = true,
+            Err(error) => break error,
+        }
+        context.restart(&mut draft)?;
+    };
+    if is_fatal(&error) {
+        return Err(Error::graph(format!("reading {}", asked.item.path), error));
+    }
+    let note = match error.kind() {
+        ErrorKind::MimeConversion => {
+            context.restart(&mut draft)?;
+            return substitute::message(context, asked, draft, &error).await;
+        }
+        ErrorKind::ItemGone | ErrorKind::NotFound => {
+            Note::new(Outcome::Skipped, "vanished", "the message was gone when it was read")
+        }
+        ErrorKind::Corrupt => Note::new(Outcome::Failed, "corrupt", "the service calls the message corrupt"),
+        _ => Note::new(Outcome::Failed, "content", "the message could not be read"),
+    };
+    Ok(Fetched::Without(note.with_code(&error)))
+}

@@ -1,0 +1,420 @@
+//! OneDrive: the whole drive by delta, native bytes.
+//!
+//! FACTS 3.6: the last occurrence of an id wins; paths in rows are stale, so they are rebuilt
+//! from parent ids; children may come before their parents; a folder that is said to be deleted
+//! while its children are not is no reason to lose the children.
+
+use std::sync::atomic::Ordering;
+
+use archive::Outcome;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
+use quickxorhash::QuickXorHash;
+use serde_json::{Map, Value};
+
+use super::{Asked, Fetched, Listing, Note, Presence, time};
+use crate::Error;
+use crate::error::is_fatal;
+use crate::inventory::{Inventory, Name, Node, Unwanted};
+use crate::large::Large;
+use crate::owner::Owner;
+use crate::section::Context;
+use crate::spool::Draft;
+
+/// Items a page; the service gives fewer if it likes (FACTS 3.2).
+const PAGE: u32 = 999;
+/// See `mail::CLOSING_ROUNDS`.
+const CLOSING_ROUNDS: usize = 3;
+const RESYNCS: usize = 5;
+/// Downloads of one file before it counts as failed.
+const TRIES: usize = 6;
+const LISTING: &str = "drive";
+
+/// Keys that change without the file, carry tokens, or are computed from content (FACTS 8.5, 9).
+const VOLATILE: [&str; 17] = [
+    "@odata.etag",
+    "@odata.context",
+    "@microsoft.graph.downloadUrl",
+    "@content.downloadUrl",
+    "content.downloadUrl",
+    "@microsoft.graph.sharedChanged",
+    "audio",
+    "image",
+    "location",
+    "photo",
+    "video",
+    "pendingOperations",
+    "searchResult",
+    "thumbnails",
+    "webDavUrl",
+    "webUrl",
+    "@microsoft.graph.decorator",
+];
+
+/// Asks which drive is the owner's OneDrive.
+pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
+    let path = format!("/users/{}/drive", segment(&owner.id));
+    let drive = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await?;
+    Ok(Presence::Present(drive))
+}
+
+fn drive_id(drive: &Value) -> &str {
+    drive.get("id").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Lists the drive, then what changed meanwhile.
+pub(super) async fn list(
+    context: &Context,
+    owner: &Owner,
+    drive: &Value,
+    inventory: Inventory,
+) -> Result<(Inventory, Listing), Error> {
+    let mut listing = Listing::default();
+    let id = drive_id(drive);
+    let mut drive = Drive { context, owner, id, inventory, listing: &mut listing, page: Some(PAGE) };
+    let mut link = drive.enumerate(None).await?;
+    for _ in 0..CLOSING_ROUNDS {
+        let Some(from) = link.take() else { break };
+        let mut pages = context.graph.delta_from(Scope::SharePoint, &from, Prefer::none());
+        match drive.take_pages(&mut pages).await? {
+            Round::Ended { news: false, .. } | Round::Over => break,
+            Round::Ended { delta, .. } => link = delta,
+            Round::Lost(restart) => {
+                drive.inventory.forget(LISTING)?;
+                link = drive.enumerate(restart).await?;
+            }
+        }
+    }
+    let inventory = drive.inventory;
+    Ok((inventory, listing))
+}
+
+struct Drive<'a> {
+    context: &'a Context,
+    owner: &'a Owner,
+    id: &'a str,
+    inventory: Inventory,
+    listing: &'a mut Listing,
+    /// Page size to ask for; none once the service refused it.
+    page: Option<u32>,
+}
+
+enum Round {
+    Ended { delta: Option<DeltaLink>, news: bool },
+    Lost(Option<DeltaLink>),
+    Over,
+}
+
+impl Drive<'_> {
+    /// The whole drive, from the beginning or from where a lost token says.
+    async fn enumerate(&mut self, mut start: Option<DeltaLink>) -> Result<Option<DeltaLink>, Error> {
+        for _ in 0..=RESYNCS {
+            let mut pages = match start.take() {
+                Some(link) => self.context.graph.delta_from(Scope::SharePoint, &link, Prefer::none()),
+                None => {
+                    let mut path = format!("/drives/{}/root/delta", segment(self.id));
+                    if let Some(page) = self.page {
+                        path.push_str(&format!("?$top={page}"));
+                    }
+                    self.context.graph.pages(Scope::SharePoint, &path, Prefer::none())
+                }
+            };
+            match self.take_pages(&mut pages).await? {
+                Round::Ended { delta, .. } => return Ok(delta),
+                Round::Lost(restart) => {
+                    self.inventory.forget(LISTING)?;
+                    start = restart;
+                }
+                Round::Over => return Ok(None),
+            }
+        }
+        self.fail("the service lost the listing again and again", None);
+        Ok(None)
+    }
+
+    async fn take_pages(&mut self, pages: &mut Pages) -> Result<Round, Error> {
+        let (mut delta, mut news) = (None, false);
+        loop {
+            let page = match pages.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(Round::Ended { delta, news }),
+                Err(error) => return self.round_error(error),
+            };
+            for item in &page.items {
+                let row = item.parse().map_err(|error| self.fatal(error))?;
+                news |= self.take_row(row)?;
+            }
+            delta = page.delta.or(delta);
+        }
+    }
+
+    fn round_error(&mut self, error: graph::Error) -> Result<Round, Error> {
+        if is_fatal(&error) {
+            return Err(self.fatal(error));
+        }
+        match error.kind() {
+            ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
+            ErrorKind::BadRequest if self.page.take().is_some() => Ok(Round::Lost(None)),
+            _ => {
+                self.fail("the drive could not be listed to its end", Some(&error));
+                Ok(Round::Over)
+            }
+        }
+    }
+
+    fn fail(&mut self, message: &str, error: Option<&graph::Error>) {
+        let note = Note::new(Outcome::Failed, "listing", message);
+        let note = error.map_or_else(|| note.clone(), |error| note.clone().with_code(error));
+        self.listing.notes.push((String::new(), note));
+        self.listing.failed += 1;
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("listing the OneDrive of {}", self.owner.upn), error)
+    }
+
+    /// Takes one row. True when it is worth another round (the root comes with every answer).
+    fn take_row(&mut self, row: Value) -> Result<bool, Error> {
+        let Value::Object(mut graph) = row else { return Ok(false) };
+        let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
+            return Ok(false);
+        };
+        if graph.contains_key("deleted") || graph.contains_key("@removed") {
+            self.inventory.remove(LISTING, &id)?;
+            return Ok(true);
+        }
+        let is_root = graph.contains_key("root");
+        if is_root {
+            self.listing.root.clone_from(&id);
+        }
+        strip(&mut graph);
+        let json = archive::json::canonical(&Value::Object(graph.clone()));
+        let known = self.inventory.json(LISTING, &id)?;
+        if known.as_deref() == Some(json.as_str()) {
+            return Ok(false);
+        }
+        self.put(&id, is_root, &Value::Object(graph), &json)?;
+        Ok(!is_root)
+    }
+
+    fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<(), Error> {
+        let kind = kind(graph);
+        let parent = graph.pointer("/parentReference/id").and_then(Value::as_str);
+        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
+        let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
+        self.inventory.put(&Node {
+            id,
+            listing: LISTING,
+            parent: if is_root { "" } else { parent.unwrap_or_default() },
+            kind: kind.name,
+            folder: is_root || kind.folder,
+            key: time::order_key(time::first(graph, &["/createdDateTime"])),
+            mtime: time::seconds(time::first(graph, &changed)),
+            name: Name::Native(name),
+            json,
+            unwanted: kind.unwanted,
+        })
+    }
+}
+
+struct Kind {
+    name: &'static str,
+    folder: bool,
+    unwanted: Option<Unwanted>,
+}
+
+/// What a row is, by its facets.
+fn kind(graph: &Value) -> Kind {
+    let has = |facet: &str| graph.get(facet).is_some_and(|value| !value.is_null());
+    let unwanted = |cause: &str, code: &str, message: &str| {
+        Some(Unwanted { cause: cause.to_owned(), code: code.to_owned(), message: message.to_owned() })
+    };
+    if has("remoteItem") {
+        let message = "a shortcut to another drive; its content belongs there";
+        return Kind { name: "shortcut", folder: false, unwanted: unwanted("shortcut", "remoteItem", message) };
+    }
+    if has("malware") {
+        let message = "the service calls the file malware and does not give it";
+        return Kind { name: "file", folder: false, unwanted: unwanted("malware", "malwareDetected", message) };
+    }
+    if has("package") {
+        return Kind { name: "package", folder: true, unwanted: None };
+    }
+    if has("folder") || has("root") {
+        return Kind { name: "folder", folder: true, unwanted: None };
+    }
+    if has("file") {
+        return Kind { name: "file", folder: false, unwanted: None };
+    }
+    let message = "neither file nor folder";
+    Kind { name: "other", folder: false, unwanted: unwanted("unsupported", "notSupported", message) }
+}
+
+/// Drops what is volatile (FACTS 9).
+fn strip(graph: &mut Map<String, Value>) {
+    VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
+    graph.retain(|key, _| !key.ends_with("@odata.context"));
+    let is_folder = graph.contains_key("folder") || graph.contains_key("root");
+    if is_folder {
+        graph.remove("size");
+    }
+    let mut without = |object: &str, keys: &[&str]| {
+        if let Some(Value::Object(inner)) = graph.get_mut(object) {
+            keys.iter().for_each(|key| drop(inner.remove(*key)));
+        }
+    };
+    // Paths and names of parents are stale after a move (FACTS 3.6 rule 2).
+    without("parentReference", &["path", "name"]);
+    without("fileSystemInfo", &["lastAccessedDateTime"]);
+    without("folder", &["childCount"]);
+    without("file", &["processingMetadata"]);
+}
+
+/// What the listing says of a file's content.
+fn listed_hash(item: &Value) -> Option<&str> {
+    item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
+}
+
+/// A file, whole and checked, or the promise to stream it.
+pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+    let listed: Value = serde_json::from_str(&asked.item.json).unwrap_or_default();
+    let mut file = File {
+        context,
+        drive: drive_id(asked.root),
+        asked,
+        listed: &listed,
+        draft: context.spool.draft(asked.turn),
+        earlier: None,
+    };
+    let mut last = None;
+    for _ in 0..TRIES {
+        match file.attempt().await? {
+            Attempt::Whole(note) => return Ok(Fetched::Whole(context.finish(file.draft)?, note)),
+            Attempt::TooLarge(length) => return Ok(file.too_large(length)),
+            Attempt::Without(note) => return Ok(Fetched::Without(note)),
+            Attempt::Again(note) => last = Some(note),
+        }
+        context.restart(&mut file.draft)?;
+    }
+    Ok(Fetched::Without(last.unwrap_or_else(|| Note::new(Outcome::Failed, "content", "no content"))))
+}
+
+struct File<'a> {
+    context: &'a Context,
+    drive: &'a str,
+    asked: Asked<'a>,
+    listed: &'a Value,
+    draft: Draft,
+    /// Hash of an earlier download that did not agree with the service's.
+    earlier: Option<String>,
+}
+
+enum Attempt {
+    Whole(Option<Note>),
+    TooLarge(u64),
+    Without(Note),
+    Again(Note),
+}
+
+impl File<'_> {
+    fn id(&self) -> &str {
+        &self.asked.item.id
+    }
+
+    async fn attempt(&mut self) -> Result<Attempt, Error> {
+        let mut hash = QuickXorHash::new();
+        let graph = &self.context.graph;
+        let mut download = match graph.open_file(self.drive, &self.asked.item.id).await {
+            Ok(download) => download,
+            Err(error) => return self.refused(error),
+        };
+        if let Some(length) = download.length.filter(|n| *n > self.context.spool.longest()) {
+            return Ok(Attempt::TooLarge(length));
+        }
+        loop {
+            match download.chunk().await {
+                Ok(Some(chunk)) => {
+                    hash.update(&chunk);
+                    self.context.write(&mut self.draft, &chunk).await?;
+                }
+                Ok(None) => break,
+                Err(error) => return self.refused(error),
+            }
+        }
+        self.check(STANDARD.encode(hash.finalize())).await
+    }
+
+    /// Compares with the hash of the listing; if that is not it, with the item as it is now.
+    async fn check(&mut self, hash: String) -> Result<Attempt, Error> {
+        let Some(listed) = listed_hash(self.listed) else { return Ok(Attempt::Whole(None)) };
+        if listed == hash {
+            return Ok(Attempt::Whole(None));
+        }
+        let path = format!("/drives/{}/items/{}", segment(self.drive), segment(self.id()));
+        match self.context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
+            Ok(now) => {
+                let moved_on = |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
+                // Changed since it was listed: the bytes are those of a later version. They came
+                // in one piece (the download is pinned), so they are that version's.
+                if listed_hash(&now) == Some(hash.as_str()) || moved_on("eTag") {
+                    return Ok(Attempt::Whole(None));
+                }
+            }
+            Err(error) => return self.refused(error),
+        }
+        if self.earlier.as_deref() == Some(hash.as_str()) {
+            self.context.tally.hash_mismatches.fetch_add(1, Ordering::Relaxed);
+            let message = "the bytes are not those of the service's hash, in two downloads alike";
+            return Ok(Attempt::Whole(Some(Note::new(Outcome::Converted, "hash-mismatch", message))));
+        }
+        self.earlier = Some(hash);
+        let message = "the bytes differ from the service's hash and from each other";
+        Ok(Attempt::Again(Note::new(Outcome::Failed, "hash-mismatch", message)))
+    }
+
+    fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
+        if is_fatal(&error) {
+            return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
+        }
+        let kind = error.kind();
+        if *kind == ErrorKind::Changed {
+            let message = "the file changed whenever it was read";
+            return Ok(Attempt::Again(Note::new(Outcome::Failed, "changing", message)));
+        }
+        if error.is_retryable() {
+            let message = "the file could not be read";
+            return Ok(Attempt::Again(Note::new(Outcome::Failed, "content", message).with_code(&error)));
+        }
+        let onenote = self.listed.pointer("/file/mimeType").and_then(Value::as_str)
+            == Some("application/msonenote");
+        let note = match kind {
+            ErrorKind::ItemGone | ErrorKind::NotFound => {
+                Note::new(Outcome::Skipped, "vanished", "the file was gone when it was read")
+            }
+            ErrorKind::Malware => {
+                let message = "the service calls the file malware and does not give it";
+                Note::new(Outcome::Skipped, "malware", message)
+            }
+            _ if onenote => {
+                // FACTS 3.6: such downloads often fail; one try.
+                let message = "the service does not give this part of a notebook";
+                Note::new(Outcome::Skipped, "onenote-package", message)
+            }
+            ErrorKind::Locked => Note::new(Outcome::Skipped, "locked", "the service keeps the file locked"),
+            _ => Note::new(Outcome::Failed, "content", "the file could not be read"),
+        };
+        Ok(Attempt::Without(note.with_code(&error)))
+    }
+
+    fn too_large(&self, length: u64) -> Fetched {
+        Fetched::TooLarge(Box::new(Large {
+            drive: self.drive.to_owned(),
+            id: self.id().to_owned(),
+            path: self.asked.item.path.clone(),
+            mtime: self.asked.item.mtime,
+            length,
+            hash: listed_hash(self.listed).map(str::to_owned),
+        }))
+    }
+}

@@ -1,0 +1,336 @@
+//! Where content waits: in memory while the budget lasts, then in unlinked files.
+//!
+//! The size of an item is known only when it is whole (listing sizes lie, MIME has none:
+//! design.md 3.5), and later items are fetched while an earlier one is being written. Three
+//! budgets bound that: bytes in memory, bytes on disk, open files. Who finds the memory full
+//! goes to disk; who finds the disk full waits, unless he is the *head*, the item the writer
+//! waits for: he may always proceed, else finished later items would starve him for ever.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+
+use crate::options::SpoolOptions;
+
+/// Place in the stream: section, then item in it. Smaller is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Turn {
+    /// Index of the section.
+    pub(crate) section: u64,
+    /// Index of the item inside the section.
+    pub(crate) item: u64,
+}
+
+/// Disk space is taken in steps of this many bytes.
+const DISK_STEP: u64 = 1 << 20;
+/// Items on disk at the same time; each holds an open file.
+const MAX_FILES: u64 = 192;
+
+#[derive(Debug, Default)]
+struct Used {
+    memory: u64,
+    disk: u64,
+    files: u64,
+    head: Turn,
+}
+
+/// The budgets, shared by all that fetch.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    options: SpoolOptions,
+    used: Mutex<Used>,
+    freed: Notify,
+}
+
+impl Spool {
+    pub(crate) fn new(options: SpoolOptions) -> Arc<Self> {
+        Arc::new(Self { options, used: Mutex::default(), freed: Notify::new() })
+    }
+
+    /// Directory of the temporary files.
+    pub(crate) fn dir(&self) -> &PathBuf {
+        &self.options.dir
+    }
+
+    /// Contents longer than this are streamed, not spooled.
+    pub(crate) fn longest(&self) -> u64 {
+        self.options.disk_bytes
+    }
+
+    /// The writer waits for this item now.
+    pub(crate) fn set_head(&self, head: Turn) {
+        self.used().head = head;
+        self.freed.notify_waiters();
+    }
+
+    /// A place for content that will be written at `turn`.
+    pub(crate) fn draft(self: &Arc<Self>, turn: Turn) -> Draft {
+        Draft {
+            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 },
+            turn,
+            held: Held::Memory(Vec::new()),
+            size: 0,
+            digest: Sha256::new(),
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_memory(&self, bytes: u64) -> bool {
+        let mut used = self.used();
+        let fits = used.memory + bytes <= self.options.memory_bytes;
+        if fits {
+            used.memory += bytes;
+        }
+        fits
+    }
+
+    async fn take_disk(&self, turn: Turn, bytes: u64, files: u64) {
+        loop {
+            // Registered before the check, so that a release in between is not missed.
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            {
+                let mut used = self.used();
+                let fits = used.disk + bytes <= self.options.disk_bytes
+                    && used.files + files <= MAX_FILES;
+                if fits || turn <= used.head {
+                    used.disk += bytes;
+                    used.files += files;
+                    return;
+                }
+            }
+            freed.await;
+        }
+    }
+}
+
+/// What one content holds of the budgets; gives it back when dropped.
+#[derive(Debug)]
+struct Lease {
+    spool: Arc<Spool>,
+    memory: u64,
+    disk: u64,
+    files: u64,
+}
+
+impl Lease {
+    fn release(&mut self) {
+        let mut used = self.spool.used();
+        used.memory -= self.memory;
+        used.disk -= self.disk;
+        used.files -= self.files;
+        (self.memory, self.disk, self.files) = (0, 0, 0);
+        drop(used);
+        self.spool.freed.notify_waiters();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory(Vec<u8>),
+    Disk(File),
+}
+
+/// Content on its way in.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    // Declared first: the bytes must be gone before the lease says so.
+    held: Held,
+    turn: Turn,
+    size: u64,
+    digest: Sha256,
+    lease: Lease,
+}
+
+impl Draft {
+    /// Appends. Waits when the disk budget is used up by others and it is not our turn.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Held::Memory(buffer) = &mut self.held {
+            if buffer.capacity() - buffer.len() < bytes.len() {
+                let wanted = (buffer.len() + bytes.len()).next_power_of_two().max(4096);
+                let more = (wanted - buffer.capacity()) as u64;
+                if self.lease.spool.take_memory(more) {
+                    self.lease.memory += more;
+                    buffer.reserve_exact(wanted - buffer.len());
+                } else {
+                    self.spill().await?;
+                }
+            }
+        }
+        match &mut self.held {
+            Held::Memory(buffer) => buffer.extend_from_slice(bytes),
+            Held::Disk(_) => self.append(bytes).await?,
+        }
+        self.size += bytes.len() as u64;
+        self.digest.update(bytes);
+        Ok(())
+    }
+
+    /// Forgets what was written: the content starts over.
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
+        match &mut self.held {
+            Held::Memory(buffer) => buffer.clear(),
+            Held::Disk(file) => {
+                file.set_len(0)?;
+                file.seek(SeekFrom::Start(0))?;
+            }
+        }
+        self.size = 0;
+        self.digest = Sha256::new();
+        Ok(())
+    }
+
+    /// The content is whole.
+    pub(crate) fn finish(mut self) -> io::Result<Spooled> {
+        if let Held::Disk(file) = &mut self.held {
+            file.seek(SeekFrom::Start(0))?;
+        }
+        Ok(Spooled {
+            size: self.size,
+            sha256: self.digest.finalize().into(),
+            position: 0,
+            held: self.held,
+            _lease: self.lease,
+        })
+    }
+
+    async fn spill(&mut self) -> io::Result<()> {
+        self.lease.spool.take_disk(self.turn, 0, 1).await;
+        self.lease.files += 1;
+        let file = tempfile::tempfile_in(&self.lease.spool.options.dir)?;
+        let Held::Memory(buffer) = std::mem::replace(&mut self.held, Held::Disk(file)) else {
+            return Ok(());
+        };
+        if !buffer.is_empty() {
+            self.size = 0;
+            self.append(&buffer).await?;
+            self.size = buffer.len() as u64;
+        }
+        drop(buffer);
+        let mut used = self.lease.spool.used();
+        used.memory -= self.lease.memory;
+        self.lease.memory = 0;
+        Ok(())
+    }
+
+    async fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.size + bytes.len() as u64;
+        while end > self.lease.disk {
+            let step = DISK_STEP.max(end - self.lease.disk);
+            self.lease.spool.take_disk(self.turn, step, 0).await;
+            self.lease.disk += step;
+        }
+        match &mut self.held {
+            Held::Disk(file) => file.write_all(bytes),
+            Held::Memory(_) => Err(io::Error::other("a spool file was expected")),
+        }
+    }
+}
+
+/// Content that is whole, with its digest; reads as a file does.
+#[derive(Debug)]
+pub(crate) struct Spooled {
+    held: Held,
+    position: usize,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// SHA-256 of all bytes.
+    pub(crate) sha256: [u8; 32],
+    _lease: Lease,
+}
+
+impl Read for Spooled {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.held {
+            Held::Disk(file) => file.read(into),
+            Held::Memory(buffer) => {
+                let mut rest = buffer.get(self.position..).unwrap_or_default();
+                let read = rest.read(into)?;
+                self.position += read;
+                Ok(read)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spool(memory_bytes: u64, disk_bytes: u64) -> Arc<Spool> {
+        Spool::new(SpoolOptions { dir: std::env::temp_dir(), disk_bytes, memory_bytes })
+    }
+
+    fn turn(item: u64) -> Turn {
+        Turn { section: 0, item }
+    }
+
+    async fn filled(spool: &Arc<Spool>, item: u64, bytes: usize) -> Spooled {
+        let mut draft = spool.draft(turn(item));
+        draft.write(&vec![7; bytes]).await.unwrap();
+        draft.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn spills_when_memory_is_used_up_and_reads_back_the_same() {
+        let spool = spool(8192, 1 << 30);
+        let mut draft = spool.draft(turn(0));
+        let bytes: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+        for chunk in bytes.chunks(999) {
+            draft.write(chunk).await.unwrap();
+        }
+        assert_eq!(spool.used().memory, 0);
+        let mut whole = draft.finish().unwrap();
+        let mut back = Vec::new();
+        whole.read_to_end(&mut back).unwrap();
+        assert_eq!(back, bytes);
+        assert_eq!(whole.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
+        drop(whole);
+        assert_eq!((spool.used().disk, spool.used().files), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_head_proceeds_when_later_items_hold_the_disk() {
+        let spool = spool(0, 4 << 20);
+        spool.set_head(turn(0));
+        let later = filled(&spool, 5, 4 << 20).await;
+        let waiting = tokio::spawn({
+            let spool = Arc::clone(&spool);
+            async move { filled(&spool, 4, 1 << 20).await.size }
+        });
+        let head = filled(&spool, 0, 3 << 20).await;
+        assert!(!waiting.is_finished());
+        drop(head);
+        drop(later);
+        assert_eq!(waiting.await.unwrap(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_restarted_draft_has_only_the_second_content() {
+        for memory in [0, 1 << 20] {
+            let spool = spool(memory, 1 << 30);
+            let mut draft = spool.draft(turn(0));
+            draft.write(b"first, torn").await.unwrap();
+            draft.restart().unwrap();
+            draft.write(b"second").await.unwrap();
+            let mut whole = draft.finish().unwrap();
+            let mut back = String::new();
+            whole.read_to_string(&mut back).unwrap();
+            assert_eq!((back.as_str(), whole.size), ("second", 6));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! One request before it is sent: what it is for, what it costs.
+
+use url::Url;
+
+use crate::prefer::Prefer;
+use crate::redact;
+use crate::scope::Scope;
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// One object.
+    Object,
+    /// The first page of a list: only there the page size may still be changed.
+    FirstPage,
+    /// A further page, or a later delta round.
+    NextPage,
+    /// Raw content from Graph itself.
+    Value,
+    /// A file's content, usually from a download host.
+    Content,
+}
+
+/// What a path names, as far as a 404 needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A drive, or all drives of somebody.
+    Drive,
+    /// A folder, or the list of what is in it.
+    Folder,
+    /// Something in it.
+    Item,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) operation: &'static str,
+    pub(crate) purpose: Purpose,
+    pub(crate) scope: Scope,
+    pub(crate) url: Url,
+    pub(crate) prefer: Prefer,
+}
+
+impl Call {
+    pub(crate) fn accepts_json(&self) -> bool {
+        matches!(self.purpose, Purpose::Object | Purpose::FirstPage | Purpose::NextPage)
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        redact::graph_url(&self.url)
+    }
+
+    /// Asks for half as many items, where that is still possible (FACTS 2.7).
+    pub(crate) fn shrink(&mut self) -> bool {
+        if self.purpose != Purpose::FirstPage {
+            return false;
+        }
+        let (header, option) = (self.prefer.halve(), self.halve_top());
+        header || option
+    }
+
+    fn halve_top(&mut self) -> bool {
+        let Some(query) = self.url.query() else { return false };
+        let mut halved = false;
+        let options = query.split('&').map(|option| {
+            let size = option.strip_prefix("$top=").or_else(|| option.strip_prefix("%24top="));
+            match size.and_then(|size| size.parse::<u32>().ok()).filter(|size| *size > 1) {
+                Some(size) => {
+                    halved = true;
+                    format!("$top={}", size / 2)
+                }
+                None => option.to_owned(),
+            }
+        });
+        let options: Vec<String> = options.collect();
+        if halved {
+            self.url.set_query(Some(&options.join("&")));
+        }
+        halved
+    }
+
+    /// The segments after `/v1.0`.
+    fn segments(&self) -> Vec<&str> {
+        let segments: Vec<&str> = self.url.path().split('/').filter(|s| !s.is_empty()).collect();
+        let version = segments.iter().position(|segment| *segment == "v1.0");
+        segments[version.map_or(0, |at| at + 1)..].to_vec()
+    }
+
+    pub(crate) fn is_delta(&self) -> bool {
+        self.segments().last().is_some_and(|last| *last == "delta" || last.starts_with("delta("))
+    }
+
+    /// `/users/{id}/drive` and the like: where a person's OneDrive is first asked for.
+    pub(crate) fn names_own_drive(&self) -> bool {
+        let segments = self.segments();
+        matches!(segments[..], ["users", _, "drive" | "drives", ..] | ["me", "drive" | "drives", ..])
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        let segments = self.segments();
+        match &segments[..] {
+            ["drives", ..] | [_, _, "drive" | "drives", ..] | ["me", "drive" | "drives", ..] => {
+                match segments.iter().position(|segment| *segment == "items") {
+                    Some(_) => Target::Item,
+                    None => Target::Drive,
+                }
+            }
+            _ if matches!(self.scope, Scope::Mailbox(_)) => mailbox_target(&segments),
+            _ => Target::Other,
+        }
+    }
+
+    /// What the request costs: resource units where the service counts those (FACTS 2.3, 2.5).
+    pub(crate) fn units(&self) -> u64 {
+        match self.scope {
+            Scope::SharePoint => self.sharepoint_units(),
+            Scope::Directory => self.directory_units(),
+            Scope::Mailbox(_) | Scope::Other => 1,
+        }
+    }
+
+    fn sharepoint_units(&self) -> u64 {
+        let query = self.url.query().unwrap_or_default();
+        let last = self.segments().last().copied().unwrap_or_default();
+        if last == "permissions" || query.contains("expand=permissions") {
+            return 5;
+        }
+        let page = matches!(self.purpose, Purpose::FirstPage | Purpose::NextPage);
+        let has_token = query.contains("token=") || last.contains("token=");
+        match page {
+            true if self.is_delta() && has_token => 1,
+            true => 2,
+            false if matches!(last, "versions" | "children") => 2,
+            false => 1,
+        }
+    }
+
+    fn directory_units(&self) -> u64 {
+        let segments = self.segments();
+        let query = self.url.query().unwrap_or_default();
+        let has = |name| query.contains(&format!("${name}=")) || query.contains(&format!("%24{name}="));
+        let base: i32 = match segments[..] {
+            [.., "transitiveMembers"] => 5,
+            [.., "members"] | ["subscribedSkus", ..] => 3,
+            [.., "memberOf" | "licenseDetails"] | ["users", ..] => 2,
+            _ => 1,
+        };
+        let top = query.split('&').find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
+        let units = base - i32::from(has("select")) + i32::from(has("expand"))
+            - i32::from(top.is_some_and(|top| top < 20));
+        u64::from(units.max(1).unsigned_abs())
+    }
+}
+
+/// A path that names no item names the folder, or what is in it.
+fn mailbox_target(segments: &[&str]) -> Target {
+    const FOLDERS: [&str; 5] = ["mailFolders", "childFolders", "contactFolders", "calendars", "lists"];
+    const ITEMS: [&str; 5] = ["messages", "contacts", "events", "tasks", "attachments"];
+    // One of `names` with an id after it, which `delta` is not.
+    let named = |names: &[&str]| {
+        let mut pairs = segments.windows(2);
+        pairs.any(|p| names.contains(&p[0]) && !p[1].starts_with("delta") && !p[1].starts_with('$'))
+    };
+    match (named(&FOLDERS), named(&ITEMS)) {
+        (_, true) => Target::Item,
+        (true, false) => Target::Folder,
+        (false, false) => Target::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(scope: Scope, purpose: Purpose, path: &str) -> Call {
+        let url = Url::parse(&format!("https://graph.example/v1.0{path}")).unwrap();
+        Call { operation: "test", purpose, scope, url, prefer: Prefer::none() }
+    }
+
+    #[test]
+    fn targets() {
+        let mailbox = |path| call(Scope::Mailbox("u".into()), Purpose::Object, path).target();
+        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta"), Target::Folder);
+        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta?$skiptoken=x"), Target::Folder);
+        assert_eq!(mailbox("/users/u/mailFolders/f"), Target::Folder);
+        assert_eq!(mailbox("/users/u/mailFolders/f/childFolders"), Target::Folder);
+        assert_eq!(mailbox("/users/u/messages/m/$value"), Target::Item);
+        assert_eq!(mailbox("/users/u/mailFolders/f/messages/m"), Target::Item);
+        assert_eq!(mailbox("/users/u/messages/m/attachments"), Target::Item);
+        assert_eq!(mailbox("/users/u/mailFolders/delta"), Target::Other);
+        assert_eq!(mailbox("/users/u/todo/lists/l/tasks/delta"), Target::Folder);
+        let drive = |path| call(Scope::SharePoint, Purpose::Object, path).target();
+        assert_eq!(drive("/users/u/drive"), Target::Drive);
+        assert_eq!(drive("/drives/d/root/delta"), Target::Drive);
+        assert_eq!(drive("/drives/d/items/i/content"), Target::Item);
+        assert_eq!(drive("/sites/s"), Target::Other);
+    }
+
+    #[test]
+    fn units() {
+        use Purpose::{Content, FirstPage, NextPage, Object};
+        let sharepoint = |purpose, path| call(Scope::SharePoint, purpose, path).units();
+        assert_eq!(sharepoint(FirstPage, "/drives/d/root/delta"), 2);
+        assert_eq!(sharepoint(NextPage, "/drives/d/root/delta?$skiptoken=x"), 1);
+        assert_eq!(sharepoint(NextPage, "/drives/d/root/delta(token='x')"), 1);
+        assert_eq!(sharepoint(FirstPage, "/sites/getAllSites"), 2);
+        assert_eq!(sharepoint(Object, "/drives/d/items/i"), 1);
+        assert_eq!(sharepoint(Object, "/drives/d/items/i/versions"), 2);
+        assert_eq!(sharepoint(Object, "/drives/d/items/i/permissions"), 5);
+        assert_eq!(sharepoint(Content, "/drives/d/items/i/content"), 1);
+        let directory = |path| call(Scope::Directory, FirstPage, path).units();
+        assert_eq!(directory("/users"), 2);
+        assert_eq!(directory("/users?$select=id&$top=999"), 1);
+        assert_eq!(directory("/groups/g/members?$expand=x"), 4);
+        assert_eq!(directory("/organization?$select=id"), 1);
+    }
+
+    #[test]
+    fn only_first_pages_shrink() {
+        let mut first = call(Scope::Other, Purpose::FirstPage, "/users?$top=999&$select=id");
+        assert!(first.shrink());
+        assert_eq!(first.url.query(), Some("$top=499&$select=id"));
+        first.purpose = Purpose::NextPage;
+        assert!(!first.shrink());
+        let mut bare = call(Scope::Other, Purpose::FirstPage, "/users");
+        assert!(!bare.shrink());
+        bare.prefer = Prefer::page_size(3);
+        assert!(bare.shrink());
+        assert!(!bare.shrink());
+    }
+}

@@ -1,0 +1,143 @@
+//! What a caller may configure.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::cloud::Cloud;
+
+/// Where the tenant is and how the service is to be treated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Tenant id or one of its domains.
+    pub tenant: String,
+    /// The cloud the tenant lives in.
+    pub cloud: Cloud,
+    /// Service root without `/v1.0`, in place of the cloud's own.
+    pub graph_url: Option<Url>,
+    /// Authority host, in place of the cloud's own.
+    pub login_url: Option<Url>,
+    /// Certificates to trust besides the system's and Mozilla's.
+    pub ca_certificates_pem: Option<Vec<u8>>,
+    /// Undecorated traffic is throttled first (FACTS 2.3), so it says who we are.
+    pub user_agent: String,
+    /// How long one request may be refused or find nobody before that is an error.
+    pub patience: Duration,
+    /// How the documented limits are kept.
+    pub pace: Pace,
+    /// Replacements for the documented limits. The budgets of a scope replace all documented ones
+    /// of that scope; several for one scope hold together.
+    pub budgets: Vec<Budget>,
+    /// Requests of one mailbox at the same time; the service allows an app 4 (FACTS 2.2).
+    pub mailbox_connections: usize,
+    /// Time to reach a host.
+    pub connect_timeout: Duration,
+    /// Time without a byte after which a connection counts as torn.
+    pub read_timeout: Duration,
+    /// First delay of the exponential back-off, where the service names none (FACTS 2.7).
+    pub backoff: Duration,
+}
+
+impl Config {
+    /// The documented defaults for `tenant` in the global cloud.
+    pub fn new(tenant: impl Into<String>) -> Config {
+        let tenant = tenant.into();
+        let user_agent = format!("NONISV|{tenant}|tar365/{}", env!("CARGO_PKG_VERSION"));
+        Config {
+            tenant,
+            cloud: Cloud::default(),
+            graph_url: None,
+            login_url: None,
+            ca_certificates_pem: None,
+            user_agent,
+            patience: Duration::from_secs(3600),
+            pace: Pace::default(),
+            budgets: Vec::new(),
+            mailbox_connections: 4,
+            connect_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(120),
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How requests are paced. The limit of 4 requests a mailbox and the pause that a `Retry-After`
+/// asks for hold in every mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// The documented budget of each scope (FACTS 2.2, 2.3, 2.5).
+    #[default]
+    Documented,
+    /// Within that budget, less after a refusal and slowly more again: for several workers that
+    /// share one budget without knowing of each other.
+    Adaptive,
+    /// No budgets.
+    None,
+}
+
+impl FromStr for Pace {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Pace, UnknownName> {
+        match name {
+            "documented" => Ok(Pace::Documented),
+            "adaptive" => Ok(Pace::Adaptive),
+            "none" => Ok(Pace::None),
+            _ => Err(UnknownName::new(name, "documented, adaptive, none")),
+        }
+    }
+}
+
+/// So many requests (resource units) in so many seconds, for one scope: `mailbox=10000/600`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// `mailbox` (each of them), `sharepoint`, `directory` or `other`.
+    pub scope: String,
+    /// Requests; for SharePoint and the directory, resource units.
+    pub requests: u32,
+    /// Length of the window.
+    pub seconds: f64,
+}
+
+impl Budget {
+    pub(crate) const SCOPES: [&'static str; 4] = ["mailbox", "sharepoint", "directory", "other"];
+}
+
+/// Why a text is no [`Budget`].
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("budget {0:?} is not like mailbox=10000/600, sharepoint=1250/60 or directory=3500/10")]
+pub struct BudgetError(String);
+
+impl FromStr for Budget {
+    type Err = BudgetError;
+
+    fn from_str(text: &str) -> Result<Budget, BudgetError> {
+        let parse = || {
+            let (scope, budget) = text.split_once('=')?;
+            let (requests, seconds) = budget.split_once('/')?;
+            let scope = Budget::SCOPES.into_iter().find(|known| *known == scope)?;
+            let requests = requests.parse().ok().filter(|n| *n > 0)?;
+            let seconds = seconds.parse().ok().filter(|s| (0.001..=1e7).contains(s))?;
+            Some(Budget { scope: scope.to_owned(), requests, seconds })
+        };
+        parse().ok_or_else(|| BudgetError(text.to_owned()))
+    }
+}
+
+/// A name that is none of those a setting knows.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{name:?} is none of {known}")]
+pub struct UnknownName {
+    name: String,
+    known: &'static str,
+}
+
+impl UnknownName {
+    pub(crate) fn new(name: &str, known: &'static str) -> UnknownName {
+        UnknownName { name: name.to_owned(), known }
+    }
+}

@@ -1,0 +1,274 @@
+//! Sends requests: admission, token, retries, and what a failure was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
+use reqwest::{RequestBuilder, Response};
+use tracing::info;
+use url::Url;
+use uuid::Uuid;
+
+use crate::call::{Call, Purpose};
+use crate::classify::{Refusal, Verdict};
+use crate::counters::Tally;
+use crate::error::{Error, ErrorKind};
+use crate::json;
+use crate::link::{DeltaLink, Root};
+use crate::pace::{Pacer, Permit};
+use crate::retry::{Attempts, RateLimit, Trouble, jitter};
+use crate::scope::Scope;
+use crate::token::{Token, Tokens};
+use crate::transport::{Fault, Transport};
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) root: Root,
+    pub(crate) transport: Transport,
+    pub(crate) tokens: Tokens,
+    pub(crate) pacer: Pacer,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) patience: Duration,
+    pub(crate) backoff: Duration,
+}
+
+/// A good answer whose body is still to be read. A mailbox's connection goes with it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) response: Response,
+    pub(crate) id: Uuid,
+    _permit: Permit,
+}
+
+impl Engine {
+    pub(crate) fn attempts(&self) -> Attempts {
+        Attempts::new(self.patience, self.backoff)
+    }
+
+    /// Sends `call` until it is answered as asked for, or not to be answered.
+    pub(crate) async fn send(&self, call: &mut Call, tries: &mut Attempts) -> Result<Reply, Error> {
+        loop {
+            let units = call.units();
+            let admission = self.pacer.admit(&call.scope, units, &self.tally).await;
+            let permit = admission.map_err(|_| paused_too_long(call, tries))?;
+            let token = self.tokens.get().await?;
+            let id = Uuid::new_v4();
+            self.tally.request(call.scope.name());
+            match self.request(call, &token, id, tries.reconnect).send().await {
+                Ok(response) if is_good(call, &response) => {
+                    permit.lane.succeeded(units, RateLimit::read(response.headers()));
+                    return Ok(Reply { response, id, _permit: permit });
+                }
+                Ok(response) => {
+                    let refusal = Refusal::read(response).await;
+                    log(&refusal, &call.shown(), id);
+                    drop(permit);
+                    self.refused(call, tries, &token, &refusal, id).await?;
+                }
+                Err(error) => {
+                    drop(permit);
+                    let failure = describe(call, id);
+                    self.failed(tries, Fault::of(&error), id, failure, error).await?;
+                }
+            }
+        }
+    }
+
+    /// An answer's JSON, repaired and read by `parse`. A torn answer is asked for again.
+    pub(crate) async fn json<T>(
+        &self,
+        call: &mut Call,
+        parse: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Result<T, Error> {
+        let mut tries = self.attempts();
+        loop {
+            let reply = self.send(call, &mut tries).await?;
+            let (id, status) = (reply.id, reply.response.status());
+            let failure = describe(call, id);
+            match reply.response.bytes().await {
+                Ok(body) => {
+                    self.tally.bytes(body.len());
+                    match parse(&json::repair(&body)) {
+                        Ok(answer) => return Ok(answer),
+                        // Without a length only the end that is missing tells of a broken connection.
+                        Err(error) if error.is_eof() => {
+                            let failure = failure.with_kind(ErrorKind::Interrupted).because(error);
+                            self.retry(&mut tries, Trouble::Torn, id, failure).await?;
+                        }
+                        Err(error) => {
+                            let failure = failure.with_status(status).with_retries(tries.retries);
+                            return Err(failure.because(error));
+                        }
+                    }
+                }
+                Err(error) => self.failed(&mut tries, Fault::Torn, id, failure, error).await?,
+            }
+            call.shrink();
+        }
+    }
+
+    fn request(&self, call: &Call, token: &Token, id: Uuid, reconnect: bool) -> RequestBuilder {
+        let http = if reconnect { &self.transport.reconnecting } else { &self.transport.service };
+        let mut request = http
+            .get(call.url.clone())
+            .header(http::header::AUTHORIZATION, token.header())
+            .header("client-request-id", id.to_string());
+        if call.accepts_json() {
+            request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        if call.purpose == Purpose::Content {
+            // Some hosts answer with the bytes themselves (FACTS 4.3): their length must be true.
+            request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if let Some(prefer) = call.prefer.header(matches!(call.scope, Scope::Mailbox(_))) {
+            request = request.header("Prefer", prefer);
+        }
+        if call.prefer.is_eventual() {
+            request = request.header("ConsistencyLevel", "eventual");
+        }
+        if call.scope == Scope::Directory {
+            request = request.header("x-ms-throttle-priority", "low");
+        }
+        request
+    }
+
+    /// Waits for the next try, or says why there is none.
+    async fn refused(
+        &self,
+        call: &mut Call,
+        tries: &mut Attempts,
+        token: &Arc<Token>,
+        refusal: &Refusal,
+        id: Uuid,
+    ) -> Result<(), Error> {
+        let failure = |kind| explain(describe(call, id), kind, refusal);
+        match refusal.verdict(call) {
+            Verdict::Unauthorized if !tries.renewed => {
+                tries.renewed = true;
+                tries.retries += 1;
+                self.tally.retry();
+                self.tokens.discard(token);
+                Ok(())
+            }
+            Verdict::Unauthorized => {
+                let kind = unauthorized(call, refusal);
+                Err(failure(kind).with_retries(tries.retries))
+            }
+            Verdict::Final(ErrorKind::SyncStateLost { .. }) => {
+                let restart = refusal.header("location").filter(|to| self.root.follow(to).is_ok());
+                let restart = restart.map(DeltaLink::new);
+                Err(failure(ErrorKind::SyncStateLost { restart }).with_retries(tries.retries))
+            }
+            Verdict::Final(kind) => Err(failure(kind).with_retries(tries.retries)),
+            Verdict::Retry(trouble, kind) => {
+                let failure = failure(kind.clone());
+                if refusal.status == http::StatusCode::GATEWAY_TIMEOUT {
+                    call.shrink();
+                }
+                self.pause(&call.scope, trouble, &kind, id);
+                self.retry(tries, trouble, id, failure).await
+            }
+        }
+    }
+
+    /// A throttled scope stops as a whole; a transient failure of one item does not stop it.
+    pub(crate) fn pause(&self, scope: &Scope, trouble: Trouble, kind: &ErrorKind, id: Uuid) {
+        if let (Trouble::Throttled(told), ErrorKind::Throttled) = (trouble, kind) {
+            self.tally.throttled();
+            self.pacer.throttled(&self.pacer.lane(scope), told, jitter(id));
+        }
+    }
+
+    /// No answer, or half of one. `failure` says of what.
+    pub(crate) async fn failed(
+        &self,
+        tries: &mut Attempts,
+        fault: Fault,
+        id: Uuid,
+        failure: Error,
+        error: reqwest::Error,
+    ) -> Result<(), Error> {
+        let failure = failure.with_kind(fault.kind()).because(error.without_url());
+        info!(%failure, ?fault, "no answer");
+        match fault {
+            Fault::Tls => Err(failure),
+            Fault::Unreachable => self.retry(tries, Trouble::Unreachable, id, failure).await,
+            Fault::Torn => self.retry(tries, Trouble::Torn, id, failure).await,
+        }
+    }
+
+    pub(crate) async fn retry(
+        &self,
+        tries: &mut Attempts,
+        trouble: Trouble,
+        id: Uuid,
+        failure: Error,
+    ) -> Result<(), Error> {
+        match tries.after(trouble, jitter(id)) {
+            Some(wait) => {
+                self.tally.retry();
+                self.tally.wait(wait).await;
+                Ok(())
+            }
+            None => Err(failure.with_retries(tries.retries)),
+        }
+    }
+}
+
+fn is_good(call: &Call, response: &Response) -> bool {
+    let status = response.status();
+    let infected = response.headers().contains_key("x-virus-infected");
+    let redirected = call.purpose == Purpose::Content
+        && status.is_redirection()
+        && response.headers().contains_key(http::header::LOCATION);
+    !infected && (status.is_success() || redirected)
+}
+
+fn paused_too_long(call: &Call, tries: &Attempts) -> Error {
+    Error::new(ErrorKind::Throttled, call.operation).at(call.shown()).with_retries(tries.retries)
+}
+
+/// A second 401, with a token just issued: the app is refused, unless it is the known answer for
+/// a OneDrive that was never opened (FACTS 6.2).
+fn unauthorized(call: &Call, refusal: &Refusal) -> ErrorKind {
+    let token = refusal.code().is_some_and(|c| c.eq_ignore_ascii_case("InvalidAuthenticationToken"));
+    if !token && call.names_own_drive() { ErrorKind::NoDrive } else { ErrorKind::Credentials }
+}
+
+pub(crate) fn describe(call: &Call, id: Uuid) -> Error {
+    Error::new(ErrorKind::Protocol, call.operation)
+        .at(call.shown())
+        .with_ids(None, Some(id.to_string()))
+}
+
+/// `failure` with all that the service said.
+pub(crate) fn explain(failure: Error, kind: ErrorKind, refusal: &Refusal) -> Error {
+    let client_id = failure.client_request_id().map(str::to_owned);
+    failure
+        .with_kind(kind)
+        .with_status(refusal.status)
+        .with_code(refusal.code().map(str::to_owned))
+        .with_message(&refusal.message)
+        .with_ids(refusal.header("request-id").map(str::to_owned), client_id)
+        .with_hint(refusal.hint())
+}
+
+/// What Microsoft's support asks for (FACTS 2.1).
+pub(crate) fn log(refusal: &Refusal, url: &str, id: Uuid) {
+    info!(
+        status = refusal.status.as_u16(),
+        url,
+        code = refusal.code().map(crate::redact::text),
+        request_id = refusal.header("request-id"),
+        client_request_id = %id,
+        diagnostic = refusal.header("x-ms-ags-diagnostic"),
+        date = refusal.header("date"),
+        "refused"
+    );
+}
+
+/// The address of a redirect, absolute.
+pub(crate) fn location(response: &Response) -> Option<Url> {
+    let location = response.headers().get(http::header::LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}

@@ -1,0 +1,220 @@
+//! When to try again (FACTS 2.7).
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use uuid::Uuid;
+
+/// Tries of a request that the service fails.
+const SERVER_TRIES: u32 = 5;
+
+/// Tries of a request whose connection breaks before or inside the answer.
+const TORN_TRIES: u32 = 8;
+
+/// The longest delay of our own.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// Something that may be over next time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// Told to slow down, perhaps for how long.
+    Throttled(Option<Duration>),
+    /// 500, 502, 504, 509.
+    Server,
+    /// Nobody there.
+    Unreachable,
+    /// The connection broke.
+    Torn,
+    /// A damaged item: worth one more try (FACTS 6.2).
+    Damaged,
+}
+
+/// The tries of one request.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    patience: Duration,
+    base: Duration,
+    since: Option<Instant>,
+    pub(crate) retries: u32,
+    /// Whether a new token has been tried.
+    pub(crate) renewed: bool,
+    /// Whether the next try needs a new connection (FACTS 2.1).
+    pub(crate) reconnect: bool,
+    throttled: u32,
+    server: u32,
+    unreachable: u32,
+    torn: u32,
+    damaged: u32,
+}
+
+impl Attempts {
+    pub(crate) fn new(patience: Duration, base: Duration) -> Attempts {
+        Attempts {
+            patience,
+            base,
+            since: None,
+            retries: 0,
+            renewed: false,
+            reconnect: false,
+            throttled: 0,
+            server: 0,
+            unreachable: 0,
+            torn: 0,
+            damaged: 0,
+        }
+    }
+
+    /// How long to wait before the next try, or none if there is to be none.
+    pub(crate) fn after(&mut self, trouble: Trouble, jitter: f64) -> Option<Duration> {
+        let elapsed = self.since.get_or_insert_with(Instant::now).elapsed();
+        let (count, tries) = match trouble {
+            Trouble::Throttled(_) => (&mut self.throttled, u32::MAX),
+            Trouble::Server => (&mut self.server, SERVER_TRIES),
+            Trouble::Unreachable => (&mut self.unreachable, u32::MAX),
+            Trouble::Torn => (&mut self.torn, TORN_TRIES),
+            Trouble::Damaged => (&mut self.damaged, 2),
+        };
+        let delay = backoff(self.base, *count, jitter);
+        *count = count.saturating_add(1);
+        if *count >= tries || elapsed >= self.patience {
+            return None;
+        }
+        let left = self.patience - elapsed;
+        let delay = match trouble {
+            Trouble::Throttled(Some(told)) if told > left => return None,
+            Trouble::Throttled(Some(told)) => told,
+            _ => delay.min(left),
+        };
+        self.retries += 1;
+        self.reconnect = true;
+        Some(delay)
+    }
+
+    /// Bytes arrived: what was wrong before is over.
+    pub(crate) fn progress(&mut self) {
+        *self = Attempts { retries: self.retries, ..Attempts::new(self.patience, self.base) };
+    }
+}
+
+/// Exponential with jitter: between half of `base` times 2^`step` and all of it.
+pub(crate) fn backoff(base: Duration, step: u32, jitter: f64) -> Duration {
+    let longest = base.saturating_mul(1 << step.min(20)).min(LONGEST_BACKOFF);
+    longest.mul_f64(0.5 + jitter / 2.0)
+}
+
+/// A number from 0 to 1 that differs from request to request. It only ever moves delays.
+pub(crate) fn jitter(id: Uuid) -> f64 {
+    let bytes = id.as_bytes();
+    f64::from(u16::from_be_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX)
+}
+
+/// What SharePoint says is left of the budget, from 80 % of it on (FACTS 2.3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RateLimit {
+    pub(crate) remaining: u64,
+    pub(crate) reset: Duration,
+}
+
+impl RateLimit {
+    pub(crate) fn read(headers: &HeaderMap) -> Option<RateLimit> {
+        let first = |name| {
+            let value: &str = headers.get(name)?.to_str().ok()?;
+            value.split([',', ';']).next().map(str::trim)
+        };
+        let remaining = first("ratelimit-remaining")?.parse().ok()?;
+        let reset = seconds(first("ratelimit-reset")?)?;
+        Some(RateLimit { remaining, reset })
+    }
+}
+
+/// How long the service wants us to wait: the longer of `Retry-After` (seconds, perhaps with a
+/// fraction, or a date) and `RateLimit-Reset` (FACTS 2.1, 2.3).
+pub(crate) fn told_wait(headers: &HeaderMap) -> Option<Duration> {
+    let after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let after = after.map(str::trim).and_then(|text| {
+        seconds(text).or_else(|| {
+            let until = http_date(text)?;
+            let now = date(headers).unwrap_or_else(Utc::now);
+            Some((until - now).to_std().unwrap_or_default())
+        })
+    });
+    let reset = RateLimit::read(headers).map(|limit| limit.reset);
+    after.max(reset)
+}
+
+/// The service's clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    http_date(headers.get(http::header::DATE)?.to_str().ok()?)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+}
+
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn waits_are_read() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let cases: [(&[(&str, &str)], Option<u64>); 9] = [
+            (&[], None),
+            (&[("retry-after", "2.128")], Some(2128)),
+            (&[("retry-after", "0")], Some(0)),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "-1")], None),
+            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000)),
+            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0)),
+            (
+                &[("retry-after", "1"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
+                Some(7000),
+            ),
+            (
+                &[("retry-after", "9"), ("ratelimit-remaining", "0;w=1"), ("ratelimit-reset", "7")],
+                Some(9000),
+            ),
+        ];
+        for (pairs, expected) in cases {
+            let pairs: Vec<_> = pairs.iter().map(|(k, v)| (leak(k), leak(v))).collect();
+            let wait = told_wait(&headers(&pairs));
+            assert_eq!(wait, expected.map(Duration::from_millis), "{pairs:?}");
+        }
+    }
+
+    fn leak(text: &str) -> &'static str {
+        text.to_owned().leak()
+    }
+
+    #[test]
+    fn each_trouble_has_its_number_of_tries() {
+        let hour = Duration::from_secs(3600);
+        let tries = |trouble| {
+            let mut attempts = Attempts::new(hour, Duration::from_millis(1));
+            1 + (0..100).take_while(|_| attempts.after(trouble, 0.5).is_some()).count()
+        };
+        assert_eq!(tries(Trouble::Server), 5);
+        assert_eq!(tries(Trouble::Torn), 8);
+        assert_eq!(tries(Trouble::Damaged), 2);
+        assert_eq!(tries(Trouble::Throttled(None)), 101);
+        assert_eq!(tries(Trouble::Unreachable), 101);
+        assert_eq!(tries(Trouble::Throttled(Some(hour + hour))), 1);
+    }
+
+    #[test]
+    fn delays_grow_to_five_minutes() {
+        let second = Duration::from_secs(1);
+        assert_eq!(backoff(second, 0, 1.0), second);
+        assert_eq!(backoff(second, 3, 0.0), Duration::from_secs(4));
+        assert_eq!(backoff(second, 40, 1.0), Duration::from_secs(300));
+    }
+}

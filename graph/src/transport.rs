@@ -1,0 +1,121 @@
+//! HTTP: who may be trusted, and what a failed exchange means.
+
+use std::error::Error as StdError;
+use std::io;
+
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+
+/// Redirects that a download host may send us through.
+const DOWNLOAD_REDIRECTS: usize = 5;
+
+/// The HTTP clients. Those that carry tokens follow no redirects.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    /// Graph and the login host.
+    pub(crate) service: Client,
+    /// The same without kept connections, for retries (FACTS 2.1).
+    pub(crate) reconnecting: Client,
+    /// Pre-authenticated addresses: identity encoding, so that lengths and ranges are true.
+    pub(crate) download: Client,
+    /// The metadata service of this machine, which no proxy can reach (FACTS 1.5).
+    pub(crate) local: Client,
+}
+
+impl Transport {
+    pub(crate) fn new(config: &Config) -> Result<Transport, Error> {
+        let extra = extra_roots(config)?;
+        let make = |change: &dyn Fn(ClientBuilder) -> ClientBuilder| {
+            let mut builder = Client::builder()
+                .use_rustls_tls()
+                .user_agent(&config.user_agent)
+                .connect_timeout(config.connect_timeout)
+                .read_timeout(config.read_timeout)
+                .redirect(Policy::none());
+            for certificate in &extra {
+                builder = builder.add_root_certificate(certificate.clone());
+            }
+            change(builder).build().map_err(|error| {
+                Error::new(ErrorKind::Configuration, "set up HTTP").because(error.without_url())
+            })
+        };
+        let policy = || Policy::custom(follow_download);
+        Ok(Transport {
+            service: make(&|builder| builder)?,
+            reconnecting: make(&|builder| builder.pool_max_idle_per_host(0))?,
+            download: make(&|builder| builder.no_gzip().redirect(policy()).referer(false))?,
+            local: make(&|builder| builder.no_proxy())?,
+        })
+    }
+}
+
+/// A pre-authenticated address is as good as a password: never from HTTPS to HTTP.
+fn follow_download(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > DOWNLOAD_REDIRECTS || (secure && attempt.url().scheme() != "https") {
+        attempt.stop()
+    } else {
+        attempt.follow()
+    }
+}
+
+fn extra_roots(config: &Config) -> Result<Vec<Certificate>, Error> {
+    let Some(pem) = &config.ca_certificates_pem else { return Ok(Vec::new()) };
+    let unusable = || Error::new(ErrorKind::CaCertificate, "read CA certificates");
+    let roots = Certificate::from_pem_bundle(pem).map_err(|error| unusable().because(error))?;
+    if roots.is_empty() {
+        return Err(unusable().with_message("no certificate in the PEM"));
+    }
+    Ok(roots)
+}
+
+/// Why an exchange failed without an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// The server or proxy can't be trusted: no retry helps.
+    Tls,
+    /// No connection.
+    Unreachable,
+    /// A connection that broke or went silent.
+    Torn,
+}
+
+impl Fault {
+    pub(crate) fn of(error: &reqwest::Error) -> Fault {
+        if !error.is_connect() {
+            Fault::Torn
+        } else if is_untrusted(error) {
+            Fault::Tls
+        } else {
+            Fault::Unreachable
+        }
+    }
+
+    pub(crate) fn kind(self) -> ErrorKind {
+        match self {
+            Fault::Tls => ErrorKind::Tls,
+            Fault::Unreachable => ErrorKind::Unreachable,
+            Fault::Torn => ErrorKind::Interrupted,
+        }
+    }
+}
+
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
+            return matches!(tls, AlertReceived(_) | InvalidCertificate(_) | PeerIncompatible(_));
+        }
+        // An `io::Error` hides the error it wraps and shows that one's source.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}

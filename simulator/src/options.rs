@@ -1,0 +1,186 @@
+//! What the simulated tenant is like and how badly it behaves.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::faults::Fault;
+
+/// How the simulator is set up. Start from `Options::default()`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where Graph, login and IMDS listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where file contents are served from: another port stands for another host.
+    pub download_listen: SocketAddr,
+    /// The addresses clients use when a proxy or a TLS front stands before the listeners.
+    pub public: Option<PublicUrls>,
+    /// Everything generated is a function of this number.
+    pub seed: u64,
+    /// Ordinary users: mailbox, drive, licence.
+    pub users: u32,
+    /// Adds a guest, a shared mailbox, an unlicensed user, a room, a user without a drive and a
+    /// user outside the application's scope.
+    pub special_users: bool,
+    /// Mails in each ordinary mailbox.
+    pub mails: u64,
+    /// Files in each ordinary drive.
+    pub files: u64,
+    /// Ordinary content or every hazard known.
+    pub profile: Profile,
+    /// A folder of real files that makes up the tenant instead of generated content.
+    pub content: Option<PathBuf>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Decides which requests a fault with a rate hits.
+    pub fault_seed: u64,
+    /// The server returns at most this many rows a page, whatever was asked.
+    pub page_cap: Option<usize>,
+    /// Rows within a page arrive in another order each time.
+    pub reorder: bool,
+    /// How long an access token is valid.
+    pub token_lifetime: Duration,
+    /// How long a download URL is valid.
+    pub url_lifetime: Duration,
+    /// The service's limits per mailbox; `None` only counts.
+    pub limits: Option<Limits>,
+    /// The tenant's identity and its application registration.
+    pub credentials: Credentials,
+    /// Adds a file of this many bytes to the first drive; generated as it is read.
+    pub big_file: Option<u64>,
+    /// Every reply waits this long.
+    pub latency: Duration,
+    /// Replies are gzipped for clients that accept it.
+    pub gzip: bool,
+    /// Polls of a device code that find it pending.
+    pub device_polls: u32,
+    /// Requests the log remembers in full; counters never forget.
+    pub log_capacity: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Options {
+            listen: loopback,
+            download_listen: loopback,
+            public: None,
+            seed: 365,
+            users: 3,
+            special_users: true,
+            mails: 60,
+            files: 40,
+            profile: Profile::Plain,
+            content: None,
+            faults: Vec::new(),
+            fault_seed: 1,
+            page_cap: None,
+            reorder: false,
+            token_lifetime: Duration::from_secs(3599),
+            url_lifetime: Duration::from_secs(3600),
+            limits: Some(Limits::default()),
+            credentials: Credentials::default(),
+            big_file: None,
+            latency: Duration::ZERO,
+            gzip: true,
+            device_polls: 2,
+            log_capacity: 100_000,
+        }
+    }
+}
+
+/// The roots that stand in links, without a trailing slash.
+#[derive(Debug, Clone)]
+pub struct PublicUrls {
+    /// Instead of `https://graph.microsoft.com`.
+    pub graph: String,
+    /// Instead of `https://login.microsoftonline.com`.
+    pub login: String,
+    /// Instead of `https://contoso-my.sharepoint.com`.
+    pub download: String,
+}
+
+/// What generated content looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// An ordinary tenant.
+    #[default]
+    Plain,
+    /// Names no file system likes, broken Unicode, deceptive delta rows.
+    Nasty,
+}
+
+/// Outlook's limits: each application and mailbox pair on its own.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests in flight.
+    pub concurrent: usize,
+    /// Requests per window.
+    pub requests: u64,
+    /// The window.
+    pub window: Duration,
+    /// The service's clock runs this many times faster than ours.
+    pub clock_scale: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            concurrent: 4,
+            requests: 10_000,
+            window: Duration::from_secs(600),
+            clock_scale: 1.0,
+        }
+    }
+}
+
+/// The tenant and the application that may read it.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The tenant's GUID.
+    pub tenant_id: String,
+    /// The tenant's default domain.
+    pub domain: String,
+    /// The application's GUID.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// When the secret ends; past: AADSTS7000222.
+    pub secret_expires: Option<DateTime<Utc>>,
+    /// Its registered certificates, PEM.
+    pub certificates: Vec<String>,
+    /// Tokens of an outside issuer that are accepted as they are.
+    pub federated_tokens: Vec<String>,
+    /// Application roles an administrator consented to.
+    pub roles: Vec<String>,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        let roles = [
+            "User.Read.All",
+            "Group.Read.All",
+            "Organization.Read.All",
+            "Application.Read.All",
+            "Mail.Read",
+            "MailboxSettings.Read",
+            "Contacts.Read",
+            "Calendars.Read",
+            "Tasks.Read.All",
+            "Files.Read.All",
+            "Sites.Read.All",
+        ];
+        Credentials {
+            tenant_id: "7b1c6e0a-3f52-4d0b-9a51-6f3a2d9e8b10".into(),
+            domain: "contoso.onmicrosoft.com".into(),
+            client_id: "d2f0c1a4-58be-4c57-8d4c-0e6b8a7f9c33".into(),
+            client_secret: "simulated~not-a-secret+/=&%".into(),
+            secret_expires: None,
+            certificates: Vec::new(),
+            federated_tokens: Vec::new(),
+            roles: roles.map(String::from).to_vec(),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! From a request to its reply: faults, limits, identity, schema, route.
+
+mod attachments;
+mod batch;
+mod control;
+mod directory;
+mod download;
+mod drive;
+mod folders;
+mod login;
+mod mail;
+mod message;
+mod users;
+
+use http::{Method, header};
+
+use crate::authority::Identity;
+use crate::call::Call;
+use crate::error::Refusal;
+use crate::faults::Kind;
+use crate::log::Host;
+use crate::reply::Reply;
+use crate::server::World;
+use crate::throttle::{Slot, Wait, too_many};
+
+/// A reply and what the log should know about it.
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    pub(crate) slot: Option<Slot>,
+    /// The user id of the mailbox, or the drive id.
+    pub(crate) owner: Option<String>,
+    pub(crate) fault: Option<Kind>,
+    /// The client brought a 429 on itself.
+    pub(crate) provoked: bool,
+    /// It had been told to wait.
+    pub(crate) told: bool,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Outcome {
+        Outcome { reply, slot: None, owner: None, fault: None, provoked: false, told: false }
+    }
+}
+
+/// What a route gives back.
+pub(crate) type Answer = Result<Reply, Refusal>;
+
+pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
+    match call.host {
+        Host::Control => control::answer(world, call).into(),
+        Host::Login | Host::Imds => {
+            let explicit = explicit_fault(world, call);
+            explicit.unwrap_or_else(|| match call.host {
+                Host::Imds => login::managed_identity(world, call).into(),
+                _ => login::answer(world, call).into(),
+            })
+        }
+        Host::Graph => graph(world, call),
+        Host::Download => download(world, call),
+    }
+}
+
+/// Headers every reply has.
+pub(crate) fn stamp(call: &Call, reply: &mut Reply) {
+    let client = call.header("client-request-id").unwrap_or(&call.request_id);
+    let mut stamped = std::mem::replace(reply, Reply::empty(500));
+    if call.host == Host::Graph {
+        stamped = stamped
+            .with("request-id", &call.request_id)
+            .with("client-request-id", client)
+            .with("cache-control", "private")
+            .with("strict-transport-security", "max-age=31536000")
+            .with("x-ms-ags-diagnostic", r#"{"ServerInfo":{"DataCenter":"Germany West Central","Slice":"E","Ring":"3","ScaleUnit":"001","RoleInstance":"FR1PEPF00001234"}}"#);
+    }
+    *reply = stamped;
+}
+
+/// Faults that strike before anything else is looked at. Login is spared unless a fault names it.
+fn explicit_fault(world: &World, call: &Call) -> Option<Outcome> {
+    let line = call.line();
+    let named = world.faults.texts().iter().any(|text| {
+        text.split_once("match=").is_some_and(|(_, m)| {
+            let wanted = m.split(',').next().unwrap_or_default();
+            line.contains(wanted) && !wanted.is_empty()
+        })
+    });
+    if named { early_fault(world, call, "login") } else { None }
+}
+
+/// The faults of a service as a whole, in the order in which a request would meet them.
+fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
+    const KINDS: [Kind; 8] = [
+        Kind::Reset,
+        Kind::HtmlError,
+        Kind::Empty503,
+        Kind::Throttle,
+        Kind::ThrottleBare,
+        Kind::Unavailable,
+        Kind::Timeout,
+        Kind::ServerError,
+    ];
+    let line = call.line();
+    let key = fault_key(call);
+    let (kind, fault) = KINDS
+        .into_iter()
+        .find_map(|kind| Some((kind, world.faults.strikes(kind, &line, &key)?)))?;
+    let refused = |refusal: Refusal| Reply::refused(&refusal, call);
+    let reply = match kind {
+        Kind::Reset => Reply::none(),
+        Kind::HtmlError => Reply::html(502, "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center><hr><center>proxy</center></body></html>"),
+        Kind::Empty503 => Reply::empty(503),
+        Kind::Throttle => {
+            world.throttle.close(scope, fault.pause());
+            refused(too_many(fault.pause()))
+        }
+        Kind::ThrottleBare => {
+            let mut refusal = too_many(0.0);
+            refusal.headers.clear();
+            refused(refusal)
+        }
+        Kind::Unavailable => {
+            let refusal = Refusal::new(503, "serviceNotAvailable", "The service is temporarily unavailable.");
+            refused(refusal.with_header("retry-after", format!("{:.3}", fault.pause())))
+        }
+        Kind::Timeout => refused(Refusal::new(504, "UnknownError", "")),
+        _ if scope.starts_with("mailbox:") => refused(Refusal::new(
+            500,
+            "ErrorInternalServerTransientError",
+            "An internal server error occurred. Try again later.",
+        )),
+        _ => refused(Refusal::new(500, "generalException", "General exception while processing")),
+    };
+    Some(Outcome { fault: Some(kind), ..reply.into() })
+}
+
+/// Tells repeated requests from others: addresses of downloads change with each ticket.
+fn fault_key(call: &Call) -> String {
+    match call.host {
+        Host::Download => format!("{} {}", call.path, call.option("UniqueId").unwrap_or_default()),
+        _ => call.line(),
+    }
+}
+
+/// A call in the tenant's own terms.
+pub(crate) struct Asked<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) call: &'a Call,
+    pub(crate) who: &'a Identity,
+}
+
+fn graph(world: &World, call: &Call) -> Outcome {
+    let owner = owner_of(world, call);
+    let scope = owner.as_ref().map_or("directory".to_owned(), |(kind, id)| match *kind {
+        "mailbox" => format!("mailbox:{id}"),
+        other => other.to_owned(),
+    });
+    let mut outcome = match admitted(world, call, &scope) {
+        Ok((slot, fault)) => {
+            let mut outcome = fault.unwrap_or_else(|| identified(world, call));
+            outcome.slot = slot;
+            outcome
+        }
+        Err(wait) => Outcome {
+            provoked: true,
+            told: wait.told,
+            ..Reply::refused(&wait.refusal, call).into()
+        },
+    };
+    outcome.owner = owner.map(|(_, id)| id);
+    maim(world, call, &mut outcome);
+    outcome
+}
+
+type Admission = (Option<Slot>, Option<Outcome>);
+
+fn admitted(world: &World, call: &Call, scope: &str) -> Result<Admission, Box<Wait>> {
+    world.throttle.check(scope)?;
+    let slot = match scope.strip_prefix("mailbox:") {
+        Some(mailbox) => Some(world.throttle.enter(mailbox)?),
+        None => None,
+    };
+    Ok((slot, early_fault(world, call, scope)))
+}
+
+/// The mailbox (by user id) or drive a request is about.
+fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
+    let segments: Vec<&str> = call.segments.iter().skip(1).map(String::as_str).collect();
+    match segments.as_slice() {
+        ["users", user, "drive" | "drives", ..] => {
+            let person = world.tenant.person(user)?;
+            Some(("sharepoint", person.drive().map_or(person.id.clone(), |d| d.ids.drive.clone())))
+        }
+        ["drives", drive, ..] => Some(("sharepoint", (*drive).to_owned())),
+        ["users", user, "mailFolders" | "messages" | "mailboxSettings", ..] => {
+            Some(("mailbox", world.tenant.person(user)?.id.clone()))
+        }
+        ["me", "mailFolders" | "messages", ..] => {
+            Some(("mailbox", world.tenant.people.first()?.id.clone()))
+        }
+        ["me", "drive" | "drives", ..] => {
+            Some(("sharepoint", world.tenant.people.first()?.drive()?.ids.drive.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn identified(world: &World, call: &Call) -> Outcome {
+    let line = call.line();
+    if let Some(token) = call.bearer() {
+        if world.faults.strikes(Kind::TokenExpiry, &line, "token").is_some() {
+            world.authority.revoke(token);
+            let refusal = world.authority.identify(Some(token)).expect_err("just revoked");
+            let reply = Reply::refused(&refusal, call);
+            return Outcome { fault: Some(Kind::TokenExpiry), ..reply.into() };
+        }
+    }
+    let answer = world.authority.identify(call.bearer()).and_then(|who| {
+        check_schema(call)?;
+        route(&Asked { world, call, who: &who })
+    });
+    answer.unwrap_or_else(|refusal| Reply::refused(&refusal, call)).into()
+}
+
+/// What the published schema says about the request.
+fn check_schema(call: &Call) -> Result<(), Refusal> {
+    let query = (!call.raw_query.is_empty()).then_some(call.raw_query.as_str());
+    crate::schema::check(call.method.as_str(), call.below_version(), query)
+        .map_err(|refused| Refusal::new(refused.status, refused.code, refused.message))
+}
+
+pub(crate) fn route(asked: &Asked<'_>) -> Answer {
+    let call = asked.call;
+    let segments: Vec<&str> = call.segments.iter().skip(1).map(String::as_str).collect();
+    if segments.as_slice() == ["$batch"] {
+        return batch::answer(asked);
+    }
+    if call.method != Method::GET {
+        return Err(Refusal::method_not_allowed());
+    }
+    match segments.as_slice() {
+        ["me", rest @ ..] => {
+            let me = asked.who.user.clone().ok_or_else(|| {
+                Refusal::bad_request("/me request is only valid with delegated authentication flow.")
+            })?;
+            let mut segments = vec!["users", me.as_str()];
+            segments.extend_from_slice(rest);
+            resource(asked, &segments)
+        }
+        segments => resource(asked, segments),
+    }
+}
+
+fn resource(asked: &Asked<'_>, segments: &[&str]) -> Answer {
+    match segments {
+        ["organization", rest @ ..] => directory::organization(asked, rest),
+        ["applications", rest @ ..] => directory::applications(asked, rest),
+        ["servicePrincipals", rest @ ..] => directory::service_principals(asked, rest),
+        ["groups"] => directory::groups(asked),
+        ["users", user, "mailFolders", rest @ ..] => folders::route(asked, user, rest),
+        ["users", user, "messages", rest @ ..] => mail::route(asked, user, rest),
+        ["users", user, "drive", rest @ ..] => drive::of_user(asked, user, rest),
+        ["users", user, "drives"] => drive::list(asked, user),
+        ["drives", drive, rest @ ..] => drive::route(asked, drive, rest),
+        ["users", rest @ ..] => users::route(asked, rest),
+        [] => Err(Refusal::bad_request("The request URI is not valid.")),
+        [segment, ..] => Err(Refusal::unknown_segment(segment)),
+    }
+}
+
+impl Asked<'_> {
+    /// Refuses callers without any of these roles.
+    pub(crate) fn need(&self, any: &[&str], refusal: (&str, &str)) -> Result<(), Refusal> {
+        match self.who.has(any) {
+            true => Ok(()),
+            false => Err(Refusal::new(403, refusal.0, refusal.1)),
+        }
+    }
+
+    pub(crate) fn need_directory(&self, any: &[&str]) -> Result<(), Refusal> {
+        let text = "Insufficient privileges to complete the operation.";
+        self.need(any, ("Authorization_RequestDenied", text))
+    }
+
+    /// A signed-in user sees what is his.
+    pub(crate) fn need_own(&self, user: &str) -> Result<(), Refusal> {
+        match &self.who.user {
+            Some(own) if own != user => Err(Refusal::new(
+                403,
+                "ErrorAccessDenied",
+                "Access is denied. Check credentials and try again.",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The file host: no tokens, but the same weather.
+fn download(world: &World, call: &Call) -> Outcome {
+    let early = world.throttle.check("download").map_err(|wait| Outcome {
+        provoked: true,
+        told: wait.told,
+        ..Reply::refused(&wait.refusal, call).into()
+    });
+    let mut outcome = match early {
+        Err(outcome) => outcome,
+        Ok(()) => early_fault(world, call, "download").unwrap_or_else(|| download::answer(world, call)),
+    };
+    maim(world, call, &mut outcome);
+    outcome
+}
+
+/// Faults that strike a finished reply.
+fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
+    let reply = &mut outcome.reply;
+    if outcome.fault.is_some() || !reply.status.is_success() || reply.reset {
+        return;
+    }
+    let (line, key) = (call.line(), fault_key(call));
+    let is_content = call.host == Host::Download || call.path.ends_with("/$value");
+    if is_content && world.faults.marks(Kind::NoLength, &line, &key, 1.0).is_some() {
+        reply.sized = false;
+        reply.headers.retain(|(name, _)| name != header::CONTENT_LENGTH);
+    }
+    if world.faults.strikes(Kind::Truncate, &line, &key).is_some() {
+        // JSON has no length yet; any cut within it will do.
+        let length = if reply.len() == u64::MAX { 100 } else { reply.len() };
+        reply.cut = Some(length / 2);
+        outcome.fault = Some(Kind::Truncate);
+    }
+}

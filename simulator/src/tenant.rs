@@ -1,0 +1,526 @@
+//! The tenant: its users, what they own, and how tests look at it and change it.
+
+use std::sync::{Arc, OnceLock, RwLock};
+
+use bytes::Bytes;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::Serialize;
+
+use crate::blob::Blob;
+use crate::content::{self, Owner};
+use crate::drive::{Drive, Facet};
+use crate::ids::{DriveIds, MailIds};
+use crate::mail::Address;
+use crate::mailbox::{Edition, Key, Mailbox};
+use crate::seed::mail::Source;
+use crate::{Error, Options, dice, seed};
+
+/// What kind of user someone is, and so what the service says about him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UserKind {
+    /// Mailbox, drive, licence.
+    Member,
+    /// Invited from outside: neither mailbox nor drive.
+    Guest,
+    /// A shared mailbox: the account is disabled, there is no drive.
+    SharedMailbox,
+    /// No licence: neither mailbox nor drive.
+    Unlicensed,
+    /// A room: a mailbox without a drive.
+    Room,
+    /// A mailbox, but OneDrive was never provisioned.
+    NoDrive,
+    /// The application may not read this mailbox.
+    OutOfScope,
+}
+
+/// A user.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// The object id, a GUID.
+    pub id: String,
+    /// The user principal name.
+    pub upn: String,
+    /// The display name.
+    pub display_name: String,
+    /// What kind of user.
+    pub kind: UserKind,
+    /// The drive, where there is one.
+    pub drive: Option<String>,
+}
+
+/// A mail folder.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MailFolder {
+    /// Its id.
+    pub id: String,
+    /// Display names from the root of the mailbox down.
+    pub path: Vec<String>,
+    /// `inbox`, `drafts`, ...
+    pub well_known: Option<&'static str>,
+    /// Hidden from ordinary listings.
+    pub hidden: bool,
+    /// A search folder: its messages lie elsewhere.
+    pub search: bool,
+    /// Messages in it.
+    pub total: u64,
+}
+
+/// A message as it is now.
+pub struct MailInfo {
+    /// The immutable id.
+    pub id: String,
+    /// The folder's id.
+    pub folder: String,
+    /// The subject; a lone surrogate reads U+FFFD.
+    pub subject: String,
+    /// When it was received; some drafts never were.
+    pub received: Option<DateTime<Utc>>,
+    /// When it was created.
+    pub created: DateTime<Utc>,
+    /// MAPI's message class.
+    pub class: &'static str,
+    /// The change key.
+    pub change_key: String,
+    person: Arc<Person>,
+    key: Key,
+}
+
+impl MailInfo {
+    /// The MIME that `$value` returns; boundaries as without the `unstable-mime` fault.
+    pub fn mime(&self) -> Bytes {
+        let mailbox = self.person.mailbox();
+        mailbox.and_then(|mailbox| mailbox.mime(self.key, 0)).unwrap_or_default()
+    }
+
+    /// Its SHA-256 in hex.
+    pub fn sha256(&self) -> String {
+        Blob::Stored(self.mime()).sha256()
+    }
+}
+
+/// A file as it was when it was looked up.
+pub struct FileInfo {
+    /// The item's id, unique in its drive.
+    pub id: String,
+    /// Names from the root of the drive down.
+    pub path: Vec<String>,
+    /// Its true size.
+    pub size: u64,
+    /// The entity tag.
+    pub etag: String,
+    /// The service refuses to hand it out.
+    pub malware: bool,
+    blob: Blob,
+}
+
+impl FileInfo {
+    /// The whole content; mind the big one.
+    pub fn bytes(&self) -> Bytes {
+        self.blob.bytes()
+    }
+
+    /// Its SHA-256 in hex, computed as it is read.
+    pub fn sha256(&self) -> String {
+        self.blob.sha256()
+    }
+}
+
+/// The simulated tenant. Users are named by id or user principal name, folders by id, well-known
+/// name or display names joined with `/`, messages by any id form, drives by id or user, files by
+/// path.
+pub struct Tenant {
+    pub(crate) people: Vec<Arc<Person>>,
+    pub(crate) domain: String,
+}
+
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) kind: UserKind,
+    pub(crate) given: String,
+    pub(crate) surname: String,
+    upn: RwLock<String>,
+    plan: Plan,
+    mailbox: OnceLock<Mailbox>,
+    drive: OnceLock<Drive>,
+}
+
+/// How a person's belongings come about when first asked for.
+struct Plan {
+    seed: u64,
+    domain: String,
+    mails: u64,
+    files: u64,
+    profile: crate::Profile,
+    big_file: Option<u64>,
+    content: Option<Owner>,
+}
+
+impl Person {
+    pub(crate) fn upn(&self) -> String {
+        self.upn.read().expect("no panic under this lock").clone()
+    }
+
+    pub(crate) fn display_name(&self) -> String {
+        match self.kind {
+            UserKind::SharedMailbox | UserKind::Room => self.given.clone(),
+            _ => format!("{} {}", self.given, self.surname).trim_end().to_owned(),
+        }
+    }
+
+    pub(crate) fn has_mailbox(&self) -> bool {
+        !matches!(self.kind, UserKind::Guest | UserKind::Unlicensed)
+    }
+
+    pub(crate) fn has_drive(&self) -> bool {
+        matches!(self.kind, UserKind::Member | UserKind::OutOfScope)
+    }
+
+    pub(crate) fn mailbox(&self) -> Option<&Mailbox> {
+        let made = || {
+            let plan = &self.plan;
+            let ids = MailIds::new(plan.seed, &self.id);
+            let source = Source {
+                seed: dice::hash(&[plan.seed, self.number]),
+                owner: Address { name: self.display_name(), address: self.upn() },
+                domain: plan.domain.clone(),
+                count: plan.mails,
+                profile: plan.profile,
+            };
+            // German, English and Japanese mailboxes in turn.
+            let language = (self.number % 3) as usize;
+            match &plan.content {
+                Some(owner) => {
+                    let mailbox = Mailbox::empty(ids, source, language);
+                    owner.fill(&mailbox);
+                    mailbox
+                }
+                None => Mailbox::generated(ids, source, language),
+            }
+        };
+        self.has_mailbox().then(|| self.mailbox.get_or_init(made))
+    }
+
+    pub(crate) fn drive(&self) -> Option<&Drive> {
+        let made = || {
+            let plan = &self.plan;
+            let ids = self.drive_ids();
+            let mut nodes = match &plan.content {
+                Some(owner) => owner.nodes(),
+                None => seed::drive::nodes(plan.seed, &self.id, plan.files, plan.profile),
+            };
+            if let Some(len) = plan.big_file {
+                nodes.push(seed::drive::big(plan.seed, nodes.len() as u32, len));
+            }
+            Drive::new(ids, nodes)
+        };
+        self.has_drive().then(|| self.drive.get_or_init(made))
+    }
+
+    fn drive_ids(&self) -> DriveIds {
+        DriveIds::new(self.plan.seed, &self.id)
+    }
+
+    fn view(&self) -> User {
+        User {
+            id: self.id.clone(),
+            upn: self.upn(),
+            display_name: self.display_name(),
+            kind: self.kind,
+            drive: self.has_drive().then(|| self.drive_ids().drive),
+        }
+    }
+}
+
+impl Tenant {
+    pub(crate) fn new(options: &Options) -> Result<Tenant, Error> {
+        let domain = options.credentials.domain.clone();
+        let mut tenant = Tenant { people: Vec::new(), domain };
+        if let Some(dir) = &options.content {
+            for owner in content::owners(dir, &tenant.domain)? {
+                let local = owner.upn.split('@').next().unwrap_or_default().to_owned();
+                let upn = owner.upn.clone();
+                tenant.add(options, UserKind::Member, [&local, ""], upn, Some(owner));
+            }
+            return Ok(tenant);
+        }
+        for number in 0..u64::from(options.users) {
+            let (given, surname) = seed::person(number);
+            let upn = seed::address(number, &tenant.domain).address;
+            tenant.add(options, UserKind::Member, [&given, &surname], upn, None);
+        }
+        if options.special_users {
+            tenant.add_special(options);
+        }
+        Ok(tenant)
+    }
+
+    fn add_special(&mut self, options: &Options) {
+        let at = |local: &str| format!("{local}@{}", options.credentials.domain);
+        let guest = at("robin_fabrikam.example#EXT#");
+        self.add(options, UserKind::Guest, ["Robin", "Fabrikam"], guest, None);
+        self.add(options, UserKind::SharedMailbox, ["Buchhaltung", ""], at("buchhaltung"), None);
+        self.add(options, UserKind::Unlicensed, ["Nora", "Neu"], at("nora.neu"), None);
+        self.add(options, UserKind::Room, ["Raum Isar", ""], at("raum.isar"), None);
+        self.add(options, UserKind::NoDrive, ["Otto", "Ohne"], at("otto.ohne"), None);
+        self.add(options, UserKind::OutOfScope, ["Vera", "Vorstand"], at("vera.vorstand"), None);
+    }
+
+    fn add(
+        &mut self,
+        options: &Options,
+        kind: UserKind,
+        [given, surname]: [&str; 2],
+        upn: String,
+        content: Option<Owner>,
+    ) {
+        let number = self.people.len() as u64;
+        let small = kind != UserKind::Member;
+        let plan = Plan {
+            seed: options.seed,
+            domain: self.domain.clone(),
+            mails: if small { options.mails.min(20) } else { options.mails },
+            files: if small { options.files.min(10) } else { options.files },
+            profile: options.profile,
+            big_file: options.big_file.filter(|_| number == 0),
+            content,
+        };
+        self.people.push(Arc::new(Person {
+            id: dice::guid(&[options.seed, dice::text(&upn)]),
+            number,
+            kind,
+            given: given.to_owned(),
+            surname: surname.to_owned(),
+            upn: RwLock::new(upn),
+            plan,
+            mailbox: OnceLock::new(),
+            drive: OnceLock::new(),
+        }));
+    }
+
+    /// A user by id or by user principal name in any case.
+    pub(crate) fn person(&self, name: &str) -> Option<&Arc<Person>> {
+        let named = |p: &&Arc<Person>| {
+            p.id.eq_ignore_ascii_case(name) || p.upn().to_lowercase() == name.to_lowercase()
+        };
+        self.people.iter().find(named)
+    }
+
+    /// The owner of a drive.
+    pub(crate) fn drive_owner(&self, drive: &str) -> Option<&Arc<Person>> {
+        self.people.iter().find(|p| p.has_drive() && p.drive_ids().drive == drive)
+    }
+
+    fn known(&self, name: &str) -> Result<&Arc<Person>, Error> {
+        self.person(name).ok_or_else(|| Error::unknown("user", name))
+    }
+
+    fn mailbox(&self, user: &str) -> Result<&Mailbox, Error> {
+        self.known(user)?.mailbox().ok_or_else(|| Error::unknown("mailbox", user))
+    }
+
+    fn drive(&self, drive: &str) -> Result<&Drive, Error> {
+        let person = self.drive_owner(drive).or_else(|| self.person(drive));
+        person.and_then(|p| p.drive()).ok_or_else(|| Error::unknown("drive", drive))
+    }
+
+    /// All users.
+    pub fn users(&self) -> Vec<User> {
+        self.people.iter().map(|person| person.view()).collect()
+    }
+
+    /// The folders of a mailbox, those apart from the tree included.
+    pub fn folders(&self, user: &str) -> Result<Vec<MailFolder>, Error> {
+        let mailbox = self.mailbox(user)?;
+        let folders = mailbox.folders();
+        let view = |(number, folder): (usize, &seed::folders::Folder)| MailFolder {
+            id: mailbox.ids.folder(number as u32),
+            path: mailbox.trail(number as u32),
+            well_known: folder.well_known,
+            hidden: folder.hidden,
+            search: folder.search,
+            total: if folder.search { 0 } else { mailbox.counts(number as u32).0 },
+        };
+        let alive = folders.iter().enumerate().filter(|(_, folder)| !folder.gone);
+        Ok(alive.map(view).collect())
+    }
+
+    /// Every message of a mailbox in every folder.
+    pub fn messages(&self, user: &str) -> Result<Vec<MailInfo>, Error> {
+        let person = self.known(user)?;
+        let mailbox = self.mailbox(user)?;
+        let mut all = Vec::new();
+        for (number, folder) in mailbox.folders().iter().enumerate() {
+            if !folder.search && !folder.gone {
+                all.extend(mailbox.keys_after(number as u32, None, usize::MAX));
+            }
+        }
+        all.sort_unstable();
+        Ok(all.into_iter().filter_map(|key| info(person, mailbox, key)).collect())
+    }
+
+    /// One message by any form of its id.
+    pub fn message(&self, user: &str, id: &str) -> Result<MailInfo, Error> {
+        let (person, mailbox) = (self.known(user)?, self.mailbox(user)?);
+        let key = self.key(mailbox, id)?;
+        info(person, mailbox, key).ok_or_else(|| Error::unknown("message", id))
+    }
+
+    /// Every file of a drive that can be listed, packages' files included.
+    pub fn files(&self, drive: &str) -> Result<Vec<FileInfo>, Error> {
+        let drive = self.drive(drive)?;
+        let view = |number: u32| {
+            let node = drive.node(number)?;
+            Some(FileInfo {
+                id: drive.ids.item(number),
+                path: drive.trail(number),
+                size: node.current()?.blob.len(),
+                etag: format!("\"{{{}}},{}\"", drive.ids.unique(number), node.etag),
+                malware: node.malware,
+                blob: node.current()?.blob.clone(),
+            })
+        };
+        Ok(drive.files().into_iter().filter_map(view).collect())
+    }
+
+    fn key(&self, mailbox: &Mailbox, id: &str) -> Result<Key, Error> {
+        mailbox.find(id).map_err(|_| Error::unknown("message", id))
+    }
+
+    fn folder(&self, mailbox: &Mailbox, name: &str) -> Result<u32, Error> {
+        let by_path = || {
+            let numbers = 0..mailbox.folders().len() as u32;
+            numbers.into_iter().find(|n| mailbox.trail(*n).join("/") == name)
+        };
+        mailbox.folder(name).or_else(by_path).ok_or_else(|| Error::unknown("folder", name))
+    }
+
+    fn edit(&self, user: &str, message: &str, edition: Edition) -> Result<(), Error> {
+        let mailbox = self.mailbox(user)?;
+        mailbox.edit(self.key(mailbox, message)?, edition);
+        Ok(())
+    }
+
+    /// Marks a message as read or unread.
+    pub fn set_read(&self, user: &str, message: &str, read: bool) -> Result<(), Error> {
+        self.edit(user, message, Edition::Read(read))
+    }
+
+    /// Flags a message for follow-up or takes the flag off.
+    pub fn set_flag(&self, user: &str, message: &str, flagged: bool) -> Result<(), Error> {
+        self.edit(user, message, Edition::Flag(flagged))
+    }
+
+    /// Gives a message other categories.
+    pub fn set_categories(
+        &self,
+        user: &str,
+        message: &str,
+        categories: Vec<String>,
+    ) -> Result<(), Error> {
+        self.edit(user, message, Edition::Categories(categories))
+    }
+
+    /// Deletes a message for good.
+    pub fn delete_message(&self, user: &str, message: &str) -> Result<(), Error> {
+        self.edit(user, message, Edition::Delete)
+    }
+
+    /// Moves a message to another folder of its mailbox.
+    pub fn move_message(&self, user: &str, message: &str, folder: &str) -> Result<(), Error> {
+        let folder = self.folder(self.mailbox(user)?, folder)?;
+        self.edit(user, message, Edition::Move(folder))
+    }
+
+    /// Delivers a message given as MIME, now; returns its immutable id.
+    pub fn add_message(&self, user: &str, folder: &str, eml: &[u8]) -> Result<String, Error> {
+        let mailbox = self.mailbox(user)?;
+        let folder = self.folder(mailbox, folder)?;
+        let blob = Blob::Stored(Bytes::copy_from_slice(eml));
+        let key = mailbox.add(folder, blob, Utc::now().trunc_subsecs(0));
+        Ok(mailbox.ids.immutable(key))
+    }
+
+    /// Makes a folder; returns its id.
+    pub fn add_folder(&self, user: &str, parent: &str, name: &str) -> Result<String, Error> {
+        let mailbox = self.mailbox(user)?;
+        let parent = self.folder(mailbox, parent)?;
+        Ok(mailbox.ids.folder(mailbox.add_folder(parent, name)))
+    }
+
+    /// Gives a folder another name.
+    pub fn rename_folder(&self, user: &str, folder: &str, name: &str) -> Result<(), Error> {
+        let mailbox = self.mailbox(user)?;
+        mailbox.rename_folder(self.folder(mailbox, folder)?, name);
+        Ok(())
+    }
+
+    /// Gives a user another user principal name; his id stays.
+    pub fn rename_user(&self, user: &str, upn: &str) -> Result<(), Error> {
+        let person = self.known(user)?;
+        // What was generated for him keeps the old address.
+        person.mailbox();
+        *person.upn.write().expect("no panic under this lock") = upn.to_owned();
+        Ok(())
+    }
+
+    /// Stores a file, as a new version where there is one; returns its id.
+    pub fn put_file(&self, drive: &str, path: &str, bytes: &[u8]) -> Result<String, Error> {
+        let drive = self.drive(drive)?;
+        let number = drive.put(path, Bytes::copy_from_slice(bytes));
+        Ok(drive.ids.item(number))
+    }
+
+    fn item(&self, drive: &Drive, path: &str) -> Result<u32, Error> {
+        let number = drive.at_path(path).or_else(|| drive.ids.item_number(path));
+        number.filter(|n| *n != 0).ok_or_else(|| Error::unknown("file", path))
+    }
+
+    /// Deletes a file, or a folder with all that is in it.
+    pub fn delete_file(&self, drive: &str, path: &str) -> Result<(), Error> {
+        let drive = self.drive(drive)?;
+        drive.delete(self.item(drive, path)?);
+        Ok(())
+    }
+
+    /// Gives a file or folder another name: the eTag changes, the cTag does not.
+    pub fn rename_file(&self, drive: &str, path: &str, name: &str) -> Result<(), Error> {
+        let drive = self.drive(drive)?;
+        drive.change(self.item(drive, path)?, |node| node.name = name.to_owned());
+        Ok(())
+    }
+
+    /// Moves a file or folder into another folder, which is made where missing.
+    pub fn move_file(&self, drive: &str, path: &str, folder: &str) -> Result<(), Error> {
+        let drive = self.drive(drive)?;
+        let parent = drive.folder_at(folder);
+        drive.change(self.item(drive, path)?, |node| node.parent = Some(parent));
+        Ok(())
+    }
+
+    /// Changes a file's metadata only.
+    pub fn touch(&self, drive: &str, path: &str) -> Result<(), Error> {
+        let drive = self.drive(drive)?;
+        drive.change(self.item(drive, path)?, |_| {});
+        Ok(())
+    }
+}
+
+fn info(person: &Arc<Person>, mailbox: &Mailbox, key: Key) -> Option<MailInfo> {
+    let message = mailbox.message(key)?;
+    Some(MailInfo {
+        id: mailbox.ids.immutable(key),
+        folder: mailbox.ids.folder(message.folder),
+        subject: message.mail.subject.replace(crate::mail::LONE_SURROGATE, "\u{fffd}"),
+        received: message.mail.received,
+        created: message.mail.created,
+        class: message.mail.class,
+        change_key: message.change_key,
+        person: Arc::clone(person),
+        key,
+    })
+}

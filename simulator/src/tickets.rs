@@ -1,0 +1,68 @@
+//! Download addresses that need no token, for a while.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+
+use crate::call::fresh_guid;
+use crate::{dice, page};
+
+/// What a download address opens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    pub(crate) drive: String,
+    pub(crate) item: u32,
+    /// A version's number; `None` is whatever is current.
+    pub(crate) version: Option<u32>,
+    until: i64,
+    nonce: String,
+}
+
+pub(crate) struct Tickets {
+    seed: u64,
+    lifetime: Duration,
+    dead: Mutex<HashSet<u64>>,
+}
+
+impl Tickets {
+    pub(crate) fn new(seed: u64, lifetime: Duration) -> Tickets {
+        Tickets { seed, lifetime, dead: Mutex::default() }
+    }
+
+    /// A fresh `tempauth` value.
+    pub(crate) fn issue(&self, drive: &str, item: u32, version: Option<u32>) -> String {
+        let ticket = Ticket {
+            drive: drive.to_owned(),
+            item,
+            version,
+            until: Utc::now().timestamp_millis() + self.lifetime.as_millis() as i64,
+            nonce: fresh_guid(),
+        };
+        let text = page::seal_plain(&ticket);
+        format!("v1.{text}.{:016x}", self.sign(&text))
+    }
+
+    /// What a `tempauth` value opens, unless it is forged, too old or was killed.
+    pub(crate) fn check(&self, tempauth: &str) -> Option<Ticket> {
+        let (text, sum) = tempauth.strip_prefix("v1.")?.split_once('.')?;
+        if sum != format!("{:016x}", self.sign(text)) {
+            return None;
+        }
+        let ticket: Ticket = page::open_plain(text).ok()?;
+        let dead = self.dead.lock().expect("no panic under this lock");
+        let alive = Utc::now().timestamp_millis() < ticket.until;
+        (alive && !dead.contains(&dice::text(tempauth))).then_some(ticket)
+    }
+
+    /// Ends an address before its time.
+    pub(crate) fn kill(&self, tempauth: &str) {
+        self.dead.lock().expect("no panic under this lock").insert(dice::text(tempauth));
+    }
+
+    fn sign(&self, text: &str) -> u64 {
+        dice::hash(&[self.seed, 0x7469_636b, dice::text(text)])
+    }
+}

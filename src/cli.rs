@@ -1,0 +1,430 @@
+//! The command line, as data: help, completions and man pages are made of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Version of the program and of the archive format it writes.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (archive format 1)");
+
+const EXIT_STATUS: &str = "\
+EXIT STATUS
+  0    complete stream; what is missing is tolerated and in the ledger
+  1    fatal: the stream has no seal; for readers: the archive is bad
+  2    wrong use or configuration, before the first byte
+  3    complete stream, but more is missing than tolerated
+  74   the consumer of the stream went away
+  75   service unreachable or throttled for longer than --patience: try again later
+  77   credentials or permissions refused
+  130  interrupted
+  143  terminated";
+
+/// Microsoft 365 as a deterministic tar, for the backup software you already trust.
+#[derive(Debug, Parser)]
+#[command(name = "tar365", version = VERSION, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Stream a tenant as one tar to stdout, a file or a backup engine.
+    #[command(after_long_help = EXPORT_EXAMPLES)]
+    Export(Box<Export>),
+    /// List what is in an archive.
+    List(List),
+    /// Write members of an archive to stdout.
+    Cat(Cat),
+    /// Unpack an archive, or a selection of it, into a folder.
+    Extract(Extract),
+    /// Prove an archive: digests, order, paths, JSON, counts, seal.
+    Verify(Verify),
+    /// Check credentials, permissions, reachability, clock and expiry.
+    Doctor(Box<Doctor>),
+    /// Run a Microsoft 365 on loopback, to try things with.
+    #[cfg(feature = "demo")]
+    Simulate(Box<Simulate>),
+    /// The main job without a tenant: export the simulator, verify, list, restore one mail.
+    #[cfg(feature = "demo")]
+    Demo(Demo),
+    /// Write shell completions or man pages.
+    Completions(Completions),
+}
+
+const EXPORT_EXAMPLES: &str = "\
+EXAMPLES
+  restic backup --stdin-filename m365.tar --stdin-from-command -- tar365 export
+  tar365 export --to-command 'borg import-tar /backup/repo::m365-{now} -'
+  tar365 export --service mail --user 'alice@*' --output alice.tar
+  tar365 export --demo | tar t";
+
+/// Which tenant, and as whom. Every flag has its environment variable.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tenant")]
+pub(crate) struct Connection {
+    /// Tenant id or one of its domains.
+    #[arg(long, env = "TAR365_TENANT_ID", value_name = "ID")]
+    pub(crate) tenant_id: Option<String>,
+    /// Application (client) id.
+    #[arg(long, env = "TAR365_CLIENT_ID", value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// File with the client secret; or put the secret itself into TAR365_CLIENT_SECRET.
+    #[arg(long, env = "TAR365_CLIENT_SECRET_FILE", value_name = "FILE")]
+    pub(crate) client_secret_file: Option<PathBuf>,
+    /// PEM file with certificate and private key.
+    #[arg(long, env = "TAR365_CLIENT_CERTIFICATE", value_name = "FILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Sign the assertion with RS256 and x5t, for authorities that do not know PS256.
+    #[arg(long)]
+    pub(crate) legacy_assertion: bool,
+    /// File with the token of an outside issuer (workload identity federation).
+    #[arg(long, env = "TAR365_FEDERATED_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) federated_token_file: Option<PathBuf>,
+    /// Use the managed identity of this machine.
+    #[arg(long)]
+    pub(crate) managed_identity: bool,
+    /// Address of the identity service, for --managed-identity on something like Azure.
+    #[arg(long, env = "TAR365_IMDS_URL", value_name = "URL", hide = true)]
+    pub(crate) imds_url: Option<url::Url>,
+    /// Sign in as a person: shows a code to enter in a browser. Sees what that person sees.
+    #[arg(long)]
+    pub(crate) device_code: bool,
+    /// The cloud the tenant is in.
+    #[arg(long, env = "TAR365_CLOUD", value_enum, default_value_t = Cloud::Global)]
+    pub(crate) cloud: Cloud,
+    /// Service root without /v1.0, for proxies and tests.
+    #[arg(long, env = "TAR365_GRAPH_URL", value_name = "URL")]
+    pub(crate) graph_url: Option<url::Url>,
+    /// Authority host, for proxies and tests.
+    #[arg(long, env = "TAR365_LOGIN_URL", value_name = "URL")]
+    pub(crate) login_url: Option<url::Url>,
+    /// PEM file with certificates to trust besides the system's.
+    #[arg(long, env = "TAR365_CA_CERTIFICATE", value_name = "FILE")]
+    pub(crate) ca_certificate: Option<PathBuf>,
+    /// How to introduce ourselves; undecorated traffic is throttled first.
+    #[arg(long, env = "TAR365_USER_AGENT", value_name = "TEXT")]
+    pub(crate) user_agent: Option<String>,
+    /// Use the embedded simulator instead of a tenant.
+    #[cfg(feature = "demo")]
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// How long a service may be unreachable or throttle us before we give up [default: 1h].
+    #[arg(long, env = "TAR365_PATIENCE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) patience: Option<Duration>,
+    /// How to keep the documented limits.
+    #[arg(long, env = "TAR365_PACE", value_enum, default_value_t = Pace::Documented)]
+    pub(crate) pace: Pace,
+    /// Another limit for a scope: mailbox=10000/600, sharepoint=1250/60, directory=3500/10.
+    #[arg(long, env = "TAR365_BUDGET", value_name = "SCOPE=N/SECONDS", value_delimiter = ',')]
+    pub(crate) budget: Vec<graph::Budget>,
+}
+
+#[cfg(feature = "demo")]
+impl Connection {
+    /// The embedded simulator, whatever the environment says.
+    pub(crate) fn demo() -> Self {
+        Self {
+            tenant_id: None,
+            client_id: None,
+            client_secret_file: None,
+            client_certificate: None,
+            legacy_assertion: false,
+            federated_token_file: None,
+            managed_identity: false,
+            imds_url: None,
+            device_code: false,
+            cloud: Cloud::Global,
+            graph_url: None,
+            login_url: None,
+            ca_certificate: None,
+            user_agent: None,
+            demo: true,
+            patience: None,
+            pace: Pace::Documented,
+            budget: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cloud {
+    Global,
+    GccHigh,
+    Dod,
+    China,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pace {
+    /// The documented budgets.
+    Documented,
+    /// Within them, less after a refusal and slowly more again.
+    Adaptive,
+    /// No budgets: for simulators. Retry-After and 4 requests a mailbox still hold.
+    None,
+}
+
+/// What to take; the same on every command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectionArgs {
+    /// Only these services: mail, onedrive.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) service: Vec<String>,
+    /// Only these users: UPN, object id or an earlier address; * and ? allowed.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) user: Vec<String>,
+    /// Only archive paths that match, and all below them.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// No archive paths that match, nor what is below them.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Only items from this time on: 2026-01-31 or RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only items before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    Zstd,
+    Gzip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar on a terminal, else a line now and then.
+    Auto,
+    Plain,
+    /// One JSON object a line.
+    Json,
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) sink: Sink,
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArgs,
+    /// Content requests in flight; a mailbox never has more than 4.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) concurrency: u16,
+    /// Also the recoverable items of each mailbox.
+    #[arg(long)]
+    pub(crate) include_recoverable: bool,
+    /// Progress on stderr.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    pub(crate) progress: ProgressMode,
+    /// Write a JSON summary of the run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write Prometheus metrics of the run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Sink {
+    /// Write to a file instead of stdout; it appears when it is whole.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "to_command")]
+    pub(crate) output: Option<PathBuf>,
+    /// Run a command that reads the stream, and end it before its input ends if we fail.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) to_command: Option<String>,
+    /// Compress the stream; for tape and plain files. Engines deduplicate raw bytes better.
+    #[arg(long, value_enum)]
+    pub(crate) compress: Option<Compression>,
+    /// Align contents to this many bytes, for targets that deduplicate fixed blocks.
+    #[arg(long, value_name = "BYTES", value_parser = parse_align)]
+    pub(crate) align: Option<u64>,
+}
+
+fn parse_align(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(bytes) if bytes.is_power_of_two() && (512..=65536).contains(&bytes) => Ok(bytes),
+        _ => Err("a power of two from 512 to 65536 is wanted".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Spool")]
+pub(crate) struct SpoolArgs {
+    /// Directory for temporary files [default: $TMPDIR, else /var/tmp].
+    #[arg(long, env = "TAR365_SPOOL_DIR", value_name = "DIR")]
+    pub(crate) spool_dir: Option<PathBuf>,
+    /// Most bytes of content on disk ahead of their turn; longer files are streamed
+    /// [default: half of what is free].
+    #[arg(long, env = "TAR365_SPOOL_LIMIT", value_name = "SIZE")]
+    pub(crate) spool_limit: Option<bytesize::ByteSize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outcome")]
+pub(crate) struct OutcomeArgs {
+    /// Exit with 3 if anything failed at all.
+    #[arg(long, conflicts_with = "allow_partial")]
+    pub(crate) strict: bool,
+    /// Never exit with 3 because of what failed.
+    #[arg(long)]
+    pub(crate) allow_partial: bool,
+    /// Do not exit with 3 when no owner has a service that was asked for.
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// The archive; - for standard input.
+    pub(crate) archive: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// One JSON object a line: path, size, sha256, span.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// The archive; - for standard input.
+    pub(crate) archive: PathBuf,
+    /// Paths of members, as `list` shows them.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Extract {
+    /// The archive; - for standard input.
+    pub(crate) archive: PathBuf,
+    /// Unpack into this folder.
+    #[arg(long, short = 'C', value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Replace files that are there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Also write members that the export calls damaged.
+    #[arg(long)]
+    pub(crate) damaged: bool,
+    /// Unpack what there is of an archive that was never finished.
+    #[arg(long)]
+    pub(crate) incomplete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The archive; - for standard input.
+    pub(crate) archive: PathBuf,
+    /// The result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Directory for temporary files [default: $TMPDIR, else /var/tmp].
+    #[arg(long, env = "TAR365_SPOOL_DIR", value_name = "DIR")]
+    pub(crate) spool_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Users whose mailbox and drive are tried.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) sample: u32,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Simulate {
+    /// Where login and Graph listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Where file contents are served: another port stands for another host.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) download_listen: std::net::SocketAddr,
+    /// Everything generated is a function of this number.
+    #[arg(long, value_name = "N", default_value_t = 365)]
+    pub(crate) seed: u64,
+    /// Ordinary users.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) users: u32,
+    /// Mails in each mailbox.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) mails: u64,
+    /// Files in each drive.
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) files: u64,
+    /// A file of this size in the first drive.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) big_file: Option<bytesize::ByteSize>,
+    /// Every name and shape that is known to break things.
+    #[arg(long)]
+    pub(crate) nasty: bool,
+    /// Only ordinary users: no guest, shared mailbox, unlicensed user, room.
+    #[arg(long)]
+    pub(crate) ordinary: bool,
+    /// Serve the real mails and files of a folder instead of generated ones.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) content: Option<PathBuf>,
+    /// A fault: NAME[:rate=0.1,times=2,after=5,match=TEXT]; repeatable. `--fault help` lists them.
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Vec<String>,
+    /// Decides which requests a fault with a rate hits.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) fault_seed: u64,
+    /// Give at most this many rows a page.
+    #[arg(long, value_name = "N")]
+    pub(crate) page_cap: Option<usize>,
+    /// Permute the rows of pages.
+    #[arg(long)]
+    pub(crate) reorder: bool,
+    /// Enforce no limits.
+    #[arg(long)]
+    pub(crate) no_limits: bool,
+    /// How long an access token is valid.
+    #[arg(long, value_name = "TIME", default_value = "3599s", value_parser = humantime::parse_duration)]
+    pub(crate) token_lifetime: Duration,
+    /// How long a download URL is valid.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) url_lifetime: Duration,
+    /// Serve HTTPS, and write the CA certificate to trust to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Also listen as an HTTP proxy that answers for the real host names, over TLS.
+    #[arg(long, value_name = "ADDRESS", requires = "tls_ca")]
+    pub(crate) connect: Option<std::net::SocketAddr>,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep archive and restored mail in this folder [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which completions to write to stdout.
+    #[arg(value_enum, required_unless_present = "man")]
+    pub(crate) shell: Option<clap_complete::Shell>,
+    /// Write man pages of all commands into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) man: Option<PathBuf>,
+}

@@ -1,0 +1,252 @@
+//! `export`: a tenant as one tar.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use exporter::{Monitor, Options, SpoolOptions, Summary, Tolerance, Verdict};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Export, OutcomeArgs, ProgressMode, SpoolArgs};
+use crate::config::{self, Tenant};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Engine};
+use crate::progress::Shown;
+use crate::report::Report;
+use crate::terminal;
+
+/// How long a stream that is being interrupted may take to say so in its data. The consumer may
+/// be blocked; schedulers send SIGKILL after 10 s.
+const LAST_WORDS: Duration = Duration::from_secs(7);
+
+pub(super) async fn run(args: Export) -> Result<Code, Failure> {
+    let started = Utc::now();
+    let selection = config::selection(&args.selection)?;
+    let (services, services_named) = config::services(&args.selection)?;
+    let spool = spool(&args.spool)?;
+    let stop = stop_signals()?;
+    let (output, engine) = output::open(&args.sink)?;
+    // Nothing is written before the tenant let us in: an engine that we run must not be left
+    // with an empty stream either.
+    let interrupted = stop.1.clone();
+    let tenant = tokio::select! {
+        tenant = config::connect(&args.connection) => tenant,
+        () = interrupted.cancelled() => Err(stop.0.failure()),
+    };
+    let tenant = match tenant {
+        Ok(tenant) => tenant,
+        Err(failure) => {
+            engine.as_ref().inspect(|engine| output::end(engine));
+            return Err(failure);
+        }
+    };
+    let shown = Arc::new(Shown::new(args.progress));
+    warn_of_roles(&tenant, &services, shown.as_ref());
+    let options = Options {
+        services: services.clone(),
+        services_named,
+        selection,
+        concurrency: usize::from(args.concurrency),
+        spool,
+        align: args.sink.align,
+        include_recoverable: args.include_recoverable,
+        tenant: tenant.name.clone(),
+        without_message_delta: tenant.without_message_delta,
+    };
+    let export = exporter::export(
+        tenant.graph.clone(),
+        options,
+        output,
+        Arc::clone(&shown) as Arc<dyn Monitor>,
+        stop.1.clone(),
+    );
+    let (summary, ended) = watched(export, &stop, engine.as_ref()).await;
+    shown.finish();
+    let (verdict, ended) = conclude(&args, &summary, ended, &services, services_named, &stop.0);
+    write_reports(&args, started, &tenant, &summary, verdict, &ended);
+    if ended.is_ok() {
+        last_line(&args, &summary, verdict);
+    }
+    ended
+}
+
+fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
+    let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
+    let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(|error| {
+        Failure::because(Code::Usage, &format!("using the spool directory {}", dir.display()), &error)
+            .hint("--spool-dir names a directory for temporary files")
+    })?;
+    if exporter::spool_dir_is_memory(&dir) {
+        terminal::line(&format!(
+            "tar365: warning: the spool directory {} is in memory; --spool-dir names another",
+            dir.display()
+        ));
+    }
+    if let Some(limit) = args.spool_limit {
+        spool.disk_bytes = limit.as_u64();
+    }
+    Ok(spool)
+}
+
+/// Which signal came, if one did.
+#[derive(Clone, Default)]
+struct Stopped(Arc<std::sync::atomic::AtomicI32>);
+
+impl Stopped {
+    fn code(&self) -> Code {
+        match self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            15 => Code::Terminated,
+            _ => Code::Interrupted,
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        Failure::new(self.code(), "interrupted; the stream has no seal")
+    }
+}
+
+/// Cancels when SIGINT or SIGTERM comes.
+fn stop_signals() -> Result<(Stopped, CancellationToken), Failure> {
+    let failed = |error: std::io::Error| Failure::because(Code::Fatal, "watching signals", &error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (stopped, cancel) = (Stopped::default(), CancellationToken::new());
+    let (number, token) = (Arc::clone(&stopped.0), cancel.clone());
+    tokio::spawn(async move {
+        let which = tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        number.store(which, std::sync::atomic::Ordering::Relaxed);
+        token.cancel();
+    });
+    Ok((stopped, cancel))
+}
+
+type Ended = (Summary, Result<(), Failure>);
+
+/// Awaits the export; once it is interrupted, not for longer than [`LAST_WORDS`].
+async fn watched(
+    export: impl Future<Output = (Summary, Result<(), exporter::Error>)>,
+    stop: &(Stopped, CancellationToken),
+    engine: Option<&Engine>,
+) -> Ended {
+    let deadline = async {
+        stop.1.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        (summary, ended) = export => (summary, ended.map_err(|error| match error {
+            exporter::Error::Interrupted => stop.0.failure(),
+            error => error.into(),
+        })),
+        () = deadline => {
+            engine.inspect(|engine| output::end(engine));
+            (Summary::default(), Err(stop.0.failure()))
+        }
+    }
+}
+
+fn warn_of_roles(tenant: &Tenant, services: &[exporter::Service], monitor: &Shown) {
+    let Some(roles) = &tenant.identity.roles else { return };
+    for service in services {
+        if !service.roles().iter().any(|role| roles.iter().any(|held| held == role)) {
+            monitor.warn(&format!(
+                "the token has no permission for {}: {} is missing",
+                service.name(),
+                service.roles()[0]
+            ));
+        }
+    }
+}
+
+/// The verdict on what was written, and the exit code.
+fn conclude(
+    args: &Export,
+    summary: &Summary,
+    ended: Result<(), Failure>,
+    services: &[exporter::Service],
+    named: bool,
+    _stopped: &Stopped,
+) -> (Option<Verdict>, Result<Code, Failure>) {
+    if let Err(failure) = ended {
+        return (None, Err(failure));
+    }
+    let OutcomeArgs { strict, allow_partial, allow_empty } = args.outcome;
+    let tolerance = match (strict, allow_partial) {
+        (true, _) => Tolerance::Strict,
+        (_, true) => Tolerance::Partial,
+        _ => Tolerance::Default,
+    };
+    let verdict = summary.verdict(tolerance, services, named, allow_empty);
+    let code = if verdict == Verdict::Complete { Code::Success } else { Code::Missing };
+    (Some(verdict), Ok(code))
+}
+
+/// The loud last line: a silent 0 is the field's worst habit.
+fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
+    let what = match verdict {
+        Some(Verdict::TooMuchMissing) => "INCOMPLETE, more is missing than tolerated",
+        Some(Verdict::Empty) => "EMPTY, no owner has the service (--allow-empty)",
+        _ if summary.failed + summary.damaged + summary.failed_listings > 0 => {
+            "sealed, but some items are missing"
+        }
+        _ => "complete",
+    };
+    if args.progress == ProgressMode::Json {
+        let line = serde_json::json!({
+            "message_type": "summary", "verdict": verdict, "summary": summary,
+        });
+        return terminal::line(&line.to_string());
+    }
+    terminal::line(&format!(
+        "tar365: {what}: {} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \
+         damaged, {} failed listings{}",
+        summary.owners,
+        summary.items,
+        summary.bytes,
+        summary.skipped,
+        summary.failed,
+        summary.converted,
+        summary.damaged,
+        summary.failed_listings,
+        if summary.skipped + summary.failed + summary.converted + summary.damaged > 0 {
+            " (see .tar365/ledger.ndjson)"
+        } else {
+            ""
+        }
+    ));
+}
+
+fn write_reports(
+    args: &Export,
+    started: chrono::DateTime<Utc>,
+    tenant: &Tenant,
+    summary: &Summary,
+    verdict: Option<Verdict>,
+    ended: &Result<Code, Failure>,
+) {
+    let error = ended.as_ref().err().map(ToString::to_string);
+    let counters = tenant.graph.counters();
+    let report = Report {
+        started,
+        ended: Utc::now(),
+        tenant: &tenant.name,
+        summary,
+        verdict,
+        counters: Some(&counters),
+        code: ended.as_ref().map_or_else(|failure| failure.code, |code| *code),
+        error: error.as_deref(),
+    };
+    let written = [
+        args.report.as_ref().map(|path| (path, report.write(path))),
+        args.metrics.as_ref().map(|path| (path, report.write_metrics(path))),
+    ];
+    for (path, result) in written.into_iter().flatten() {
+        if let Err(error) = result {
+            // The archive is what counts; a report that can't be written must not undo it.
+            terminal::line(&format!("tar365: warning: writing {}: {error}", path.display()));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From flags and environment to a [`Graph`], and from flags to a selection.
+
+use std::path::Path;
+use std::time::Duration;
+
+use archive::Selection;
+use archive::select::parse_instant;
+use graph::{Config, Credential, Graph};
+
+use crate::cli::{Cloud, Connection, Pace, SelectionArgs};
+use crate::exit::{Code, Failure};
+
+/// Without `--patience`: how long signing in may take. A typo in a host name should not be
+/// found out after an hour.
+const SIGN_IN_PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A signed-in client.
+pub(crate) struct Tenant {
+    pub(crate) graph: Graph,
+    pub(crate) identity: graph::Identity,
+    /// The tenant as the archive's head names it: its id where known, else as configured.
+    pub(crate) name: String,
+    /// True where messages have no delta (FACTS 10).
+    pub(crate) without_message_delta: bool,
+    /// Keeps the embedded simulator alive.
+    #[cfg(feature = "demo")]
+    pub(crate) simulator: Option<simulator::Simulator>,
+}
+
+/// Connects as the flags say, and signs in.
+pub(crate) async fn connect(connection: &Connection) -> Result<Tenant, Failure> {
+    #[cfg(feature = "demo")]
+    if connection.demo {
+        return crate::commands::demo::tenant(connection).await;
+    }
+    let config = config(connection)?;
+    let name = config.tenant.clone();
+    sign_in(config, credential(connection)?, name, connection).await
+}
+
+pub(crate) async fn sign_in(
+    mut config: Config,
+    credential: Credential,
+    name: String,
+    connection: &Connection,
+) -> Result<Tenant, Failure> {
+    config.patience = connection.patience.unwrap_or(PATIENCE);
+    let graph = Graph::new(config, credential)?;
+    let identity = graph.sign_in().await?;
+    Ok(Tenant {
+        graph,
+        name: identity.tenant_id.clone().unwrap_or(name),
+        identity,
+        without_message_delta: connection.cloud == Cloud::China,
+        #[cfg(feature = "demo")]
+        simulator: None,
+    })
+}
+
+/// What the flags say of the service, without the tenant's secrets.
+pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
+    let Some(tenant) = connection.tenant_id.clone().filter(|id| !id.is_empty()) else {
+        return Err(Failure::usage("no tenant is named")
+            .hint("set TAR365_TENANT_ID, or try `--demo`; doc/tenant-setup.md tells how to register the app"));
+    };
+    let mut config = Config::new(tenant);
+    config.cloud = match connection.cloud {
+        Cloud::Global => graph::Cloud::Global,
+        Cloud::GccHigh => graph::Cloud::GccHigh,
+        Cloud::Dod => graph::Cloud::Dod,
+        Cloud::China => graph::Cloud::China,
+    };
+    config.graph_url.clone_from(&connection.graph_url);
+    config.login_url.clone_from(&connection.login_url);
+    if let Some(file) = &connection.ca_certificate {
+        config.ca_certificates_pem = Some(read(file, "the CA certificate")?);
+    }
+    pace(&mut config, connection);
+    Ok(config)
+}
+
+pub(crate) fn pace(config: &mut Config, connection: &Connection) {
+    if let Some(user_agent) = &connection.user_agent {
+        config.user_agent.clone_from(user_agent);
+    }
+    config.pace = match connection.pace {
+        Pace::Documented => graph::Pace::Documented,
+        Pace::Adaptive => graph::Pace::Adaptive,
+        Pace::None => graph::Pace::None,
+    };
+    config.budgets.clone_from(&connection.budget);
+}
+
+fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| {
+        Failure::because(Code::Usage, &format!("reading {what} {}", file.display()), &error)
+    })
+}
+
+/// The credential that is configured; the more specific one wins: managed identity, device code,
+/// certificate, federated token, secret.
+fn credential(connection: &Connection) -> Result<Credential, Failure> {
+    if connection.managed_identity {
+        let client_id = connection.client_id.clone().filter(|id| !id.is_empty());
+        let endpoint = connection.imds_url.clone();
+        return Ok(Credential::ManagedIdentity { client_id, endpoint });
+    }
+    let Some(client_id) = connection.client_id.clone().filter(|id| !id.is_empty()) else {
+        return Err(Failure::usage("no application is named")
+            .hint("set TAR365_CLIENT_ID to the application (client) id of the app registration"));
+    };
+    if connection.device_code {
+        let prompt = Box::new(|message: &str| crate::terminal::line(message));
+        return Ok(Credential::DeviceCode { client_id, prompt });
+    }
+    if let Some(file) = &connection.client_certificate {
+        let pem = read(file, "the client certificate")?;
+        return Ok(Credential::Certificate { client_id, pem, legacy: connection.legacy_assertion });
+    }
+    if let Some(file) = &connection.federated_token_file {
+        return Ok(Credential::FederatedToken { client_id, file: file.clone() });
+    }
+    let secret = match &connection.client_secret_file {
+        Some(file) => String::from_utf8(read(file, "the client secret")?)
+            .map_err(|_| Failure::usage(format!("{} is not text", file.display())))?
+            .trim_end_matches(['\r', '\n'])
+            .to_owned(),
+        None => std::env::var("TAR365_CLIENT_SECRET").unwrap_or_default(),
+    };
+    if secret.is_empty() {
+        return Err(Failure::usage("no credential is given").hint(
+            "set TAR365_CLIENT_CERTIFICATE, TAR365_FEDERATED_TOKEN_FILE or TAR365_CLIENT_SECRET, \
+             or use --managed-identity or --device-code",
+        ));
+    }
+    Ok(Credential::Secret { client_id, secret })
+}
+
+/// The selection as the archive crate knows it.
+pub(crate) fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
+    let instant = |text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => parse_instant(text).map(Some).map_err(Failure::from),
+    };
+    let selection = Selection {
+        services: args.service.iter().cloned().collect(),
+        users: args.user.clone(),
+        include: args.include.clone(),
+        exclude: args.exclude.clone(),
+        since: instant(&args.since)?,
+        until: instant(&args.until)?,
+        ..Selection::default()
+    };
+    selection.compile()?;
+    Ok(selection)
+}
+
+/// The services to export, and whether they were named.
+pub(crate) fn services(args: &SelectionArgs) -> Result<(Vec<exporter::Service>, bool), Failure> {
+    if args.service.is_empty() {
+        return Ok((exporter::Service::ALL.to_vec(), false));
+    }
+    let named = args.service.iter().map(|name| {
+        exporter::Service::from_name(name).ok_or_else(|| {
+            let known: Vec<_> = exporter::Service::ALL.iter().map(|s| s.name()).collect();
+            Failure::usage(format!("no service is called {name:?}"))
+                .hint(format!("services are: {}", known.join(", ")))
+        })
+    });
+    Ok((named.collect::<Result<_, _>>()?, true))
+}

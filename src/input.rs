@@ -1,0 +1,181 @@
+//! Where an archive comes from: a file, or a pipe; compressed or not.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use archive::{Entry, OwnerNames, Selection, Selector, metadata};
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::runtime::Handle;
+use tokio_util::io::SyncIoBridge;
+
+use crate::exit::{Code, Failure};
+
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// An archive to read.
+pub(crate) enum Input {
+    /// A plain file: members can be reached by their place.
+    Seekable(File),
+    /// Anything else, from its first byte to its last.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Input {
+    /// Opens `path`, or standard input for `-`.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            Failure::because(Code::Fatal, &format!("opening {}", path.display()), &error)
+        };
+        if path.as_os_str() == "-" {
+            return Ok(Self::Stream(unpack(Box::new(io::stdin())).map_err(failed)?));
+        }
+        let mut file = File::open(path).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if meta.is_dir() {
+            return Err(Failure::new(Code::Fatal, format!("{} is a folder", path.display()))
+                .hint("an archive is a file, or - for standard input"));
+        }
+        if !meta.is_file() {
+            return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
+        }
+        let start = peek(&mut file).map_err(failed)?;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        if start.starts_with(&ZSTD) || start.starts_with(&GZIP) {
+            return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
+        }
+        Ok(Self::Seekable(file))
+    }
+
+    /// From the first byte to the last.
+    pub(crate) fn into_stream(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::Seekable(file) => Box::new(BufReader::with_capacity(256 * 1024, file)),
+            Self::Stream(stream) => stream,
+        }
+    }
+}
+
+fn peek(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(4);
+    input.take(4).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Decompresses if it is compressed.
+fn unpack(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let start = peek(&mut input)?;
+    let is_zstd = start.starts_with(&ZSTD);
+    let is_gzip = start.starts_with(&GZIP);
+    let whole = Cursor::new(start).chain(input);
+    if !is_zstd && !is_gzip {
+        return Ok(Box::new(BufReader::with_capacity(256 * 1024, whole)));
+    }
+    let packed = tokio::io::BufReader::with_capacity(256 * 1024, Blocking(whole));
+    Ok(if is_zstd {
+        Box::new(SyncIoBridge::new_with_handle(ZstdDecoder::new(packed), Handle::current()))
+    } else {
+        Box::new(SyncIoBridge::new_with_handle(GzipDecoder::new(packed), Handle::current()))
+    })
+}
+
+/// A blocking reader, as the decoders want it. Only polled from a thread that may block.
+struct Blocking<R>(R);
+
+impl<R: Read + Unpin> AsyncRead for Blocking<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.0.read(into.initialize_unfilled())?;
+        into.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Which members of an archive are wanted. Owners are known by the first line of their metadata,
+/// which comes before their content.
+pub(crate) struct Wanted {
+    selection: Selection,
+    selector: Selector,
+    /// The owner the stream is at: folder in the archive, and whether he is wanted.
+    owner: Option<(String, bool)>,
+}
+
+impl Wanted {
+    pub(crate) fn new(selection: Selection) -> Result<Self, Failure> {
+        let selector = selection.compile()?;
+        Ok(Self { selection, selector, owner: None })
+    }
+
+    /// True when everything is wanted, also what is the archive's own.
+    pub(crate) fn everything(&self) -> bool {
+        self.selection == Selection::default()
+    }
+
+    /// Tells who the owner of the following members is, from the first line of his metadata.
+    pub(crate) fn learn(&mut self, path: &str, first_line: &str) {
+        let Some(folder) = owner_folder(path) else { return };
+        let names = metadata::Line::parse(first_line)
+            .ok()
+            .filter(|line| line.kind == metadata::OWNER)
+            .map(|line| OwnerNames::from_graph(&line.graph))
+            .unwrap_or_else(|| OwnerNames {
+                upn: archive::path::unescape(folder.trim_start_matches("users/")),
+                ..OwnerNames::default()
+            });
+        self.owner = Some((folder.to_owned(), self.selector.matches_owner(&names)));
+    }
+
+    /// Whether the owner's metadata must be looked at before `path` can be decided.
+    pub(crate) fn needs(&self, path: &str) -> bool {
+        !self.selection.users.is_empty() && is_metadata(path) && owner_folder(path).is_some()
+    }
+
+    /// Whether the member at `path` is wanted. Metadata has no time of its own.
+    pub(crate) fn wants(&self, path: &str, mtime: Option<i64>) -> bool {
+        if self.everything() {
+            return true;
+        }
+        let Some(folder) = owner_folder(path) else { return false };
+        let owner = self.selection.users.is_empty()
+            || self.owner.as_ref().is_some_and(|(known, wanted)| known == folder && *wanted);
+        owner
+            && self.selector.matches_service(service(path))
+            && self.selector.matches_path(path)
+            && mtime.is_none_or(|mtime| self.selector.matches_time(mtime))
+    }
+
+    /// [`Wanted::wants`] for an entry of the stream.
+    pub(crate) fn wants_entry(&self, entry: &Entry) -> bool {
+        let timed = entry.kind == archive::Kind::File && !is_metadata(&entry.path);
+        self.wants(&entry.path, timed.then_some(entry.mtime))
+    }
+}
+
+/// `users/<upn>/<service>.ndjson`.
+pub(crate) fn is_metadata(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.next() == Some("users")
+        && parts.next().is_some()
+        && parts.next().is_some_and(|name| name.ends_with(".ndjson"))
+        && parts.next().is_none()
+}
+
+/// `users/<upn>` of anything below it.
+fn owner_folder(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("users/")?;
+    let end = rest.find('/')?;
+    path.get(.."users/".len() + end)
+}
+
+/// The service of `users/<upn>/<service>[.ndjson|/…]`.
+fn service(path: &str) -> &str {
+    let name = path.split('/').nth(2).unwrap_or_default();
+    name.strip_suffix(".ndjson").unwrap_or(name)
+}

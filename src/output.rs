@@ -1,0 +1,299 @@
+//! Where an archive goes: stdout, a file that appears when it is whole, or an engine we run.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
+use exporter::Output;
+use tokio::io::AsyncWrite;
+use tokio::runtime::Handle;
+use tokio_util::io::SyncIoBridge;
+
+use crate::cli::{Compression, Sink};
+use crate::exit::{Code, Failure};
+
+/// How long an engine gets to clean up after SIGTERM.
+const ENGINE_GRACE: Duration = Duration::from_secs(5);
+
+/// The engine we run, reachable also while its pipe is blocked.
+pub(crate) type Engine = Arc<Mutex<Option<Child>>>;
+
+/// Opens what the flags say. The engine is given back so that it can be ended from outside.
+pub(crate) fn open(sink: &Sink) -> Result<(Box<dyn Output>, Option<Engine>), Failure> {
+    let (raw, engine): (Box<dyn Output>, _) = match (&sink.output, &sink.to_command) {
+        (Some(path), _) => (open_file(path)?, None),
+        (None, Some(command)) => {
+            let output = CommandOutput::start(command)?;
+            let engine = Arc::clone(&output.engine);
+            (Box::new(output), Some(engine))
+        }
+        (None, None) => (open_stdout()?, None),
+    };
+    let raw = Blocking(raw);
+    Ok((
+        match sink.compress {
+            None => raw.0,
+            Some(Compression::Zstd) => Box::new(Compressed(bridge(ZstdEncoder::new(raw)))),
+            Some(Compression::Gzip) => Box::new(Compressed(bridge(GzipEncoder::new(raw)))),
+        },
+        engine,
+    ))
+}
+
+fn bridge<E: AsyncWrite + Unpin>(encoder: E) -> SyncIoBridge<E> {
+    SyncIoBridge::new_with_handle(encoder, Handle::current())
+}
+
+fn open_stdout() -> Result<Box<dyn Output>, Failure> {
+    if io::stdout().is_terminal() {
+        return Err(Failure::usage("an archive is not written to a terminal")
+            .hint("pipe it into a backup engine, or use --output FILE or --to-command COMMAND"));
+    }
+    // Not std's stdout: that one looks for line ends in our gigabytes.
+    let stdout = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| Failure::because(Code::ConsumerGone, "opening stdout", &error))?;
+    Ok(Box::new(Plain(File::from(stdout))))
+}
+
+fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
+    let doing = || format!("opening {}", path.display());
+    let failed = |error: io::Error| Failure::because(Code::Usage, &doing(), &error);
+    // A device or named pipe is written as it is.
+    if let Ok(kind) = std::fs::metadata(path).map(|meta| meta.file_type())
+        && (kind.is_fifo() || kind.is_char_device() || kind.is_block_device())
+    {
+        let file = File::options().write(true).open(path).map_err(failed)?;
+        return Ok(Box::new(Plain(file)));
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    let file = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".partial")
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    Ok(Box::new(Whole { file, path: path.to_owned() }))
+}
+
+/// A pipe or device: what is written is gone.
+struct Plain(File);
+
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Output for Plain {
+    fn complete(mut self: Box<Self>) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn abandon(mut self: Box<Self>) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A file that has its name only when it is whole.
+struct Whole {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Write for Whole {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for Whole {
+    fn complete(self: Box<Self>) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        let file = self.file.persist(&self.path).map_err(|error| error.error)?;
+        // As a shell's redirection would have made it, less what others may not read.
+        let mut mode = file.metadata()?.permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o600);
+        file.set_permissions(mode)
+    }
+
+    fn abandon(self: Box<Self>) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+/// An engine that reads the stream.
+struct CommandOutput {
+    stdin: Option<std::process::ChildStdin>,
+    engine: Engine,
+    name: String,
+}
+
+impl CommandOutput {
+    fn start(command: &str) -> Result<Self, Failure> {
+        let words = shell_words::split(command)
+            .map_err(|error| Failure::because(Code::Usage, "--to-command", &error))?;
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(Failure::usage("--to-command is empty"));
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            // The engine has no business with our credential.
+            .env_remove("TAR365_CLIENT_SECRET")
+            .spawn()
+            .map_err(|error| Failure::because(Code::Usage, &format!("starting {program}"), &error))?;
+        let stdin = child.stdin.take();
+        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name: program.clone() })
+    }
+}
+
+/// Ends the engine while its input is still open: it must not take a torn stream for a whole one.
+pub(crate) fn end(engine: &Engine) {
+    let Some(mut child) = engine.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return;
+    };
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // Gone already is as good.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let deadline = Instant::now() + ENGINE_GRACE;
+    while Instant::now() < deadline {
+        if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+impl Write for CommandOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.stdin {
+            Some(stdin) => stdin.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Output for CommandOutput {
+    fn complete(mut self: Box<Self>) -> io::Result<()> {
+        drop(self.stdin.take());
+        let child = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut child) = child else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let status = child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = format!("{} did not store the stream: {status}", self.name);
+        Err(io::Error::new(io::ErrorKind::BrokenPipe, said))
+    }
+
+    fn abandon(self: Box<Self>) -> io::Result<()> {
+        end(&self.engine);
+        Ok(())
+    }
+}
+
+impl Drop for CommandOutput {
+    fn drop(&mut self) {
+        // Before the field `stdin` is dropped, which would close the engine's input.
+        end(&self.engine);
+    }
+}
+
+/// Our blocking output, as the encoders want it. Only ever polled from the writer thread.
+struct Blocking(Box<dyn Output>);
+
+impl AsyncWrite for Blocking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.0.write(bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.flush())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.flush())
+    }
+}
+
+/// An encoder before the output.
+struct Compressed<E: AsyncWrite + Unpin>(SyncIoBridge<E>);
+
+trait Encoder: AsyncWrite + Unpin + Send {
+    fn into_output(self) -> Box<dyn Output>;
+}
+
+impl Encoder for ZstdEncoder<Blocking> {
+    fn into_output(self) -> Box<dyn Output> {
+        self.into_inner().0
+    }
+}
+
+impl Encoder for GzipEncoder<Blocking> {
+    fn into_output(self) -> Box<dyn Output> {
+        self.into_inner().0
+    }
+}
+
+impl<E: Encoder> Write for Compressed<E> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Only the end flushes: a flush in between would cost compression and, worse, bytes that
+        // depend on when it came.
+        Ok(())
+    }
+}
+
+impl<E: Encoder> Output for Compressed<E> {
+    fn complete(mut self: Box<Self>) -> io::Result<()> {
+        self.0.shutdown()?;
+        self.0.into_inner().into_output().complete()
+    }
+
+    fn abandon(mut self: Box<Self>) -> io::Result<()> {
+        // What was written comes out, the frame stays unfinished (design 3.6).
+        self.0.flush()?;
+        self.0.into_inner().into_output().abandon()
+    }
+}

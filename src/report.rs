@@ -1,0 +1,107 @@
+//! What is left of a run besides the archive: `--report` (JSON) and `--metrics` (Prometheus).
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use exporter::{Summary, Verdict};
+use graph::Counters;
+use serde_json::{Value, json};
+
+use crate::exit::Code;
+
+/// How a run ended, for programs.
+pub(crate) struct Report<'a> {
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) ended: DateTime<Utc>,
+    pub(crate) tenant: &'a str,
+    pub(crate) summary: &'a Summary,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) counters: Option<&'a Counters>,
+    pub(crate) code: Code,
+    pub(crate) error: Option<&'a str>,
+}
+
+impl Report<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "tar365": env!("CARGO_PKG_VERSION"),
+            "format": archive::FORMAT,
+            "tenant": self.tenant,
+            "started": self.started.to_rfc3339(),
+            "ended": self.ended.to_rfc3339(),
+            "seconds": (self.ended - self.started).as_seconds_f64(),
+            "exit_code": self.code.number(),
+            "error": self.error,
+            "verdict": self.verdict,
+            "summary": self.summary,
+            "requests": self.counters.map(|c| &c.requests),
+            "retries": self.counters.map(|c| c.retries),
+            "throttled": self.counters.map(|c| c.throttled),
+            "waited_seconds": self.counters.map(|c| c.waited.as_secs_f64()),
+            "received_bytes": self.counters.map(|c| c.bytes),
+        })
+    }
+
+    /// Writes the JSON report; it appears when it is whole.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let text = format!("{:#}\n", self.json());
+        replace(path, text.as_bytes())
+    }
+
+    /// Writes Prometheus text for node_exporter's textfile collector.
+    pub(crate) fn write_metrics(&self, path: &Path) -> io::Result<()> {
+        let mut text = String::new();
+        let tenant = self.tenant.replace(['\\', '"', '\n'], "_");
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            text.push_str(&format!(
+                "# HELP tar365_{name} {help}\n# TYPE tar365_{name} gauge\n\
+                 tar365_{name}{{tenant=\"{tenant}\"}} {value}\n"
+            ));
+        };
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+        let float = |n: u64| n as f64;
+        let summary = self.summary;
+        gauge("last_run_timestamp_seconds", "End of the last run.", seconds(self.ended));
+        if self.code == Code::Success {
+            gauge("last_success_timestamp_seconds", "End of the last run with exit code 0.", seconds(self.ended));
+        }
+        gauge("last_exit_code", "Exit code of the last run.", f64::from(self.code.number()));
+        gauge("last_duration_seconds", "Length of the last run.", (self.ended - self.started).as_seconds_f64());
+        gauge("owners", "Owners selected.", float(summary.owners));
+        gauge("items_exported", "Items in the archive.", float(summary.items));
+        gauge("items_skipped", "Ledger lines: the service does not give it.", float(summary.skipped));
+        gauge("items_failed", "Ledger lines: it should be here and is not.", float(summary.failed));
+        gauge("items_converted", "Ledger lines: came by a fallback.", float(summary.converted));
+        gauge("items_damaged", "Ledger lines: padded.", float(summary.damaged));
+        gauge("failed_listings", "Listings that did not reach their end.", float(summary.failed_listings));
+        gauge("archive_bytes", "Bytes of the tar, before compression.", float(summary.bytes));
+        gauge("sealed", "1 when the stream has its seal.", f64::from(u8::from(summary.sealed)));
+        if let Some(counters) = self.counters {
+            gauge("requests", "Requests sent.", float(counters.requests.values().sum()));
+            gauge("requests_throttled", "Answers that told us to slow down.", float(counters.throttled));
+        }
+        replace(path, text.as_bytes())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float")]
+fn seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp() as f64
+}
+
+/// A reader of `path` sees the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    // Collectors run as someone else.
+    let mut mode = file.as_file().metadata()?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o644);
+    file.as_file().set_permissions(mode)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
