@@ -403,8 +403,8 @@ pub(crate) struct Simulate {
     /// How long a download URL is valid.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) url_lifetime: Duration,
-    /// Serve HTTPS, and write the CA certificate to trust to this file.
-    #[arg(long, value_name = "FILE")]
+    /// With --connect: write the CA certificate to trust to this file.
+    #[arg(long, value_name = "FILE", requires = "connect")]
     pub(crate) tls_ca: Option<PathBuf>,
     /// Also listen as an HTTP proxy that answers for the real host names, over TLS.
     #[arg(long, value_name = "ADDRESS", requires = "tls_ca")]

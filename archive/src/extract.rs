@@ -6,12 +6,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
+    io::{self, BufRead, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use crate::{
@@ -101,7 +103,8 @@ struct Extraction<'a> {
 #[derive(Serialize, Deserialize)]
 struct Unproven {
     path: String,
-    temporary: PathBuf,
+    /// Name of the file in the same folder.
+    temporary: String,
     #[serde(with = "serde_hex")]
     sha256: Sha256Digest,
 }
@@ -114,18 +117,45 @@ impl Extraction<'_> {
     ) -> Result<(), Error> {
         while let Some(entry) = reader.next_entry()? {
             let is_wanted = wanted(&entry);
-            if is_wanted && let Err(error) = self.member(reader, &entry) {
-                if !is_refusal(&error) {
-                    return Err(error);
-                }
-                self.refuse(&entry.path, &error);
+            let is_proof = entry.path == MANIFEST_PATH && entry.sha256.is_some();
+            let outcome = if is_proof && self.unproven.is_some() {
+                self.manifest(reader, &entry, is_wanted)
+            } else if is_wanted {
+                self.member(reader, &entry)
+            } else {
+                Ok(())
+            };
+            match outcome {
+                Err(error) if is_refusal(&error) => self.refuse(&entry.path, &error),
+                outcome => outcome?,
             }
-            if entry.path == MANIFEST_PATH {
-                match File::open(self.target.join(MANIFEST_PATH)) {
-                    Ok(file) if is_wanted => self.settle(&mut BufReader::new(file))?,
-                    _ => self.settle(&mut reader.content())?,
-                }
+        }
+        Ok(())
+    }
+
+    /// Settles the unproven files by the manifest, which is read to its end, and so proven, before
+    /// it is used.
+    fn manifest<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        entry: &Entry,
+        is_wanted: bool,
+    ) -> Result<(), Error> {
+        let mut spool = Spool::new(self.target)?;
+        let mut content = reader.content();
+        loop {
+            let bytes = content.fill_buf();
+            let bytes = bytes.map_err(|error| Error::from_content(&entry.path, error))?;
+            let length = bytes.len();
+            if length == 0 {
+                break;
             }
+            spool.push(bytes)?;
+            content.consume(length);
+        }
+        self.settle(&mut spool.reader()?.file)?;
+        if is_wanted {
+            self.file(&mut spool.reader()?.file, entry)?;
         }
         Ok(())
     }
@@ -137,7 +167,7 @@ impl Extraction<'_> {
         })?;
         match entry.kind {
             Kind::Directory => self.directory(entry),
-            Kind::File => self.file(reader, entry),
+            Kind::File => self.file(&mut reader.content(), entry),
             Kind::Other(_) => Err(Error::Invalid {
                 place: entry.path.clone(),
                 what: "it is neither a file nor a folder".into(),
@@ -146,40 +176,41 @@ impl Extraction<'_> {
     }
 
     fn directory(&mut self, entry: &Entry) -> Result<(), Error> {
-        let directory = self.target.join(&entry.path);
         self.make_directories(&entry.path)?;
         self.done.directories += 1;
-        let line = serde_json::to_string(&(&directory, entry.mtime)).expect("a path in UTF-8");
-        self.directories.push((line + "\n").as_bytes())
+        let line = Value::from(vec![Value::from(entry.path.as_str()), entry.mtime.into()]);
+        self.directories.push(format!("{line}\n").as_bytes())
     }
 
-    fn file<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<(), Error> {
+    fn file(&mut self, content: &mut dyn BufRead, entry: &Entry) -> Result<(), Error> {
         if let Some((parent, _)) = entry.path.rsplit_once('/') {
             self.make_directories(parent)?;
         }
         let place = self.target.join(&entry.path);
         let directory = place.parent().unwrap_or(self.target);
-        let mut file = temporary_in(directory).map_err(|source| cannot_write(&place, source))?;
-        let mut content = reader.content();
+        let failed = |source| cannot_write(&place, source);
+        let mut file = temporary_in(directory).map_err(failed)?;
+        // Content with a digest is checked by its reader.
+        let mut digest = entry.sha256.is_none().then(Sha256::new);
         loop {
-            let bytes = content
-                .fill_buf()
-                .map_err(|error| Error::from_content(&entry.path, error))?;
-            if bytes.is_empty() {
+            let bytes = content.fill_buf();
+            let bytes = bytes.map_err(|error| Error::from_content(&entry.path, error))?;
+            let length = bytes.len();
+            if length == 0 {
                 break;
             }
-            let length = bytes.len();
-            file.write_all(bytes)
-                .map_err(|source| cannot_write(&place, source))?;
+            if let Some(digest) = &mut digest {
+                digest.update(bytes);
+            }
+            file.write_all(bytes).map_err(failed)?;
             content.consume(length);
         }
-        let sha256 = content.verify()?;
         file.as_file()
             .set_modified(system_time(entry.mtime))
-            .map_err(|source| cannot_write(&place, source))?;
-        match (entry.sha256, sha256) {
-            (None, Some(sha256)) => self.postpone(entry, file, sha256),
-            _ => self.appear(file.into_temp_path(), &place, entry.size),
+            .map_err(failed)?;
+        match digest {
+            Some(digest) => self.postpone(entry, file, digest.finalize().into()),
+            None => self.appear(file.into_temp_path(), &place, entry.size),
         }
     }
 
@@ -195,12 +226,13 @@ impl Extraction<'_> {
             .into_temp_path()
             .keep()
             .map_err(|error| cannot_write(&place, error.error))?;
+        let name = temporary.file_name().unwrap_or_default();
         let unproven = Unproven {
             path: entry.path.clone(),
-            temporary,
+            temporary: name.to_string_lossy().into_owned(),
             sha256,
         };
-        let line = serde_json::to_string(&unproven).expect("a path in UTF-8") + "\n";
+        let line = serde_json::to_string(&unproven).expect("three strings") + "\n";
         let spool = match &mut self.unproven {
             Some(spool) => spool,
             empty => empty.insert(Spool::new(self.target)?),
@@ -218,17 +250,14 @@ impl Extraction<'_> {
         let mut lines = Lines::new(manifest, MANIFEST_PATH);
         let mut readable = true;
         while let Some(text) = unproven.line()? {
-            let file: Unproven = serde_json::from_str(&text).map_err(|source| Error::Json {
-                place: "a temporary file".into(),
-                source,
-            })?;
+            let file: Unproven = own_line(&text)?;
             let mut proof = None;
             while readable && proof.is_none() {
                 match lines
                     .next_text()
-                    .and_then(|text| text.map(|t| ManifestLine::parse(&t)).transpose())
+                    .map(|text| text.map(|text| ManifestLine::parse(&text)))
                 {
-                    Ok(Some(line)) => proof = Some(line).filter(|line| line.path == file.path),
+                    Ok(Some(Ok(line))) => proof = Some(line).filter(|line| line.path == file.path),
                     _ => readable = false,
                 }
             }
@@ -238,8 +267,9 @@ impl Extraction<'_> {
     }
 
     fn settle_one(&mut self, file: &Unproven, proof: Option<ManifestLine>) -> Result<(), Error> {
-        let temporary = TempPath::try_from_path(&file.temporary)
-            .map_err(|source| cannot_write(&file.temporary, source))?;
+        let place = self.target.join(&file.path);
+        let temporary = TempPath::try_from_path(place.with_file_name(&file.temporary))
+            .map_err(|source| cannot_write(&place, source))?;
         let what = match proof {
             Some(line) if line.sha256 != Some(file.sha256) => "its digest is not in the manifest",
             Some(line) if line.damaged => "it is damaged",
@@ -254,7 +284,6 @@ impl Extraction<'_> {
             self.refuse(&file.path, &error);
             return Ok(());
         }
-        let place = self.target.join(&file.path);
         let size = fs::metadata(&temporary)
             .map_err(|source| cannot_write(&place, source))?
             .len();
@@ -307,11 +336,8 @@ impl Extraction<'_> {
     fn set_directory_times(&mut self) -> Result<(), Error> {
         let mut lines = self.directories.reader()?;
         while let Some(text) = lines.line()? {
-            let (directory, mtime): (PathBuf, i64) =
-                serde_json::from_str(&text).map_err(|source| Error::Json {
-                    place: "a temporary file".into(),
-                    source,
-                })?;
+            let (path, mtime): (String, i64) = own_line(&text)?;
+            let directory = self.target.join(path);
             File::open(&directory)
                 .and_then(|opened| opened.set_modified(system_time(mtime)))
                 .map_err(|source| cannot_write(&directory, source))?;
@@ -323,6 +349,14 @@ impl Extraction<'_> {
         self.done.refused += 1;
         (self.refused)(path, error);
     }
+}
+
+/// A line of a spool of our own.
+fn own_line<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Json {
+        place: "a temporary file".into(),
+        source,
+    })
 }
 
 /// Whether the extraction goes on without the member.

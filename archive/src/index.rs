@@ -103,14 +103,15 @@ impl<R: Read + Seek> Index<R> {
         Ok(())
     }
 
-    /// The member at `path`, if there is one.
+    /// The member at `path`, if there is one. The whole manifest is read, so that what it says of
+    /// the member is proven.
     pub fn entry_at(&mut self, path: &str) -> Result<Option<IndexEntry>, Error> {
         let mut found = None;
         self.each(&mut |entry| {
             if entry.line.path == path {
                 found = Some(entry.clone());
             }
-            found.is_none()
+            true
         })?;
         Ok(found)
     }

@@ -59,20 +59,24 @@ fn write_value(value: &Value, text: &mut String) {
 /// Only what JSON demands is escaped, with the short form where there is one.
 fn write_string(string: &str, text: &mut String) {
     text.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\t' => text.push_str("\\t"),
-            '\n' => text.push_str("\\n"),
-            '\u{c}' => text.push_str("\\f"),
-            '\r' => text.push_str("\\r"),
-            control if control < ' ' => {
-                write!(text, "\\u{:04x}", control as u32).expect("writing to a String");
+    let mut rest = string;
+    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        let (plain, special) = rest.split_at(at);
+        text.push_str(plain);
+        match special.as_bytes()[0] {
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            8 => text.push_str("\\b"),
+            b'\t' => text.push_str("\\t"),
+            b'\n' => text.push_str("\\n"),
+            12 => text.push_str("\\f"),
+            b'\r' => text.push_str("\\r"),
+            control => {
+                write!(text, "\\u{control:04x}").expect("writing to a String does not fail");
             }
-            other => text.push(other),
         }
+        rest = &special[1..];
     }
+    text.push_str(rest);
     text.push('"');
 }

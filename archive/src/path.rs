@@ -93,7 +93,12 @@ pub fn mail_name(received: i64, subject: &str, id: &str) -> String {
 /// The key under which two sibling names are equal on some file system: NFC and case folded.
 /// It folds more than any one of them does (`ß` = `ss`), which only costs a tag.
 pub fn fold(name: &str) -> String {
-    let upper = name.nfc().flat_map(char::to_uppercase);
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    // Down first: the capital ẞ has no upper case, its small form has.
+    let lower = name.nfc().flat_map(char::to_lowercase);
+    let upper = lower.flat_map(char::to_uppercase);
     upper.flat_map(char::to_lowercase).nfc().collect()
 }
 

@@ -300,7 +300,8 @@ mod tests {
         assert_eq!(back, bytes);
         assert_eq!(whole.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
         drop(whole);
-        assert_eq!((spool.used().disk, spool.used().files), (0, 0));
+        let used = spool.used();
+        assert_eq!((used.disk, used.files), (0, 0));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Content that comes from Graph itself.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use crate::error::{Error, ErrorKind};
 
 /// The raw content of a message or attachment. It occupies one of the mailbox's connections until
 /// it is dropped.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Body {
     /// As the service says.
@@ -23,12 +23,24 @@ pub struct Body {
     engine: Arc<Engine>,
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("call", &self.call)
+            .field("content_length", &self.content_length)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Body {
     pub(crate) async fn open(engine: Arc<Engine>, mut call: Call) -> Result<Body, Error> {
         let reply = engine.send(&mut call, &mut engine.attempts()).await?;
         let content_type = reply.response.headers().get(http::header::CONTENT_TYPE);
         Ok(Body {
-            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            content_type: content_type
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
             content_length: reply.response.content_length(),
             received: 0,
             reply,
@@ -47,7 +59,11 @@ impl Body {
                 self.engine.tally.bytes(bytes.len());
                 Ok(Some(bytes))
             }
-            Ok(None) if self.content_length.is_some_and(|length| self.received < length) => {
+            Ok(None)
+                if self
+                    .content_length
+                    .is_some_and(|length| self.received < length) =>
+            {
                 Err(torn())
             }
             Ok(None) => Ok(None),

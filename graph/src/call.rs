@@ -1,5 +1,7 @@
 //! One request before it is sent: what it is for, what it costs.
 
+use std::fmt;
+
 use url::Url;
 
 use crate::prefer::Prefer;
@@ -33,7 +35,8 @@ pub(crate) enum Target {
     Other,
 }
 
-#[derive(Clone, Debug)]
+/// `Debug` shows no query, which may hold a token.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) operation: &'static str,
     pub(crate) purpose: Purpose,
@@ -42,9 +45,20 @@ pub(crate) struct Call {
     pub(crate) prefer: Prefer,
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("url", &self.shown())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Call {
     pub(crate) fn accepts_json(&self) -> bool {
-        matches!(self.purpose, Purpose::Object | Purpose::FirstPage | Purpose::NextPage)
+        matches!(
+            self.purpose,
+            Purpose::Object | Purpose::FirstPage | Purpose::NextPage
+        )
     }
 
     pub(crate) fn shown(&self) -> String {
@@ -61,11 +75,18 @@ impl Call {
     }
 
     fn halve_top(&mut self) -> bool {
-        let Some(query) = self.url.query() else { return false };
+        let Some(query) = self.url.query() else {
+            return false;
+        };
         let mut halved = false;
         let options = query.split('&').map(|option| {
-            let size = option.strip_prefix("$top=").or_else(|| option.strip_prefix("%24top="));
-            match size.and_then(|size| size.parse::<u32>().ok()).filter(|size| *size > 1) {
+            let size = option
+                .strip_prefix("$top=")
+                .or_else(|| option.strip_prefix("%24top="));
+            match size
+                .and_then(|size| size.parse::<u32>().ok())
+                .filter(|size| *size > 1)
+            {
                 Some(size) => {
                     halved = true;
                     format!("$top={}", size / 2)
@@ -82,19 +103,29 @@ impl Call {
 
     /// The segments after `/v1.0`.
     fn segments(&self) -> Vec<&str> {
-        let segments: Vec<&str> = self.url.path().split('/').filter(|s| !s.is_empty()).collect();
+        let segments: Vec<&str> = self
+            .url
+            .path()
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .collect();
         let version = segments.iter().position(|segment| *segment == "v1.0");
         segments[version.map_or(0, |at| at + 1)..].to_vec()
     }
 
     pub(crate) fn is_delta(&self) -> bool {
-        self.segments().last().is_some_and(|last| *last == "delta" || last.starts_with("delta("))
+        self.segments()
+            .last()
+            .is_some_and(|last| *last == "delta" || last.starts_with("delta("))
     }
 
     /// `/users/{id}/drive` and the like: where a person's OneDrive is first asked for.
     pub(crate) fn names_own_drive(&self) -> bool {
         let segments = self.segments();
-        matches!(segments[..], ["users", _, "drive" | "drives", ..] | ["me", "drive" | "drives", ..])
+        matches!(
+            segments[..],
+            ["users", _, "drive" | "drives", ..] | ["me", "drive" | "drives", ..]
+        )
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -139,14 +170,17 @@ impl Call {
     fn directory_units(&self) -> u64 {
         let segments = self.segments();
         let query = self.url.query().unwrap_or_default();
-        let has = |name| query.contains(&format!("${name}=")) || query.contains(&format!("%24{name}="));
+        let has =
+            |name| query.contains(&format!("${name}=")) || query.contains(&format!("%24{name}="));
         let base: i32 = match segments[..] {
             [.., "transitiveMembers"] => 5,
             [.., "members"] | ["subscribedSkus", ..] => 3,
             [.., "memberOf" | "licenseDetails"] | ["users", ..] => 2,
             _ => 1,
         };
-        let top = query.split('&').find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
+        let top = query
+            .split('&')
+            .find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
         let units = base - i32::from(has("select")) + i32::from(has("expand"))
             - i32::from(top.is_some_and(|top| top < 20));
         u64::from(units.max(1).unsigned_abs())
@@ -155,7 +189,13 @@ impl Call {
 
 /// A path that names no item names the folder, or what is in it.
 fn mailbox_target(segments: &[&str]) -> Target {
-    const FOLDERS: [&str; 5] = ["mailFolders", "childFolders", "contactFolders", "calendars", "lists"];
+    const FOLDERS: [&str; 5] = [
+        "mailFolders",
+        "childFolders",
+        "contactFolders",
+        "calendars",
+        "lists",
+    ];
     const ITEMS: [&str; 5] = ["messages", "contacts", "events", "tasks", "attachments"];
     // One of `names` with an id after it, which `delta` is not.
     let named = |names: &[&str]| {
@@ -175,16 +215,31 @@ mod tests {
 
     fn call(scope: Scope, purpose: Purpose, path: &str) -> Call {
         let url = Url::parse(&format!("https://graph.example/v1.0{path}")).unwrap();
-        Call { operation: "test", purpose, scope, url, prefer: Prefer::none() }
+        Call {
+            operation: "test",
+            purpose,
+            scope,
+            url,
+            prefer: Prefer::none(),
+        }
     }
 
     #[test]
     fn targets() {
         let mailbox = |path| call(Scope::Mailbox("u".into()), Purpose::Object, path).target();
-        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta"), Target::Folder);
-        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta?$skiptoken=x"), Target::Folder);
+        assert_eq!(
+            mailbox("/users/u/mailFolders/f/messages/delta"),
+            Target::Folder
+        );
+        assert_eq!(
+            mailbox("/users/u/mailFolders/f/messages/delta?$skiptoken=x"),
+            Target::Folder
+        );
         assert_eq!(mailbox("/users/u/mailFolders/f"), Target::Folder);
-        assert_eq!(mailbox("/users/u/mailFolders/f/childFolders"), Target::Folder);
+        assert_eq!(
+            mailbox("/users/u/mailFolders/f/childFolders"),
+            Target::Folder
+        );
         assert_eq!(mailbox("/users/u/messages/m/$value"), Target::Item);
         assert_eq!(mailbox("/users/u/mailFolders/f/messages/m"), Target::Item);
         assert_eq!(mailbox("/users/u/messages/m/attachments"), Target::Item);
@@ -218,7 +273,11 @@ mod tests {
 
     #[test]
     fn only_first_pages_shrink() {
-        let mut first = call(Scope::Other, Purpose::FirstPage, "/users?$top=999&$select=id");
+        let mut first = call(
+            Scope::Other,
+            Purpose::FirstPage,
+            "/users?$top=999&$select=id",
+        );
         assert!(first.shrink());
         assert_eq!(first.url.query(), Some("$top=499&$select=id"));
         first.purpose = Purpose::NextPage;

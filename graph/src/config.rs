@@ -122,7 +122,11 @@ impl FromStr for Budget {
             let scope = Budget::SCOPES.into_iter().find(|known| *known == scope)?;
             let requests = requests.parse().ok().filter(|n| *n > 0)?;
             let seconds = seconds.parse().ok().filter(|s| (0.001..=1e7).contains(s))?;
-            Some(Budget { scope: scope.to_owned(), requests, seconds })
+            Some(Budget {
+                scope: scope.to_owned(),
+                requests,
+                seconds,
+            })
         };
         parse().ok_or_else(|| BudgetError(text.to_owned()))
     }
@@ -138,6 +142,9 @@ pub struct UnknownName {
 
 impl UnknownName {
     pub(crate) fn new(name: &str, known: &'static str) -> UnknownName {
-        UnknownName { name: name.to_owned(), known }
+        UnknownName {
+            name: name.to_owned(),
+            known,
+        }
     }
 }

@@ -53,9 +53,13 @@ impl fmt::Debug for Credential {
             Credential::Secret { client_id, .. } => ("Secret", Some(client_id)),
             Credential::Certificate { client_id, .. } => ("Certificate", Some(client_id)),
             Credential::FederatedToken { client_id, .. } => ("FederatedToken", Some(client_id)),
-            Credential::ManagedIdentity { client_id, .. } => ("ManagedIdentity", client_id.as_ref()),
+            Credential::ManagedIdentity { client_id, .. } => {
+                ("ManagedIdentity", client_id.as_ref())
+            }
             Credential::DeviceCode { client_id, .. } => ("DeviceCode", Some(client_id)),
         };
-        f.debug_struct(kind).field("client_id", &client_id).finish_non_exhaustive()
+        f.debug_struct(kind)
+            .field("client_id", &client_id)
+            .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,8 @@
 
 use oauth2::basic::BasicTokenResponse;
 use oauth2::{
-    DeviceAuthorizationResponse, ErrorResponseType,
-    ExtraDeviceAuthorizationFields, RequestTokenError, Scope,
+    DeviceAuthorizationResponse, ErrorResponseType, ExtraDeviceAuthorizationFields,
+    RequestTokenError, Scope,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,22 +31,27 @@ impl Exchange {
         let request = request
             .add_scope(Scope::new(self.entra.scope.clone()))
             .add_scope(Scope::new("offline_access".to_owned()));
-        let code: DeviceAuthorizationResponse<Message> =
-            request.request_async(self).await.map_err(|error| self.refused(error))?;
+        let code: DeviceAuthorizationResponse<Message> = request
+            .request_async(self)
+            .await
+            .map_err(|error| self.refused(error))?;
         prompt(&instructions(&code));
         let poll = self.entra.client().exchange_device_access_token(&code);
         let answer = poll.request_async(self, tokio::time::sleep, None).await;
         answer.map_err(|error| match &error {
             RequestTokenError::ServerResponse(answer) if is_expired(answer.error()) => {
                 let error = Error::new(ErrorKind::Credentials, SIGN_IN);
-                error.with_code(Some("expired_token".to_owned())).with_message("code expired").into()
+                error
+                    .with_code(Some("expired_token".to_owned()))
+                    .with_message("code expired")
+                    .into()
             }
             _ => self.refused(error),
         })
     }
 }
 
-fn is_expired(error: &(impl ErrorResponseType + Serialize)) -> bool {
+fn is_expired(error: &impl ErrorResponseType) -> bool {
     serde_json::to_value(error).is_ok_and(|name| name == "expired_token")
 }
 

@@ -1,9 +1,12 @@
 //! The content of a drive's file (FACTS 4.3).
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
-use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use url::Url;
@@ -22,7 +25,6 @@ const REFUSED_ADDRESSES: u32 = 3;
 
 /// A file being read. It survives torn connections and expired addresses by itself, and never
 /// mixes two versions of the file: then it ends with [`ErrorKind::Changed`].
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Download {
     /// Bytes of the whole file, whatever offset was asked for. Listings lie (FACTS 4.3), this
@@ -46,7 +48,6 @@ pub struct Download {
     done: bool,
 }
 
-#[derive(Debug)]
 struct Stream {
     source: Source,
     id: Uuid,
@@ -55,10 +56,20 @@ struct Stream {
 }
 
 /// Graph itself sometimes sends the bytes.
-#[derive(Debug)]
 enum Source {
     Graph(Box<Reply>),
     Host(Response),
+}
+
+/// Without its address, which is a password.
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("call", &self.call)
+            .field("length", &self.length)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Source {
@@ -134,9 +145,15 @@ impl Download {
         let failure = self.failure(id).with_kind(ErrorKind::Interrupted);
         match error {
             Some(error) => {
-                self.engine.failed(&mut self.tries, Fault::Torn, id, failure, error).await
+                self.engine
+                    .failed(&mut self.tries, Fault::Torn, id, failure, error)
+                    .await
             }
-            None => self.engine.retry(&mut self.tries, Trouble::Torn, id, failure).await,
+            None => {
+                self.engine
+                    .retry(&mut self.tries, Trouble::Torn, id, failure)
+                    .await
+            }
         }
     }
 
@@ -157,11 +174,18 @@ impl Download {
         let id = reply.id;
         if reply.response.status().is_success() {
             let skip = self.accept_whole(reply.response.headers(), id)?;
-            self.stream = Some(Stream { source: Source::Graph(Box::new(reply)), id, skip });
+            self.stream = Some(Stream {
+                source: Source::Graph(Box::new(reply)),
+                id,
+                skip,
+            });
             return Ok(());
         }
         let address = location(&reply.response).filter(|to| self.is_safe(to));
-        let refused = || self.failure(id).with_message("the redirect leads to no safe address");
+        let refused = || {
+            self.failure(id)
+                .with_message("the redirect leads to no safe address")
+        };
         self.address = Some(address.ok_or_else(refused)?);
         Ok(())
     }
@@ -178,7 +202,11 @@ impl Download {
     /// Without `Authorization`: the address is its own key, and the host a foreign one.
     async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
         let id = Uuid::new_v4();
-        let permit = self.engine.pacer.admit(&self.call.scope, 0, &self.engine.tally).await;
+        let permit = self
+            .engine
+            .pacer
+            .admit(&self.call.scope, 0, &self.engine.tally)
+            .await;
         permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
         let mut request = self
             .engine
@@ -198,23 +226,44 @@ impl Download {
             Err(error) => {
                 let failure = self.failure(id).at(redact::host(address));
                 let fault = Fault::of(&error);
-                return self.engine.failed(&mut self.tries, fault, id, failure, error).await;
+                return self
+                    .engine
+                    .failed(&mut self.tries, fault, id, failure, error)
+                    .await;
             }
         };
         let infected = response.headers().contains_key("x-virus-infected");
+        let coding = response.headers().get(CONTENT_ENCODING);
+        if response.status().is_success() && coding.is_some_and(|coding| coding != "identity") {
+            let failure = self.failure(id).at(redact::host(address));
+            return Err(
+                failure.with_message("the bytes are packed although we asked for them bare")
+            );
+        }
         match response.status() {
             StatusCode::OK if !infected => {
                 let skip = self.accept_whole(response.headers(), id)?;
-                self.stream = Some(Stream { source: Source::Host(response), id, skip });
+                self.stream = Some(Stream {
+                    source: Source::Host(response),
+                    id,
+                    skip,
+                });
                 Ok(())
             }
             StatusCode::PARTIAL_CONTENT if !infected => {
                 self.accept_rest(response.headers(), id)?;
-                self.stream = Some(Stream { source: Source::Host(response), id, skip: 0 });
+                self.stream = Some(Stream {
+                    source: Source::Host(response),
+                    id,
+                    skip: 0,
+                });
                 Ok(())
             }
             StatusCode::RANGE_NOT_SATISFIABLE => self.accept_nothing(response.headers(), id),
-            _ => self.refused(address, id, Refusal::read(response).await).await,
+            _ => {
+                self.refused(address, id, Refusal::read(response).await)
+                    .await
+            }
         }
     }
 
@@ -240,7 +289,9 @@ impl Download {
         let range = header(headers, CONTENT_RANGE.as_str()).and_then(|range| parse_range(&range));
         match range {
             Some((start, total)) if start == self.position => self.pin(headers, total, id),
-            _ => Err(self.failure(id).with_message("the range is not the one asked for")),
+            _ => Err(self
+                .failure(id)
+                .with_message("the range is not the one asked for")),
         }
     }
 
@@ -278,6 +329,7 @@ impl Download {
         } else if self.etag.is_none() && differs(&self.modified, &modified) {
             Err(self.changed(id, "its date changed"))
         } else {
+            self.length = self.length.or(total);
             Ok(())
         }
     }
@@ -306,7 +358,9 @@ impl Download {
             Verdict::Retry(trouble, kind) => {
                 self.engine.pause(&self.call.scope, trouble, &kind, id);
                 let failure = explained(kind);
-                self.engine.retry(&mut self.tries, trouble, id, failure).await
+                self.engine
+                    .retry(&mut self.tries, trouble, id, failure)
+                    .await
             }
             Verdict::Unauthorized => Err(explained(ErrorKind::Permission)),
             Verdict::Final(kind) => Err(explained(kind)),
@@ -318,7 +372,9 @@ impl Download {
     }
 
     fn changed(&self, id: Uuid, how: &str) -> Error {
-        self.failure(id).with_kind(ErrorKind::Changed).with_message(how)
+        self.failure(id)
+            .with_kind(ErrorKind::Changed)
+            .with_message(how)
     }
 }
 

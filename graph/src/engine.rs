@@ -33,11 +33,10 @@ pub(crate) struct Engine {
 }
 
 /// A good answer whose body is still to be read. A mailbox's connection goes with it.
-#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) response: Response,
     pub(crate) id: Uuid,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Engine {
@@ -56,8 +55,14 @@ impl Engine {
             self.tally.request(call.scope.name());
             match self.request(call, &token, id, tries.reconnect).send().await {
                 Ok(response) if is_good(call, &response) => {
-                    permit.lane.succeeded(units, RateLimit::read(response.headers()));
-                    return Ok(Reply { response, id, _permit: permit });
+                    permit
+                        .lane
+                        .succeeded(units, RateLimit::read(response.headers()));
+                    return Ok(Reply {
+                        response,
+                        id,
+                        permit,
+                    });
                 }
                 Ok(response) => {
                     let refusal = Refusal::read(response).await;
@@ -68,7 +73,8 @@ impl Engine {
                 Err(error) => {
                     drop(permit);
                     let failure = describe(call, id);
-                    self.failed(tries, Fault::of(&error), id, failure, error).await?;
+                    self.failed(tries, Fault::of(&error), id, failure, error)
+                        .await?;
                 }
             }
         }
@@ -85,7 +91,10 @@ impl Engine {
             let reply = self.send(call, &mut tries).await?;
             let (id, status) = (reply.id, reply.response.status());
             let failure = describe(call, id);
-            match reply.response.bytes().await {
+            let body = reply.response.bytes().await;
+            // Waiting for another try must not occupy the mailbox.
+            drop(reply.permit);
+            match body {
                 Ok(body) => {
                     self.tally.bytes(body.len());
                     match parse(&json::repair(&body)) {
@@ -101,14 +110,21 @@ impl Engine {
                         }
                     }
                 }
-                Err(error) => self.failed(&mut tries, Fault::Torn, id, failure, error).await?,
+                Err(error) => {
+                    self.failed(&mut tries, Fault::Torn, id, failure, error)
+                        .await?
+                }
             }
             call.shrink();
         }
     }
 
     fn request(&self, call: &Call, token: &Token, id: Uuid, reconnect: bool) -> RequestBuilder {
-        let http = if reconnect { &self.transport.reconnecting } else { &self.transport.service };
+        let http = if reconnect {
+            &self.transport.reconnecting
+        } else {
+            &self.transport.service
+        };
         let mut request = http
             .get(call.url.clone())
             .header(http::header::AUTHORIZATION, token.header())
@@ -155,7 +171,9 @@ impl Engine {
                 Err(failure(kind).with_retries(tries.retries))
             }
             Verdict::Final(ErrorKind::SyncStateLost { .. }) => {
-                let restart = refusal.header("location").filter(|to| self.root.follow(to).is_ok());
+                let restart = refusal
+                    .header("location")
+                    .filter(|to| self.root.follow(to).is_ok());
                 let restart = restart.map(DeltaLink::new);
                 Err(failure(ErrorKind::SyncStateLost { restart }).with_retries(tries.retries))
             }
@@ -166,6 +184,7 @@ impl Engine {
                     call.shrink();
                 }
                 self.pause(&call.scope, trouble, &kind, id);
+                tries.reconnect |= refusal.status == http::StatusCode::SERVICE_UNAVAILABLE;
                 self.retry(tries, trouble, id, failure).await
             }
         }
@@ -175,7 +194,8 @@ impl Engine {
     pub(crate) fn pause(&self, scope: &Scope, trouble: Trouble, kind: &ErrorKind, id: Uuid) {
         if let (Trouble::Throttled(told), ErrorKind::Throttled) = (trouble, kind) {
             self.tally.throttled();
-            self.pacer.throttled(&self.pacer.lane(scope), told, jitter(id));
+            self.pacer
+                .throttled(&self.pacer.lane(scope), told, jitter(id));
         }
     }
 
@@ -225,14 +245,22 @@ fn is_good(call: &Call, response: &Response) -> bool {
 }
 
 fn paused_too_long(call: &Call, tries: &Attempts) -> Error {
-    Error::new(ErrorKind::Throttled, call.operation).at(call.shown()).with_retries(tries.retries)
+    Error::new(ErrorKind::Throttled, call.operation)
+        .at(call.shown())
+        .with_retries(tries.retries)
 }
 
 /// A second 401, with a token just issued: the app is refused, unless it is the known answer for
 /// a OneDrive that was never opened (FACTS 6.2).
 fn unauthorized(call: &Call, refusal: &Refusal) -> ErrorKind {
-    let token = refusal.code().is_some_and(|c| c.eq_ignore_ascii_case("InvalidAuthenticationToken"));
-    if !token && call.names_own_drive() { ErrorKind::NoDrive } else { ErrorKind::Credentials }
+    let token = refusal
+        .code()
+        .is_some_and(|c| c.eq_ignore_ascii_case("InvalidAuthenticationToken"));
+    if !token && call.names_own_drive() {
+        ErrorKind::NoDrive
+    } else {
+        ErrorKind::Credentials
+    }
 }
 
 pub(crate) fn describe(call: &Call, id: Uuid) -> Error {
@@ -269,6 +297,10 @@ pub(crate) fn log(refusal: &Refusal, url: &str, id: Uuid) {
 
 /// The address of a redirect, absolute.
 pub(crate) fn location(response: &Response) -> Option<Url> {
-    let location = response.headers().get(http::header::LOCATION)?.to_str().ok()?;
+    let location = response
+        .headers()
+        .get(http::header::LOCATION)?
+        .to_str()
+        .ok()?;
     response.url().join(location).ok()
 }

@@ -133,8 +133,12 @@ impl Details {
         let facts = [
             self.status.map(|status| format!("status {status}")),
             self.code.as_ref().map(|code| format!("code {code}")),
-            self.request_id.as_ref().map(|id| format!("request-id {id}")),
-            self.client_request_id.as_ref().map(|id| format!("client-request-id {id}")),
+            self.request_id
+                .as_ref()
+                .map(|id| format!("request-id {id}")),
+            self.client_request_id
+                .as_ref()
+                .map(|id| format!("client-request-id {id}")),
             (self.retries > 0).then(|| format!("{} retries", self.retries)),
         ];
         let facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -206,7 +210,10 @@ impl Error {
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Interrupted, Server, Throttled, Unreachable};
-        matches!(self.details.kind, Throttled | Unreachable | Interrupted | Server)
+        matches!(
+            self.details.kind,
+            Throttled | Unreachable | Interrupted | Server
+        )
     }
 
     /// Whether the service refused the whole mailbox, drive or site, not just one item.
@@ -246,7 +253,10 @@ impl Error {
             retries: 0,
             hint: None,
         };
-        Error { details: Box::new(details), source: None }
+        Error {
+            details: Box::new(details),
+            source: None,
+        }
     }
 
     /// The address, already redacted.

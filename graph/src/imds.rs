@@ -65,13 +65,23 @@ impl Imds {
         tally: Arc<Tally>,
     ) -> Result<Imds, Error> {
         let bad = |error| Error::new(ErrorKind::Configuration, SIGN_IN).because(error);
-        let endpoint = endpoint.map_or_else(|| Url::parse(ENDPOINT), Ok).map_err(bad)?;
-        let mut url = endpoint.join("/metadata/identity/oauth2/token").map_err(bad)?;
+        let endpoint = endpoint
+            .map_or_else(|| Url::parse(ENDPOINT), Ok)
+            .map_err(bad)?;
+        let mut url = endpoint
+            .join("/metadata/identity/oauth2/token")
+            .map_err(bad)?;
         url.query_pairs_mut()
             .append_pair("api-version", "2018-02-01")
             .append_pair("resource", config.cloud.graph_root())
             .extend_pairs(client_id.iter().map(|id| ("client_id", id)));
-        Ok(Imds { http, url, client_id, backoff: config.backoff, tally })
+        Ok(Imds {
+            http,
+            url,
+            client_id,
+            backoff: config.backoff,
+            tally,
+        })
     }
 
     pub(crate) fn client_id(&self) -> Option<&str> {
@@ -89,9 +99,15 @@ impl Imds {
                     (error, upgrading)
                 }
             };
-            let waits = if upgrading { &mut upgrade_waits } else { &mut waits };
+            let waits = if upgrading {
+                &mut upgrade_waits
+            } else {
+                &mut waits
+            };
             let wait = waits.next().filter(|_| is_transient(&error));
-            let Some(wait) = wait else { return Err(error.with_retries(retries)) };
+            let Some(wait) = wait else {
+                return Err(error.with_retries(retries));
+            };
             retries += 1;
             self.tally.retry();
             self.tally.wait(self.backoff * *wait).await;
@@ -108,17 +124,24 @@ impl Imds {
         let request = self.http.get(self.url.clone()).header("Metadata", "true");
         let response = request.send().await.map_err(|error| {
             let hint = "a managed identity exists only on a machine in Azure";
-            failure(Fault::of(&error).kind()).because(error.without_url()).with_hint(Some(hint))
+            failure(Fault::of(&error).kind())
+                .because(error.without_url())
+                .with_hint(Some(hint))
         })?;
         let server_date = date(response.headers());
         if !response.status().is_success() {
             let refusal = Refusal::read(response).await;
             log(&refusal, &redact::graph_url(&self.url), id);
-            return Err(crate::engine::explain(failure(ErrorKind::Server), kind(&refusal), &refusal));
+            return Err(crate::engine::explain(
+                failure(ErrorKind::Server),
+                kind(&refusal),
+                &refusal,
+            ));
         }
-        let body = response.bytes().await.map_err(|error| {
-            failure(ErrorKind::Interrupted).because(error.without_url())
-        })?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| failure(ErrorKind::Interrupted).because(error.without_url()))?;
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|_| failure(ErrorKind::Protocol).with_message("the answer is unreadable"))?;
         let life = Duration::from_secs(answer.expires_in);

@@ -57,8 +57,14 @@ mod tests {
     fn halves_of_surrogate_pairs_are_replaced() {
         for (sent, expected) in [
             (&br#"{"a":"x\ud83d"}"#[..], r#"{"a":"x\ufffd"}"#),
-            (br#"["\uDE00\uD83D\uDE00\ud83d\ud83d\ude00"]"#, r#"["\ufffd\uD83D\uDE00\ufffd\ud83d\ude00"]"#),
-            (br#"["\\ud83d \\\ud83d \n\u00fc"]"#, r#"["\\ud83d \\\ufffd \n\u00fc"]"#),
+            (
+                br#"["\uDE00\uD83D\uDE00\ud83d\ud83d\ude00"]"#,
+                r#"["\ufffd\uD83D\uDE00\ufffd\ud83d\ude00"]"#,
+            ),
+            (
+                br#"["\\ud83d \\\ud83d \n\u00fc"]"#,
+                r#"["\\ud83d \\\ufffd \n\u00fc"]"#,
+            ),
             (b"[\"\xff\xc3\xbc\"]", "[\"\u{fffd}ü\"]"),
             (br#"["plain"]"#, r#"["plain"]"#),
             (br"\", r"\"),

@@ -9,8 +9,11 @@ use crate::error::{Error, ErrorKind};
 use crate::redact;
 
 /// All but the unreserved characters of RFC 3986: ids contain `+ / = ! : , @` (FACTS 8.1).
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// What RFC 3986 allows nowhere; `%` is left alone, it is an encoding already.
 const ILLEGAL: &AsciiSet = &CONTROLS
@@ -52,7 +55,8 @@ impl DeltaLink {
 
 impl fmt::Debug for DeltaLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = Url::parse(&self.0).map_or_else(|_| "…".to_owned(), |url| redact::graph_url(&url));
+        let shown =
+            Url::parse(&self.0).map_or_else(|_| "…".to_owned(), |url| redact::graph_url(&url));
         write!(f, "DeltaLink({shown}?…)")
     }
 }
@@ -68,7 +72,10 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(service: &Url) -> Root {
         let base = format!("{}/v1.0", service.as_str().trim_end_matches('/'));
-        Root { base, origin: service.origin() }
+        Root {
+            base,
+            origin: service.origin(),
+        }
     }
 
     /// The address of a path of ours, query included.
@@ -78,7 +85,11 @@ impl Root {
             return Err(bad());
         }
         let url = Url::parse(&format!("{}{path}", self.base)).map_err(|_| bad())?;
-        if url.origin() == self.origin { Ok(url) } else { Err(bad()) }
+        if url.origin() == self.origin {
+            Ok(url)
+        } else {
+            Err(bad())
+        }
     }
 
     /// The address of a link the service sent: verbatim (FACTS 3.0), and refused if it leads
@@ -86,6 +97,9 @@ impl Root {
     pub(crate) fn follow(&self, link: &str) -> Result<Url, Error> {
         let refused = |why| Error::new(ErrorKind::Protocol, "follow link").with_message(why);
         let url = Url::parse(link).map_err(|_| refused("the link is no absolute address"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("the link names a user"));
+        }
         if url.origin() != self.origin {
             let why = format!("the link leads to {}", url.origin().ascii_serialization());
             return Err(refused(&why));
@@ -104,7 +118,9 @@ fn verbatim(url: &Url, link: &str) -> Option<Url> {
     let target = utf8_percent_encode(target, ILLEGAL).to_string();
     let base = url.join("/").ok()?;
     let query = target.find('?').map(|at| base.as_str().len() - 1 + at);
-    let mut fields = base.serialize_internal(serde_json::value::Serializer).ok()?;
+    let mut fields = base
+        .serialize_internal(serde_json::value::Serializer)
+        .ok()?;
     let serialization = format!("{}{target}", base.as_str().trim_end_matches('/'));
     *fields.get_mut(0)? = serialization.into();
     *fields.get_mut(8)? = query.into();
@@ -123,7 +139,10 @@ mod tests {
     #[test]
     fn own_paths_are_encoded() {
         let url = root().resolve("/users?$filter=id eq 'ü'").unwrap();
-        assert_eq!(url.as_str(), "https://graph.example:8443/v1.0/users?$filter=id%20eq%20%27%C3%BC%27");
+        assert_eq!(
+            url.as_str(),
+            "https://graph.example:8443/v1.0/users?$filter=id%20eq%20%27%C3%BC%27"
+        );
         assert!(root().resolve("users").is_err());
     }
 
@@ -142,8 +161,13 @@ mod tests {
             assert_eq!(uri.path_and_query().unwrap(), target);
             assert_eq!(url.query(), target.split_once('?').map(|(_, query)| query));
         }
-        let url = root().follow("https://graph.example:8443/v1.0/ü?a b='ö'#f").unwrap();
-        assert_eq!(url.as_str(), "https://graph.example:8443/v1.0/%C3%BC?a%20b='%C3%B6'");
+        let url = root()
+            .follow("https://graph.example:8443/v1.0/ü?a b='ö'#f")
+            .unwrap();
+        assert_eq!(
+            url.as_str(),
+            "https://graph.example:8443/v1.0/%C3%BC?a%20b='%C3%B6'"
+        );
     }
 
     #[test]
@@ -154,19 +178,25 @@ mod tests {
             "https://graph.example/v1.0/me",
             "https://graph.example:8443@evil.example/v1.0/me",
             "https://graph.example:8443.evil.example/v1.0/me",
+            "https://user@graph.example:8443/v1.0/me",
             "/v1.0/me",
             "",
         ] {
             let error = root().follow(link).unwrap_err();
             assert_eq!(*error.kind(), ErrorKind::Protocol, "{link}");
         }
-        let tricky = root().follow("https://graph.example:8443\\@evil.example/x").unwrap();
+        let tricky = root()
+            .follow("https://graph.example:8443\\@evil.example/x")
+            .unwrap();
         assert_eq!(tricky.host_str(), Some("graph.example"));
     }
 
     #[test]
     fn debug_hides_tokens() {
         let link = DeltaLink::new("https://graph.example/v1.0/users/delta?$deltatoken=secret");
-        assert_eq!(format!("{link:?}"), "DeltaLink(https://graph.example/v1.0/users/delta?…)");
+        assert_eq!(
+            format!("{link:?}"),
+            "DeltaLink(https://graph.example/v1.0/users/delta?…)"
+        );
     }
 }

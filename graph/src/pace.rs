@@ -63,13 +63,24 @@ impl Pacer {
     pub(crate) fn new(config: &Config) -> Pacer {
         let mut budgets = Vec::new();
         for scope in Budget::SCOPES {
-            let own: Vec<_> = config.budgets.iter().filter(|own| own.scope == scope).collect();
-            let documented = DOCUMENTED.iter().filter(|(name, ..)| own.is_empty() && *name == scope);
+            let own: Vec<_> = config
+                .budgets
+                .iter()
+                .filter(|own| own.scope == scope)
+                .collect();
+            let documented = DOCUMENTED
+                .iter()
+                .filter(|(name, ..)| own.is_empty() && *name == scope);
             budgets.extend(
-                documented.map(|(name, units, s)| ((*name).to_owned(), *units, Duration::from_secs(*s))),
+                documented
+                    .map(|(name, units, s)| ((*name).to_owned(), *units, Duration::from_secs(*s))),
             );
             budgets.extend(own.into_iter().map(|budget| {
-                (budget.scope.clone(), budget.requests, Duration::from_secs_f64(budget.seconds))
+                (
+                    budget.scope.clone(),
+                    budget.requests,
+                    Duration::from_secs_f64(budget.seconds),
+                )
             }));
         }
         if config.pace == Pace::None {
@@ -81,7 +92,10 @@ impl Pacer {
             connections: config.mailbox_connections.max(1),
             backoff: config.backoff,
             patience: config.patience,
-            mailboxes: Mutex::new(Mailboxes { lanes: HashMap::new(), sweep_at: SWEEP_FROM }),
+            mailboxes: Mutex::new(Mailboxes {
+                lanes: HashMap::new(),
+                sweep_at: SWEEP_FROM,
+            }),
             sharepoint: lane("sharepoint"),
             directory: lane("directory"),
             other: lane("other"),
@@ -104,8 +118,14 @@ impl Pacer {
         };
         loop {
             match lane.enter(Instant::now(), units) {
-                Entry::Now => return Ok(Permit { lane, _connection: connection }),
+                Entry::Now => {
+                    return Ok(Permit {
+                        lane,
+                        _connection: connection,
+                    });
+                }
                 Entry::Budget(wait) => tally.wait(wait).await,
+                // Our own back-off never is, but a service may say so.
                 Entry::Paused(wait) if wait > self.patience => return Err(PausedTooLong),
                 Entry::Paused(wait) => tally.wait(wait).await,
             }
@@ -114,7 +134,8 @@ impl Pacer {
 
     /// The service told a request of `lane` to slow down: nobody of that lane sends until then.
     pub(crate) fn throttled(&self, lane: &Lane, told: Option<Duration>, jitter: f64) {
-        lane.throttled(Instant::now(), told, self.backoff, jitter);
+        let base = self.backoff.min(self.patience);
+        lane.throttled(Instant::now(), told, base, jitter);
     }
 
     pub(crate) fn lane(&self, scope: &Scope) -> Arc<Lane> {
@@ -128,13 +149,18 @@ impl Pacer {
 
     /// Drops idle mailboxes whenever their number has doubled: a tenant may have 200,000.
     fn mailbox(&self, user: &str) -> Arc<Lane> {
-        let mut known = self.mailboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self
+            .mailboxes
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(lane) = known.lanes.get(user) {
             return Arc::clone(lane);
         }
         if known.lanes.len() >= known.sweep_at {
             let now = Instant::now();
-            known.lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
+            known
+                .lanes
+                .retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
             known.sweep_at = SWEEP_FROM.max(known.lanes.len() * 2);
         }
         let lane = Lane::new("mailbox", self.pace, &self.budgets, Some(self.connections));
@@ -161,8 +187,8 @@ struct State {
     grant: Option<(Instant, u64)>,
     /// Part of the budget that is ours.
     share: f64,
-    /// Refusals without a good answer between them.
-    refusals: u32,
+    /// Refusals in a row that did not say for how long.
+    untold: u32,
 }
 
 enum Entry {
@@ -180,7 +206,9 @@ impl Lane {
     ) -> Lane {
         let now = Instant::now();
         let own = budgets.iter().filter(|(scope, ..)| scope == name);
-        let windows = own.map(|(_, units, length)| Window::new(*units, *length, now)).collect();
+        let windows = own
+            .map(|(_, units, length)| Window::new(*units, *length, now))
+            .collect();
         Lane {
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
             adaptive: pace == Pace::Adaptive,
@@ -190,13 +218,15 @@ impl Lane {
                 paused_until: None,
                 grant: None,
                 share: 1.0,
-                refusals: 0,
+                untold: 0,
             }),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn enter(&self, now: Instant, units: u64) -> Entry {
@@ -218,7 +248,10 @@ impl Lane {
             }
         }
         let share = state.share;
-        let delays = state.windows.iter_mut().map(|window| window.delay(now, units, share));
+        let delays = state
+            .windows
+            .iter_mut()
+            .map(|window| window.delay(now, units, share));
         match delays.max().unwrap_or_default() {
             Duration::ZERO => {}
             wait => return Entry::Budget(wait),
@@ -234,14 +267,16 @@ impl Lane {
 
     fn throttled(&self, now: Instant, told: Option<Duration>, base: Duration, jitter: f64) {
         let mut state = self.state();
-        let wait = told.unwrap_or_else(|| backoff(base, state.refusals, jitter));
+        // Requests that were on their way together are refused together: that is one refusal.
         let in_pause = state.paused_until.is_some_and(|until| until > now);
-        if !in_pause {
-            // Requests that were on their way together are refused together: that is one refusal.
-            state.refusals = state.refusals.saturating_add(1);
-            if self.adaptive {
-                state.share = (state.share / 2.0).max(LEAST_SHARE);
-            }
+        if self.adaptive && !in_pause {
+            state.share = (state.share / 2.0).max(LEAST_SHARE);
+        }
+        let wait = told.unwrap_or_else(|| backoff(base, state.untold, jitter));
+        if told.is_some() {
+            state.untold = 0;
+        } else if !in_pause {
+            state.untold = state.untold.saturating_add(1);
         }
         let until = now + wait;
         state.paused_until = Some(state.paused_until.map_or(until, |before| before.max(until)));
@@ -250,7 +285,7 @@ impl Lane {
     /// A good answer.
     pub(crate) fn succeeded(&self, units: u64, limit: Option<RateLimit>) {
         let mut state = self.state();
-        state.refusals = 0;
+        state.untold = 0;
         if self.adaptive && state.share < 1.0 {
             let budget = state.windows.first().map_or(1, Window::limit) as f64;
             state.share = (state.share + REGAIN * units as f64 / budget).min(1.0);
@@ -258,7 +293,10 @@ impl Lane {
         if let Some(RateLimit { remaining, reset }) = limit.filter(|_| self.heeds_rate_limit) {
             let now = Instant::now();
             // Requests under way are not in `remaining` yet; they are in what we had left.
-            let left = state.grant.filter(|(until, _)| *until > now).map_or(remaining, |g| g.1);
+            let left = state
+                .grant
+                .filter(|(until, _)| *until > now)
+                .map_or(remaining, |g| g.1);
             state.grant = Some((now + reset, remaining.min(left)));
         }
     }
@@ -266,7 +304,7 @@ impl Lane {
     fn is_idle(&self, now: Instant) -> bool {
         let mut state = self.state();
         let paused = state.paused_until.is_some_and(|until| until > now);
-        !paused && state.share >= 1.0 && state.windows.iter_mut().all(|w| w.is_idle(now))
+        !paused && state.windows.iter_mut().all(|w| w.is_idle(now))
     }
 }
 
@@ -282,7 +320,9 @@ mod tests {
     }
 
     fn passes(lane: &Lane, now: Instant) -> usize {
-        (0..).take_while(|_| matches!(lane.enter(now, 1), Entry::Now)).count()
+        (0..)
+            .take_while(|_| matches!(lane.enter(now, 1), Entry::Now))
+            .count()
     }
 
     #[test]
@@ -306,7 +346,10 @@ mod tests {
             let later = now + Duration::from_secs(8);
             assert!(matches!(lane.enter(later, 1), Entry::Paused(d) if d.as_secs() == 1));
             assert!(matches!(pacer.lane(&b).enter(now, 1), Entry::Now));
-            assert!(matches!(lane.enter(now + Duration::from_secs(9), 1), Entry::Now));
+            assert!(matches!(
+                lane.enter(now + Duration::from_secs(9), 1),
+                Entry::Now
+            ));
         }
     }
 
@@ -328,9 +371,21 @@ mod tests {
         let pacer = pacer(Pace::Documented, &[]);
         let lane = pacer.lane(&Scope::SharePoint);
         let reset = Duration::from_secs(10);
-        lane.succeeded(1, Some(RateLimit { remaining: 5, reset }));
+        lane.succeeded(
+            1,
+            Some(RateLimit {
+                remaining: 5,
+                reset,
+            }),
+        );
         assert_eq!(passes(&lane, Instant::now()), 5);
-        lane.succeeded(1, Some(RateLimit { remaining: 3, reset }));
+        lane.succeeded(
+            1,
+            Some(RateLimit {
+                remaining: 3,
+                reset,
+            }),
+        );
         assert_eq!(passes(&lane, Instant::now()), 0);
         assert_eq!(passes(&lane, Instant::now() + reset), 1200 - 5);
     }
@@ -347,6 +402,9 @@ mod tests {
             }
         }
         assert!(pacer.mailboxes.lock().unwrap().lanes.len() <= SWEEP_FROM * 2);
-        assert!(Arc::ptr_eq(&busy, &pacer.lane(&Scope::Mailbox("busy".into()))));
+        assert!(Arc::ptr_eq(
+            &busy,
+            &pacer.lane(&Scope::Mailbox("busy".into()))
+        ));
     }
 }

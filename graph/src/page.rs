@@ -1,5 +1,6 @@
 //! Lists: page after page.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -12,16 +13,26 @@ use crate::error::{Error, ErrorKind};
 use crate::link::DeltaLink;
 
 /// The pages of a list, from [`crate::Graph::pages`] or [`crate::Graph::delta_from`].
-#[derive(Debug)]
 pub struct Pages {
     engine: Arc<Engine>,
     /// None after the last page, or after an error that ended the list.
     next: Option<Result<Call, Error>>,
 }
 
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages")
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Pages {
     pub(crate) fn new(engine: Arc<Engine>, first: Result<Call, Error>) -> Pages {
-        Pages { engine, next: Some(first) }
+        Pages {
+            engine,
+            next: Some(first),
+        }
     }
 
     /// The next page, or none after the last one. After an error the same page is asked for again,
@@ -32,7 +43,10 @@ impl Pages {
             Some(Ok(call)) => call,
             Some(Err(error)) => return Err(error.clone()),
         };
-        let answer: Answer = self.engine.json(call, |text| serde_json::from_str(text)).await?;
+        let answer: Answer = self
+            .engine
+            .json(call, |text| serde_json::from_str(text))
+            .await?;
         // Never both; if so, there is more to come.
         let delta = answer.delta_link.filter(|_| answer.next_link.is_none());
         let page = Page {
@@ -42,7 +56,11 @@ impl Pages {
         };
         self.next = match answer.next_link {
             Some(link) => Some(Ok(Call {
-                url: self.engine.root.follow(&link).map_err(|error| error.at(call.shown()))?,
+                url: self
+                    .engine
+                    .root
+                    .follow(&link)
+                    .map_err(|error| error.at(call.shown()))?,
                 purpose: Purpose::NextPage,
                 ..call.clone()
             })),

@@ -15,6 +15,9 @@ const TORN_TRIES: u32 = 8;
 /// The longest delay of our own.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
+/// More than anybody's patience, and less than clocks overflow at.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
+
 /// Something that may be over next time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Trouble {
@@ -41,6 +44,7 @@ pub(crate) struct Attempts {
     pub(crate) renewed: bool,
     /// Whether the next try needs a new connection (FACTS 2.1).
     pub(crate) reconnect: bool,
+    told: u32,
     throttled: u32,
     server: u32,
     unreachable: u32,
@@ -57,6 +61,7 @@ impl Attempts {
             retries: 0,
             renewed: false,
             reconnect: false,
+            told: 0,
             throttled: 0,
             server: 0,
             unreachable: 0,
@@ -69,7 +74,8 @@ impl Attempts {
     pub(crate) fn after(&mut self, trouble: Trouble, jitter: f64) -> Option<Duration> {
         let elapsed = self.since.get_or_insert_with(Instant::now).elapsed();
         let (count, tries) = match trouble {
-            Trouble::Throttled(_) => (&mut self.throttled, u32::MAX),
+            Trouble::Throttled(Some(_)) => (&mut self.told, u32::MAX),
+            Trouble::Throttled(None) => (&mut self.throttled, u32::MAX),
             Trouble::Server => (&mut self.server, SERVER_TRIES),
             Trouble::Unreachable => (&mut self.unreachable, u32::MAX),
             Trouble::Torn => (&mut self.torn, TORN_TRIES),
@@ -87,13 +93,16 @@ impl Attempts {
             _ => delay.min(left),
         };
         self.retries += 1;
-        self.reconnect = true;
+        self.reconnect |= !matches!(trouble, Trouble::Throttled(_) | Trouble::Damaged);
         Some(delay)
     }
 
     /// Bytes arrived: what was wrong before is over.
     pub(crate) fn progress(&mut self) {
-        *self = Attempts { retries: self.retries, ..Attempts::new(self.patience, self.base) };
+        *self = Attempts {
+            retries: self.retries,
+            ..Attempts::new(self.patience, self.base)
+        };
     }
 }
 
@@ -131,7 +140,9 @@ impl RateLimit {
 /// How long the service wants us to wait: the longer of `Retry-After` (seconds, perhaps with a
 /// fraction, or a date) and `RateLimit-Reset` (FACTS 2.1, 2.3).
 pub(crate) fn told_wait(headers: &HeaderMap) -> Option<Duration> {
-    let after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let after = headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
     let after = after.map(str::trim).and_then(|text| {
         seconds(text).or_else(|| {
             let until = http_date(text)?;
@@ -140,7 +151,7 @@ pub(crate) fn told_wait(headers: &HeaderMap) -> Option<Duration> {
         })
     });
     let reset = RateLimit::read(headers).map(|limit| limit.reset);
-    after.max(reset)
+    after.max(reset).map(|wait| wait.min(LONGEST_WAIT))
 }
 
 /// The service's clock.
@@ -149,11 +160,14 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
 }
 
 fn seconds(text: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+    let wait = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+    Some(wait.min(LONGEST_WAIT))
 }
 
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|date| date.to_utc())
 }
 
 #[cfg(test)]
@@ -161,38 +175,52 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn waits_are_read() {
-        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
-        let cases: [(&[(&str, &str)], Option<u64>); 9] = [
+        const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        type Case = (&'static [(&'static str, &'static str)], Option<u64>);
+        let cases: [Case; 10] = [
             (&[], None),
             (&[("retry-after", "2.128")], Some(2128)),
             (&[("retry-after", "0")], Some(0)),
             (&[("retry-after", "soon")], None),
             (&[("retry-after", "-1")], None),
-            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000)),
-            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0)),
+            (&[("retry-after", "1e18")], Some(2_592_000_000)),
             (
-                &[("retry-after", "1"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
+                &[DATE, ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")],
+                Some(60_000),
+            ),
+            (
+                &[DATE, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")],
+                Some(0),
+            ),
+            (
+                &[
+                    ("retry-after", "1"),
+                    ("ratelimit-remaining", "0"),
+                    ("ratelimit-reset", "7"),
+                ],
                 Some(7000),
             ),
             (
-                &[("retry-after", "9"), ("ratelimit-remaining", "0;w=1"), ("ratelimit-reset", "7")],
+                &[
+                    ("retry-after", "9"),
+                    ("ratelimit-remaining", "0;w=1"),
+                    ("ratelimit-reset", "7"),
+                ],
                 Some(9000),
             ),
         ];
         for (pairs, expected) in cases {
-            let pairs: Vec<_> = pairs.iter().map(|(k, v)| (leak(k), leak(v))).collect();
-            let wait = told_wait(&headers(&pairs));
+            let wait = told_wait(&headers(pairs));
             assert_eq!(wait, expected.map(Duration::from_millis), "{pairs:?}");
         }
-    }
-
-    fn leak(text: &str) -> &'static str {
-        text.to_owned().leak()
     }
 
     #[test]
@@ -200,7 +228,9 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let tries = |trouble| {
             let mut attempts = Attempts::new(hour, Duration::from_millis(1));
-            1 + (0..100).take_while(|_| attempts.after(trouble, 0.5).is_some()).count()
+            1 + (0..100)
+                .take_while(|_| attempts.after(trouble, 0.5).is_some())
+                .count()
         };
         assert_eq!(tries(Trouble::Server), 5);
         assert_eq!(tries(Trouble::Torn), 8);

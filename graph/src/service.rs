@@ -38,7 +38,9 @@ impl Graph {
             Some(url) => url.clone(),
             None => Url::parse(config.cloud.graph_root()).map_err(bad_root)?,
         };
-        if service.host().is_none() || service.query().is_some() || service.fragment().is_some() {
+        let plain = service.username().is_empty() && service.password().is_none();
+        let plain = plain && service.query().is_none() && service.fragment().is_none();
+        if service.host().is_none() || !plain {
             let error = Error::new(ErrorKind::Configuration, "read the Graph URL");
             return Err(error.with_message("it must be like https://graph.microsoft.com"));
         }
@@ -55,7 +57,10 @@ impl Graph {
             tokens: Tokens::new(login),
         };
         let certificate_expiry = engine.tokens.login().certificate_expiry();
-        Ok(Graph { engine: Arc::new(engine), certificate_expiry })
+        Ok(Graph {
+            engine: Arc::new(engine),
+            certificate_expiry,
+        })
     }
 
     /// Fetches a token now, to find out before anything else whether that works.
@@ -73,13 +78,18 @@ impl Graph {
     pub async fn get(&self, scope: &Scope, path: &str, prefer: Prefer) -> Result<Json, Error> {
         let mut call = self.call("get", Purpose::Object, scope.clone(), path)?;
         call.prefer = prefer;
-        self.engine.json(&mut call, |text| serde_json::from_str(text)).await
+        self.engine
+            .json(&mut call, |text| serde_json::from_str(text))
+            .await
     }
 
     /// A list, or the first round of a delta.
     pub fn pages(&self, scope: Scope, path: &str, prefer: Prefer) -> Pages {
         let call = self.call("list", Purpose::FirstPage, scope, path);
-        Pages::new(Arc::clone(&self.engine), call.map(|call| Call { prefer, ..call }))
+        Pages::new(
+            Arc::clone(&self.engine),
+            call.map(|call| Call { prefer, ..call }),
+        )
     }
 
     /// A later round of a delta, or a restart that [`ErrorKind::SyncStateLost`] names.
@@ -118,7 +128,12 @@ impl Graph {
     ) -> Result<Download, Error> {
         let (drive, item, version) = (segment(drive), segment(item), segment(version));
         let path = format!("/drives/{drive}/items/{item}/versions/{version}/content");
-        let call = self.call("download version", Purpose::Content, Scope::SharePoint, &path)?;
+        let call = self.call(
+            "download version",
+            Purpose::Content,
+            Scope::SharePoint,
+            &path,
+        )?;
         Download::open(Arc::clone(&self.engine), call, offset).await
     }
 
@@ -135,7 +150,13 @@ impl Graph {
         path: &str,
     ) -> Result<Call, Error> {
         let url = self.engine.root.resolve(path)?;
-        Ok(Call { operation, purpose, scope, url, prefer: Prefer::none() })
+        Ok(Call {
+            operation,
+            purpose,
+            scope,
+            url,
+            prefer: Prefer::none(),
+        })
     }
 }
 

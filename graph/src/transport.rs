@@ -5,6 +5,9 @@ use std::io;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -55,7 +58,9 @@ impl Transport {
 /// A pre-authenticated address is as good as a password: never from HTTPS to HTTP.
 fn follow_download(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
     let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    if attempt.previous().len() > DOWNLOAD_REDIRECTS || (secure && attempt.url().scheme() != "https") {
+    if attempt.previous().len() > DOWNLOAD_REDIRECTS
+        || (secure && attempt.url().scheme() != "https")
+    {
         attempt.stop()
     } else {
         attempt.follow()
@@ -63,11 +68,18 @@ fn follow_download(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect
 }
 
 fn extra_roots(config: &Config) -> Result<Vec<Certificate>, Error> {
-    let Some(pem) = &config.ca_certificates_pem else { return Ok(Vec::new()) };
+    let Some(pem) = &config.ca_certificates_pem else {
+        return Ok(Vec::new());
+    };
     let unusable = || Error::new(ErrorKind::CaCertificate, "read CA certificates");
-    let roots = Certificate::from_pem_bundle(pem).map_err(|error| unusable().because(error))?;
+    let mut roots = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem) {
+        let der = der.map_err(|error| unusable().because(error))?;
+        X509Certificate::from_der(&der).map_err(|error| unusable().because(error))?;
+        roots.push(Certificate::from_der(&der).map_err(|error| unusable().because(error))?);
+    }
     if roots.is_empty() {
-        return Err(unusable().with_message("no certificate in the PEM"));
+        return Err(unusable().with_message("no CERTIFICATE in the PEM"));
     }
     Ok(roots)
 }
@@ -108,10 +120,15 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
-            return matches!(tls, AlertReceived(_) | InvalidCertificate(_) | PeerIncompatible(_));
+            return matches!(
+                tls,
+                AlertReceived(_) | InvalidCertificate(_) | PeerIncompatible(_)
+            );
         }
         // An `io::Error` hides the error it wraps and shows that one's source.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         next = match wrapped {
             Some(inner) => Some(inner),
             None => error.source(),

@@ -60,7 +60,9 @@ impl Identity {
             self.user.is_some() && short(wanted) == short(held)
         };
         any.iter().any(|wanted| {
-            self.granted.iter().any(|held| held == wanted || delegated(wanted, held))
+            self.granted
+                .iter()
+                .any(|held| held == wanted || delegated(wanted, held))
         })
     }
 }
@@ -112,7 +114,12 @@ pub(crate) fn oauth(
     number: u32,
     text: impl Into<String>,
 ) -> OauthError {
-    OauthError { status, error, number, text: text.into() }
+    OauthError {
+        status,
+        error,
+        number,
+        text: text.into(),
+    }
 }
 
 impl Authority {
@@ -166,8 +173,12 @@ impl Authority {
             uti: fresh_guid(),
             ver: "1.0".into(),
         };
-        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(&self.key))
-            .expect("claims serialise")
+        jsonwebtoken::encode(
+            &Header::default(),
+            &claims,
+            &EncodingKey::from_secret(&self.key),
+        )
+        .expect("claims serialise")
     }
 
     /// Who a token belongs to, if it still counts.
@@ -199,7 +210,10 @@ impl Authority {
 
     /// From now on this token is worth nothing.
     pub(crate) fn revoke(&self, token: &str) {
-        self.revoked.lock().expect("no panic under this lock").insert(dice::text(token));
+        self.revoked
+            .lock()
+            .expect("no panic under this lock")
+            .insert(dice::text(token));
     }
 
     /// Checks a client's secret.
@@ -212,7 +226,10 @@ impl Authority {
         }
         match credentials.secret_expires {
             Some(end) if end <= Utc::now() => {
-                let text = format!("The provided client secret keys for app '{}' are expired. Visit the Azure portal to create new keys for your app.", credentials.client_id);
+                let text = format!(
+                    "The provided client secret keys for app '{}' are expired. Visit the Azure portal to create new keys for your app.",
+                    credentials.client_id
+                );
                 Err(oauth(401, "invalid_client", 7_000_222, text))
             }
             _ => Ok(()),
@@ -225,7 +242,12 @@ impl Authority {
         assertion: &str,
         audiences: &[String],
     ) -> Result<(), OauthError> {
-        if self.credentials.federated_tokens.iter().any(|token| token == assertion) {
+        if self
+            .credentials
+            .federated_tokens
+            .iter()
+            .any(|token| token == assertion)
+        {
             return Ok(());
         }
         let invalid = |number, text: &str| oauth(401, "invalid_client", number, text);
@@ -234,23 +256,30 @@ impl Authority {
         let thumbprint = header.x5t_s256.as_ref().or(header.x5t.as_ref());
         let named = |c: &&Certificate| Some(&c.sha256) == thumbprint || Some(&c.sha1) == thumbprint;
         let unknown = || {
-            invalid(700_027, "The certificate with identifier used to sign the client assertion is not registered on application.")
+            invalid(
+                700_027,
+                "The certificate with identifier used to sign the client assertion is not registered on application.",
+            )
         };
         let certificate = self.certificates.iter().find(named).ok_or_else(unknown)?;
         if !matches!(header.alg, Algorithm::PS256 | Algorithm::RS256) {
-            return Err(invalid(5_002_738, "Invalid JWT token. The algorithm is not supported."));
+            return Err(invalid(
+                5_002_738,
+                "Invalid JWT token. The algorithm is not supported.",
+            ));
         }
         let mut checks = Validation::new(header.alg);
         checks.validate_aud = false;
         checks.validate_exp = false;
         let claims = jsonwebtoken::decode::<Assertion>(assertion, &certificate.key, &checks)
-            .map_err(|_| {
-                invalid(700_027, "Client assertion failed signature validation.")
-            })?
+            .map_err(|_| invalid(700_027, "Client assertion failed signature validation."))?
             .claims;
         let now = Utc::now().timestamp();
         if certificate.until <= now {
-            return Err(invalid(700_027, "The certificate used to sign the client assertion is expired on application."));
+            return Err(invalid(
+                700_027,
+                "The certificate used to sign the client assertion is expired on application.",
+            ));
         }
         if claims.exp <= now || claims.nbf.is_some_and(|start| start > now + 300) {
             let text = "Client assertion is not within its valid time range.";
@@ -258,10 +287,16 @@ impl Authority {
         }
         let client = &self.credentials.client_id;
         if claims.iss != *client || claims.sub != *client {
-            return Err(invalid(700_021, "Client assertion application identifier doesn't match 'client_id' parameter."));
+            return Err(invalid(
+                700_021,
+                "Client assertion application identifier doesn't match 'client_id' parameter.",
+            ));
         }
         if !audiences.contains(&claims.aud) {
-            return Err(invalid(700_023, "Client assertion audience claim does not match Realm issuer."));
+            return Err(invalid(
+                700_023,
+                "Client assertion audience claim does not match Realm issuer.",
+            ));
         }
         Ok(())
     }
@@ -287,7 +322,13 @@ fn certificate(pem: &str) -> Result<Certificate, Error> {
 
 /// SHA-1, which only old thumbprints need.
 fn sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    let mut state = [
+        0x6745_2301_u32,
+        0xefcd_ab89,
+        0x98ba_dcfe,
+        0x1032_5476,
+        0xc3d2_e1f0,
+    ];
     let mut padded = bytes.to_vec();
     padded.push(0x80);
     while padded.len() % 64 != 56 {
@@ -333,6 +374,9 @@ mod tests {
     fn thumbprints() {
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&sha1(bytes));
         assert_eq!(hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(hex(&[b'a'; 1000]), "291e9a6c66994949b57ba5e650361e98fc36b1ba");
+        assert_eq!(
+            hex(&[b'a'; 1000]),
+            "291e9a6c66994949b57ba5e650361e98fc36b1ba"
+        );
     }
 }

@@ -29,7 +29,11 @@ pub(crate) enum Round {
     /// Everything, beyond key `after`; changes count from `seq`.
     First { after: Option<u64>, seq: u64 },
     /// Changes after `since` up to `until`, beyond change `from`.
-    Later { since: u64, from: u64, until: Option<u64> },
+    Later {
+        since: u64,
+        from: u64,
+        until: Option<u64>,
+    },
 }
 
 /// A place in the rounds of a folder delta.
@@ -52,6 +56,8 @@ pub(crate) struct DriveToken {
     pub(crate) skip: usize,
     /// The round ends here; unset until it begins.
     pub(crate) until: Option<u64>,
+    /// Also whatever was modified since then (Unix seconds).
+    pub(crate) newer: Option<i64>,
     pub(crate) top: Option<usize>,
     pub(crate) select: Option<String>,
 }
@@ -61,9 +67,15 @@ pub(crate) fn outlook_token<T: serde::de::DeserializeOwned>(
     world: &World,
     call: &Call,
 ) -> Result<Option<T>, Refusal> {
-    let raw = call.raw_option("skiptoken").or(call.raw_option("deltatoken"));
+    let raw = call
+        .raw_option("skiptoken")
+        .or(call.raw_option("deltatoken"));
     let Some(raw) = raw else { return Ok(None) };
-    if world.faults.strikes(Kind::DeltaGone, &call.line(), &call.path).is_some() {
+    if world
+        .faults
+        .strikes(Kind::DeltaGone, &call.line(), &call.path)
+        .is_some()
+    {
         return Err(Refusal::new(
             410,
             "SyncStateNotFound",
@@ -71,11 +83,10 @@ pub(crate) fn outlook_token<T: serde::de::DeserializeOwned>(
         ));
     }
     page::open(raw).map(Some).map_err(|_| {
-        Refusal::new(400, "SyncStateInvalid", "The sync state is invalid or badly formed.")
+        Refusal::new(
+            400,
+            "SyncStateInvalid",
+            "The sync state is invalid or badly formed.",
+        )
     })
-}
-
-/// The link that carries a token on.
-pub(crate) fn outlook_link(call: &Call, option: &str, token: &impl Serialize) -> String {
-    format!("{}{}?${option}={}", call.roots.graph, call.path, page::seal(token))
 }

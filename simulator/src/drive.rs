@@ -74,7 +74,12 @@ impl Node {
 
     pub(crate) fn push_version(&mut self, blob: Blob, modified: DateTime<Utc>) {
         let number = self.versions.last().map_or(1, |v| v.number + 1);
-        self.versions.push(Version { number, blob, modified, hash: Arc::default() });
+        self.versions.push(Version {
+            number,
+            blob,
+            modified,
+            hash: Arc::default(),
+        });
     }
 
     pub(crate) fn current(&self) -> Option<&Version> {
@@ -106,7 +111,15 @@ impl Drive {
                 children.entry(parent).or_default().push(number as u32);
             }
         }
-        Drive { ids, state: Mutex::new(State { nodes, children, journal: Vec::new(), seq: 0 }) }
+        Drive {
+            ids,
+            state: Mutex::new(State {
+                nodes,
+                children,
+                journal: Vec::new(),
+                seq: 0,
+            }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,7 +145,11 @@ impl Drive {
     }
 
     pub(crate) fn children(&self, number: u32) -> Vec<u32> {
-        self.state().children.get(&number).cloned().unwrap_or_default()
+        self.state()
+            .children
+            .get(&number)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The item at a path below the root; names compare as SharePoint does, without case, unless
@@ -144,7 +161,11 @@ impl Drive {
             let children = state.children.get(&at)?;
             let name = |n: &&u32| state.nodes[**n as usize].name.as_str();
             let exact = children.iter().find(|n| name(n) == part);
-            let folded = || children.iter().find(|n| name(n).to_lowercase() == part.to_lowercase());
+            let folded = || {
+                children
+                    .iter()
+                    .find(|n| name(n).to_lowercase() == part.to_lowercase())
+            };
             at = *exact.or_else(folded)?;
         }
         Some(at)
@@ -179,7 +200,11 @@ impl Drive {
     /// The file with the most bytes.
     pub(crate) fn largest(&self) -> Option<u32> {
         let state = self.state();
-        let size = |n: &u32| state.nodes[*n as usize].current().map_or(0, |v| v.blob.len());
+        let size = |n: &u32| {
+            state.nodes[*n as usize]
+                .current()
+                .map_or(0, |v| v.blob.len())
+        };
         let files = (0..state.nodes.len() as u32).filter(|n| !state.nodes[*n as usize].gone);
         files.max_by_key(size)
     }
@@ -190,15 +215,16 @@ impl Drive {
         let mut open = vec![number];
         let mut total = 0;
         while let Some(at) = open.pop() {
-            total += state.nodes[at as usize].current().map_or(0, |v| v.blob.len());
+            total += state.nodes[at as usize]
+                .current()
+                .map_or(0, |v| v.blob.len());
             open.extend(state.children.get(&at).into_iter().flatten());
         }
         total
     }
 
-    /// Items changed after `since`, each once, in the order of their last change, with the
-    /// folders above them, and the number of the last change.
-    pub(crate) fn changes(&self, since: u64, until: u64) -> Vec<u32> {
+    /// Items changed after `since` up to `until`, each once, in the order of their last change.
+    pub(crate) fn changed_only(&self, since: u64, until: u64) -> Vec<u32> {
         let state = self.state();
         let mut last: BTreeMap<u32, u64> = BTreeMap::new();
         for (seq, _, node) in &state.journal {
@@ -206,20 +232,27 @@ impl Drive {
                 last.insert(*node, *seq);
             }
         }
-        let mut due: Vec<_> = last.iter().map(|(node, seq)| (*seq, *node)).collect();
+        let mut due: Vec<_> = last.into_iter().map(|(node, seq)| (seq, node)).collect();
         due.sort_unstable();
-        let mut parents = BTreeSet::new();
-        for node in last.keys() {
+        due.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// The same after the folders above them.
+    pub(crate) fn changes(&self, since: u64, until: u64) -> Vec<u32> {
+        let due = self.changed_only(since, until);
+        let state = self.state();
+        let mut above = BTreeSet::new();
+        for node in &due {
             let mut at = state.nodes[*node as usize].parent;
             while let Some(number) = at {
-                parents.insert(number);
+                above.insert(number);
                 at = state.nodes[number as usize].parent;
             }
         }
-        let above = parents.into_iter().filter(|n| !last.contains_key(n));
-        let mut all: Vec<u32> = above.collect();
-        all.extend(due.into_iter().map(|(_, node)| node));
-        all
+        for node in &due {
+            above.remove(node);
+        }
+        above.into_iter().chain(due).collect()
     }
 
     /// The number of the last change before a point in time.
@@ -232,7 +265,11 @@ impl Drive {
     /// Changes an item: `content` moves the cTag as well, anything the eTag.
     pub(crate) fn change(&self, number: u32, change: impl FnOnce(&mut Node)) -> bool {
         let mut state = self.state();
-        let Some(node) = state.nodes.get_mut(number as usize).filter(|node| !node.gone) else {
+        let Some(node) = state
+            .nodes
+            .get_mut(number as usize)
+            .filter(|node| !node.gone)
+        else {
             return false;
         };
         let (parent, was_gone) = (node.parent, node.gone);
@@ -276,11 +313,15 @@ impl Drive {
     pub(crate) fn put(&self, path: &str, bytes: Bytes) -> u32 {
         let now = Utc::now().trunc_subsecs(0);
         let blob = Blob::Stored(bytes);
-        let (folders, name) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", path));
+        let (folders, name) = path
+            .trim_start_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", path));
         let parent = self.folder_at(folders);
-        let known = self.children(parent).into_iter().find(|n| {
-            self.node(*n).is_some_and(|node| node.name == name)
-        });
+        let known = self
+            .children(parent)
+            .into_iter()
+            .find(|n| self.node(*n).is_some_and(|node| node.name == name));
         if let Some(number) = known {
             self.change(number, |node| node.push_version(blob, now));
             return number;
@@ -296,11 +337,11 @@ impl Drive {
         let mut at = 0;
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let known = self.children(at).into_iter().find(|n| {
-                self.node(*n).is_some_and(|node| node.name == part && node.is_container())
+                self.node(*n)
+                    .is_some_and(|node| node.name == part && node.is_container())
             });
-            at = known.unwrap_or_else(|| {
-                self.add(Node::new(Some(at), part, Facet::Folder, now, now))
-            });
+            at = known
+                .unwrap_or_else(|| self.add(Node::new(Some(at), part, Facet::Folder, now, now)));
         }
         at
     }

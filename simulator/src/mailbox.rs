@@ -112,7 +112,12 @@ impl Mailbox {
             folder_journal: Vec::new(),
             seq: 0,
         };
-        Mailbox { ids, source, lanes, state: Mutex::new(state) }
+        Mailbox {
+            ids,
+            source,
+            lanes,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,8 +137,13 @@ impl Mailbox {
     pub(crate) fn folder(&self, name: &str) -> Option<u32> {
         let state = self.state();
         let lower = name.to_lowercase();
-        let known = state.folders.iter().position(|f| f.well_known == Some(lower.as_str()));
-        let number = known.map(|n| n as u32).or_else(|| self.ids.folder_number(name))?;
+        let known = state
+            .folders
+            .iter()
+            .position(|f| f.well_known == Some(lower.as_str()));
+        let number = known
+            .map(|n| n as u32)
+            .or_else(|| self.ids.folder_number(name))?;
         let folder = state.folders.get(number as usize)?;
         (!folder.gone).then_some(number)
     }
@@ -185,7 +195,10 @@ impl Mailbox {
     }
 
     fn generated_count(&self, folder: &Folder) -> u64 {
-        let (rounds, rest) = (self.source.count / self.lanes, self.source.count % self.lanes);
+        let (rounds, rest) = (
+            self.source.count / self.lanes,
+            self.source.count % self.lanes,
+        );
         let partial = folder.lanes.iter().filter(|lane| **lane < rest).count() as u64;
         rounds * folder.lanes.len() as u64 + partial
     }
@@ -206,20 +219,31 @@ impl Mailbox {
     /// The folder a message was generated in or added to.
     fn born(&self, state: &State, key: Key) -> Option<u32> {
         if key >= self.source.count {
-            return state.stored.get((key - self.source.count) as usize).map(|s| s.folder);
+            return state
+                .stored
+                .get((key - self.source.count) as usize)
+                .map(|s| s.folder);
         }
         let lane = key % self.lanes;
-        state.folders.iter().position(|f| f.lanes.contains(&lane)).map(|n| n as u32)
+        state
+            .folders
+            .iter()
+            .position(|f| f.lanes.contains(&lane))
+            .map(|n| n as u32)
     }
 
     /// Every seventh generated mail that was received is unread.
     fn born_unread(&self, state: &State, key: Key) -> bool {
-        let Some(folder) = self.born(state, key) else { return false };
+        let Some(folder) = self.born(state, key) else {
+            return false;
+        };
         if key >= self.source.count {
             return true;
         }
         self.role(&state.folders, folder) == Role::Received
-            && self.rank(&state.folders[folder as usize], key).is_multiple_of(7)
+            && self
+                .rank(&state.folders[folder as usize], key)
+                .is_multiple_of(7)
     }
 
     fn role(&self, folders: &[Folder], folder: u32) -> Role {
@@ -234,7 +258,10 @@ impl Mailbox {
     fn place(&self, state: &State, key: Key) -> Option<u32> {
         match state.edits.get(&key) {
             Some(edit) if edit.gone => None,
-            Some(Edit { folder: Some(folder), .. }) => Some(*folder),
+            Some(Edit {
+                folder: Some(folder),
+                ..
+            }) => Some(*folder),
             _ => self.born(state, key),
         }
     }
@@ -332,7 +359,13 @@ impl Mailbox {
             change = edit.change;
         }
         let change_key = self.ids.change_key(key, change);
-        Some(Message { key, folder, mail, modified, change_key })
+        Some(Message {
+            key,
+            folder,
+            mail,
+            modified,
+            change_key,
+        })
     }
 
     /// A message's MIME. Generated boundaries follow `nonce`.
@@ -344,7 +377,10 @@ impl Mailbox {
             return Some(stored.blob.bytes());
         }
         let mail = self.message(key)?.mail;
-        Some(mime::render(&mail, dice::hash(&[self.source.seed, key, nonce])))
+        Some(mime::render(
+            &mail,
+            dice::hash(&[self.source.seed, key, nonce]),
+        ))
     }
 
     /// Changes of a folder after `since` up to `until`, beginning after change `from`: each
@@ -366,7 +402,10 @@ impl Mailbox {
             let entry = last.entry(change.key).or_insert((0, true));
             *entry = (change.seq, entry.1 && change.only_read);
         }
-        let mut due: Vec<_> = last.into_iter().filter(|(_, (seq, _))| *seq > from).collect();
+        let mut due: Vec<_> = last
+            .into_iter()
+            .filter(|(_, (seq, _))| *seq > from)
+            .collect();
         due.sort_unstable_by_key(|(_, (seq, _))| *seq);
         let more = due.len() > limit;
         due.truncate(limit);
@@ -385,13 +424,19 @@ impl Mailbox {
     pub(crate) fn folder_changes(&self, since: u64) -> Vec<u32> {
         let state = self.state();
         let changed = state.folder_journal.iter().filter(|(seq, _)| *seq > since);
-        changed.map(|(_, folder)| *folder).collect::<BTreeSet<_>>().into_iter().collect()
+        changed
+            .map(|(_, folder)| *folder)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// Changes a message; false when it is not there.
     pub(crate) fn edit(&self, key: Key, edition: Edition) -> bool {
         let mut state = self.state();
-        let Some(before) = self.place(&state, key) else { return false };
+        let Some(before) = self.place(&state, key) else {
+            return false;
+        };
         state.seq += 1;
         let seq = state.seq;
         let born = self.born(&state, key);
@@ -418,7 +463,13 @@ impl Mailbox {
             state.folder_journal.push((seq, before));
             state.folder_journal.extend(after.map(|after| (seq, after)));
         }
-        state.journal.push(Change { seq, key, before: Some(before), after, only_read });
+        state.journal.push(Change {
+            seq,
+            key,
+            before: Some(before),
+            after,
+            only_read,
+        });
         true
     }
 
@@ -434,10 +485,20 @@ impl Mailbox {
         let mut state = self.state();
         let key = self.source.count + state.stored.len() as u64;
         state.stored.push(Stored { blob, folder, when });
-        state.incoming.entry(folder).or_default().insert((when, key));
+        state
+            .incoming
+            .entry(folder)
+            .or_default()
+            .insert((when, key));
         state.seq += 1;
         let seq = state.seq;
-        state.journal.push(Change { seq, key, before: None, after: Some(folder), only_read: false });
+        state.journal.push(Change {
+            seq,
+            key,
+            before: None,
+            after: Some(folder),
+            only_read: false,
+        });
         state.folder_journal.push((seq, folder));
         key
     }
@@ -445,7 +506,10 @@ impl Mailbox {
     /// Adds a folder, or returns the one of that name under that parent.
     pub(crate) fn add_folder(&self, parent: u32, name: &str) -> u32 {
         let mut state = self.state();
-        let known = state.folders.iter().position(|f| f.parent == Some(parent) && f.name == name);
+        let known = state
+            .folders
+            .iter()
+            .position(|f| f.parent == Some(parent) && f.name == name);
         if let Some(known) = known {
             return known as u32;
         }

@@ -15,8 +15,7 @@ use crate::error::Refusal;
 use crate::mail::LONE_SURROGATE;
 use crate::throttle::Slot;
 
-pub(crate) const JSON: &str =
-    "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+pub(crate) const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -52,11 +51,14 @@ impl Reply {
     }
 
     pub(crate) fn json(body: Value) -> Reply {
-        Reply::new(200, Payload::Json(body)).with("content-type", JSON).with("odata-version", "4.0")
+        Reply::new(200, Payload::Json(body))
+            .with("content-type", JSON)
+            .with("odata-version", "4.0")
     }
 
     pub(crate) fn json_status(status: u16, body: Value) -> Reply {
-        Reply::new(status, Payload::Json(body)).with("content-type", "application/json; charset=utf-8")
+        Reply::new(status, Payload::Json(body))
+            .with("content-type", "application/json; charset=utf-8")
     }
 
     pub(crate) fn bytes(content_type: &str, bytes: Bytes) -> Reply {
@@ -82,7 +84,10 @@ impl Reply {
 
     /// The connection closes without a word.
     pub(crate) fn none() -> Reply {
-        Reply { reset: true, ..Reply::empty(500) }
+        Reply {
+            reset: true,
+            ..Reply::empty(500)
+        }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Reply {
@@ -122,8 +127,10 @@ impl Reply {
         if let Payload::Bytes(bytes) = &self.body {
             if gzip && bytes.len() > 1024 {
                 self.body = Payload::Bytes(compressed(bytes));
-                self.headers.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-                self.headers.push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+                self.headers
+                    .push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+                self.headers
+                    .push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
                 self.sized = false;
             }
         }
@@ -138,11 +145,18 @@ impl Reply {
             response.headers_mut().append(name, value);
         }
         let length = self.len();
-        let bodiless = self.status == StatusCode::NO_CONTENT || self.status == StatusCode::NOT_MODIFIED;
+        let bodiless =
+            self.status == StatusCode::NO_CONTENT || self.status == StatusCode::NOT_MODIFIED;
         if self.sized && !bodiless && !self.reset {
-            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length.into());
         }
-        let end = if self.reset { 0 } else { self.cut.unwrap_or(length).min(length) };
+        let end = if self.reset {
+            0
+        } else {
+            self.cut.unwrap_or(length).min(length)
+        };
         let broken = self.reset || end < length;
         *response.body_mut() = flow(self.body, end, broken, slot);
         response

@@ -7,6 +7,7 @@ mod directory;
 mod download;
 mod drive;
 mod folders;
+mod item;
 mod login;
 mod mail;
 mod message;
@@ -38,7 +39,14 @@ pub(crate) struct Outcome {
 
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Outcome {
-        Outcome { reply, slot: None, owner: None, fault: None, provoked: false, told: false }
+        Outcome {
+            reply,
+            slot: None,
+            owner: None,
+            fault: None,
+            provoked: false,
+            told: false,
+        }
     }
 }
 
@@ -48,13 +56,11 @@ pub(crate) type Answer = Result<Reply, Refusal>;
 pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
     match call.host {
         Host::Control => control::answer(world, call).into(),
-        Host::Login | Host::Imds => {
-            let explicit = explicit_fault(world, call);
-            explicit.unwrap_or_else(|| match call.host {
-                Host::Imds => login::managed_identity(world, call).into(),
-                _ => login::answer(world, call).into(),
-            })
+        Host::Login => {
+            early_fault(world, call, "login").unwrap_or_else(|| login::answer(world, call).into())
         }
+        Host::Imds => early_fault(world, call, "login")
+            .unwrap_or_else(|| login::managed_identity(world, call).into()),
         Host::Graph => graph(world, call),
         Host::Download => download(world, call),
     }
@@ -75,18 +81,6 @@ pub(crate) fn stamp(call: &Call, reply: &mut Reply) {
     *reply = stamped;
 }
 
-/// Faults that strike before anything else is looked at. Login is spared unless a fault names it.
-fn explicit_fault(world: &World, call: &Call) -> Option<Outcome> {
-    let line = call.line();
-    let named = world.faults.texts().iter().any(|text| {
-        text.split_once("match=").is_some_and(|(_, m)| {
-            let wanted = m.split(',').next().unwrap_or_default();
-            line.contains(wanted) && !wanted.is_empty()
-        })
-    });
-    if named { early_fault(world, call, "login") } else { None }
-}
-
 /// The faults of a service as a whole, in the order in which a request would meet them.
 fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
     const KINDS: [Kind; 8] = [
@@ -101,13 +95,22 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
     ];
     let line = call.line();
     let key = fault_key(call);
+    // Login is spared by all but faults that name it.
+    let must_match = matches!(call.host, Host::Login | Host::Imds);
+    let strikes = |kind| match must_match {
+        true => world.faults.strikes_named(kind, &line, &key),
+        false => world.faults.strikes(kind, &line, &key),
+    };
     let (kind, fault) = KINDS
         .into_iter()
-        .find_map(|kind| Some((kind, world.faults.strikes(kind, &line, &key)?)))?;
+        .find_map(|kind| Some((kind, strikes(kind)?)))?;
     let refused = |refusal: Refusal| Reply::refused(&refusal, call);
     let reply = match kind {
         Kind::Reset => Reply::none(),
-        Kind::HtmlError => Reply::html(502, "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center><hr><center>proxy</center></body></html>"),
+        Kind::HtmlError => Reply::html(
+            502,
+            "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center><hr><center>proxy</center></body></html>",
+        ),
         Kind::Empty503 => Reply::empty(503),
         Kind::Throttle => {
             world.throttle.close(scope, fault.pause());
@@ -119,7 +122,11 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
             refused(refusal)
         }
         Kind::Unavailable => {
-            let refusal = Refusal::new(503, "serviceNotAvailable", "The service is temporarily unavailable.");
+            let refusal = Refusal::new(
+                503,
+                "serviceNotAvailable",
+                "The service is temporarily unavailable.",
+            );
             refused(refusal.with_header("retry-after", format!("{:.3}", fault.pause())))
         }
         Kind::Timeout => refused(Refusal::new(504, "UnknownError", "")),
@@ -128,15 +135,26 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
             "ErrorInternalServerTransientError",
             "An internal server error occurred. Try again later.",
         )),
-        _ => refused(Refusal::new(500, "generalException", "General exception while processing")),
+        _ => refused(Refusal::new(
+            500,
+            "generalException",
+            "General exception while processing",
+        )),
     };
-    Some(Outcome { fault: Some(kind), ..reply.into() })
+    Some(Outcome {
+        fault: Some(kind),
+        ..reply.into()
+    })
 }
 
 /// Tells repeated requests from others: addresses of downloads change with each ticket.
 fn fault_key(call: &Call) -> String {
     match call.host {
-        Host::Download => format!("{} {}", call.path, call.option("UniqueId").unwrap_or_default()),
+        Host::Download => format!(
+            "{} {}",
+            call.path,
+            call.option("UniqueId").unwrap_or_default()
+        ),
         _ => call.line(),
     }
 }
@@ -150,10 +168,12 @@ pub(crate) struct Asked<'a> {
 
 fn graph(world: &World, call: &Call) -> Outcome {
     let owner = owner_of(world, call);
-    let scope = owner.as_ref().map_or("directory".to_owned(), |(kind, id)| match *kind {
-        "mailbox" => format!("mailbox:{id}"),
-        other => other.to_owned(),
-    });
+    let scope = owner
+        .as_ref()
+        .map_or("directory".to_owned(), |(kind, id)| match *kind {
+            "mailbox" => format!("mailbox:{id}"),
+            other => other.to_owned(),
+        });
     let mut outcome = match admitted(world, call, &scope) {
         Ok((slot, fault)) => {
             let mut outcome = fault.unwrap_or_else(|| identified(world, call));
@@ -188,18 +208,27 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
     match segments.as_slice() {
         ["users", user, "drive" | "drives", ..] => {
             let person = world.tenant.person(user)?;
-            Some(("sharepoint", person.drive().map_or(person.id.clone(), |d| d.ids.drive.clone())))
+            Some((
+                "sharepoint",
+                person
+                    .drive()
+                    .map_or(person.id.clone(), |d| d.ids.drive.clone()),
+            ))
         }
         ["drives", drive, ..] => Some(("sharepoint", (*drive).to_owned())),
-        ["users", user, "mailFolders" | "messages" | "mailboxSettings", ..] => {
-            Some(("mailbox", world.tenant.person(user)?.id.clone()))
-        }
+        [
+            "users",
+            user,
+            "mailFolders" | "messages" | "mailboxSettings",
+            ..,
+        ] => Some(("mailbox", world.tenant.person(user)?.id.clone())),
         ["me", "mailFolders" | "messages", ..] => {
             Some(("mailbox", world.tenant.people.first()?.id.clone()))
         }
-        ["me", "drive" | "drives", ..] => {
-            Some(("sharepoint", world.tenant.people.first()?.drive()?.ids.drive.clone()))
-        }
+        ["me", "drive" | "drives", ..] => Some((
+            "sharepoint",
+            world.tenant.people.first()?.drive()?.ids.drive.clone(),
+        )),
         _ => None,
     }
 }
@@ -207,18 +236,34 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
 fn identified(world: &World, call: &Call) -> Outcome {
     let line = call.line();
     if let Some(token) = call.bearer() {
-        if world.faults.strikes(Kind::TokenExpiry, &line, "token").is_some() {
+        if world
+            .faults
+            .strikes(Kind::TokenExpiry, &line, "token")
+            .is_some()
+        {
             world.authority.revoke(token);
-            let refusal = world.authority.identify(Some(token)).expect_err("just revoked");
+            let refusal = world
+                .authority
+                .identify(Some(token))
+                .expect_err("just revoked");
             let reply = Reply::refused(&refusal, call);
-            return Outcome { fault: Some(Kind::TokenExpiry), ..reply.into() };
+            return Outcome {
+                fault: Some(Kind::TokenExpiry),
+                ..reply.into()
+            };
         }
     }
     let answer = world.authority.identify(call.bearer()).and_then(|who| {
         check_schema(call)?;
-        route(&Asked { world, call, who: &who })
+        route(&Asked {
+            world,
+            call,
+            who: &who,
+        })
     });
-    answer.unwrap_or_else(|refusal| Reply::refused(&refusal, call)).into()
+    answer
+        .unwrap_or_else(|refusal| Reply::refused(&refusal, call))
+        .into()
 }
 
 /// What the published schema says about the request.
@@ -240,7 +285,9 @@ pub(crate) fn route(asked: &Asked<'_>) -> Answer {
     match segments.as_slice() {
         ["me", rest @ ..] => {
             let me = asked.who.user.clone().ok_or_else(|| {
-                Refusal::bad_request("/me request is only valid with delegated authentication flow.")
+                Refusal::bad_request(
+                    "/me request is only valid with delegated authentication flow.",
+                )
             })?;
             let mut segments = vec!["users", me.as_str()];
             segments.extend_from_slice(rest);
@@ -303,7 +350,9 @@ fn download(world: &World, call: &Call) -> Outcome {
     });
     let mut outcome = match early {
         Err(outcome) => outcome,
-        Ok(()) => early_fault(world, call, "download").unwrap_or_else(|| download::answer(world, call)),
+        Ok(()) => {
+            early_fault(world, call, "download").unwrap_or_else(|| download::answer(world, call))
+        }
     };
     maim(world, call, &mut outcome);
     outcome
@@ -317,13 +366,24 @@ fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
     }
     let (line, key) = (call.line(), fault_key(call));
     let is_content = call.host == Host::Download || call.path.ends_with("/$value");
-    if is_content && world.faults.marks(Kind::NoLength, &line, &key, 1.0).is_some() {
+    if is_content
+        && world
+            .faults
+            .marks(Kind::NoLength, &line, &key, 1.0)
+            .is_some()
+    {
         reply.sized = false;
-        reply.headers.retain(|(name, _)| name != header::CONTENT_LENGTH);
+        reply
+            .headers
+            .retain(|(name, _)| name != header::CONTENT_LENGTH);
     }
     if world.faults.strikes(Kind::Truncate, &line, &key).is_some() {
         // JSON has no length yet; any cut within it will do.
-        let length = if reply.len() == u64::MAX { 100 } else { reply.len() };
+        let length = if reply.len() == u64::MAX {
+            100
+        } else {
+            reply.len()
+        };
         reply.cut = Some(length / 2);
         outcome.fault = Some(Kind::Truncate);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::blob::Blob;
 use crate::content::{self, Owner};
-use crate::drive::{Drive, Facet};
+use crate::drive::Drive;
 use crate::ids::{DriveIds, MailIds};
 use crate::mail::Address;
 use crate::mailbox::{Edition, Key, Mailbox};
@@ -93,7 +93,9 @@ impl MailInfo {
     /// The MIME that `$value` returns; boundaries as without the `unstable-mime` fault.
     pub fn mime(&self) -> Bytes {
         let mailbox = self.person.mailbox();
-        mailbox.and_then(|mailbox| mailbox.mime(self.key, 0)).unwrap_or_default()
+        mailbox
+            .and_then(|mailbox| mailbox.mime(self.key, 0))
+            .unwrap_or_default()
     }
 
     /// Its SHA-256 in hex.
@@ -168,7 +170,9 @@ impl Person {
     pub(crate) fn display_name(&self) -> String {
         match self.kind {
             UserKind::SharedMailbox | UserKind::Room => self.given.clone(),
-            _ => format!("{} {}", self.given, self.surname).trim_end().to_owned(),
+            _ => format!("{} {}", self.given, self.surname)
+                .trim_end()
+                .to_owned(),
         }
     }
 
@@ -186,7 +190,10 @@ impl Person {
             let ids = MailIds::new(plan.seed, &self.id);
             let source = Source {
                 seed: dice::hash(&[plan.seed, self.number]),
-                owner: Address { name: self.display_name(), address: self.upn() },
+                owner: Address {
+                    name: self.display_name(),
+                    address: self.upn(),
+                },
                 domain: plan.domain.clone(),
                 count: plan.mails,
                 profile: plan.profile,
@@ -239,7 +246,10 @@ impl Person {
 impl Tenant {
     pub(crate) fn new(options: &Options) -> Result<Tenant, Error> {
         let domain = options.credentials.domain.clone();
-        let mut tenant = Tenant { people: Vec::new(), domain };
+        let mut tenant = Tenant {
+            people: Vec::new(),
+            domain,
+        };
         if let Some(dir) = &options.content {
             for owner in content::owners(dir, &tenant.domain)? {
                 let local = owner.upn.split('@').next().unwrap_or_default().to_owned();
@@ -263,11 +273,41 @@ impl Tenant {
         let at = |local: &str| format!("{local}@{}", options.credentials.domain);
         let guest = at("robin_fabrikam.example#EXT#");
         self.add(options, UserKind::Guest, ["Robin", "Fabrikam"], guest, None);
-        self.add(options, UserKind::SharedMailbox, ["Buchhaltung", ""], at("buchhaltung"), None);
-        self.add(options, UserKind::Unlicensed, ["Nora", "Neu"], at("nora.neu"), None);
-        self.add(options, UserKind::Room, ["Raum Isar", ""], at("raum.isar"), None);
-        self.add(options, UserKind::NoDrive, ["Otto", "Ohne"], at("otto.ohne"), None);
-        self.add(options, UserKind::OutOfScope, ["Vera", "Vorstand"], at("vera.vorstand"), None);
+        self.add(
+            options,
+            UserKind::SharedMailbox,
+            ["Buchhaltung", ""],
+            at("buchhaltung"),
+            None,
+        );
+        self.add(
+            options,
+            UserKind::Unlicensed,
+            ["Nora", "Neu"],
+            at("nora.neu"),
+            None,
+        );
+        self.add(
+            options,
+            UserKind::Room,
+            ["Raum Isar", ""],
+            at("raum.isar"),
+            None,
+        );
+        self.add(
+            options,
+            UserKind::NoDrive,
+            ["Otto", "Ohne"],
+            at("otto.ohne"),
+            None,
+        );
+        self.add(
+            options,
+            UserKind::OutOfScope,
+            ["Vera", "Vorstand"],
+            at("vera.vorstand"),
+            None,
+        );
     }
 
     fn add(
@@ -283,8 +323,16 @@ impl Tenant {
         let plan = Plan {
             seed: options.seed,
             domain: self.domain.clone(),
-            mails: if small { options.mails.min(20) } else { options.mails },
-            files: if small { options.files.min(10) } else { options.files },
+            mails: if small {
+                options.mails.min(20)
+            } else {
+                options.mails
+            },
+            files: if small {
+                options.files.min(10)
+            } else {
+                options.files
+            },
             profile: options.profile,
             big_file: options.big_file.filter(|_| number == 0),
             content,
@@ -312,20 +360,27 @@ impl Tenant {
 
     /// The owner of a drive.
     pub(crate) fn drive_owner(&self, drive: &str) -> Option<&Arc<Person>> {
-        self.people.iter().find(|p| p.has_drive() && p.drive_ids().drive == drive)
+        self.people
+            .iter()
+            .find(|p| p.has_drive() && p.drive_ids().drive == drive)
     }
 
     fn known(&self, name: &str) -> Result<&Arc<Person>, Error> {
-        self.person(name).ok_or_else(|| Error::unknown("user", name))
+        self.person(name)
+            .ok_or_else(|| Error::unknown("user", name))
     }
 
     fn mailbox(&self, user: &str) -> Result<&Mailbox, Error> {
-        self.known(user)?.mailbox().ok_or_else(|| Error::unknown("mailbox", user))
+        self.known(user)?
+            .mailbox()
+            .ok_or_else(|| Error::unknown("mailbox", user))
     }
 
     fn drive(&self, drive: &str) -> Result<&Drive, Error> {
         let person = self.drive_owner(drive).or_else(|| self.person(drive));
-        person.and_then(|p| p.drive()).ok_or_else(|| Error::unknown("drive", drive))
+        person
+            .and_then(|p| p.drive())
+            .ok_or_else(|| Error::unknown("drive", drive))
     }
 
     /// All users.
@@ -343,9 +398,16 @@ impl Tenant {
             well_known: folder.well_known,
             hidden: folder.hidden,
             search: folder.search,
-            total: if folder.search { 0 } else { mailbox.counts(number as u32).0 },
+            total: if folder.search {
+                0
+            } else {
+                mailbox.counts(number as u32).0
+            },
         };
-        let alive = folders.iter().enumerate().filter(|(_, folder)| !folder.gone);
+        let alive = folders
+            .iter()
+            .enumerate()
+            .filter(|(_, folder)| !folder.gone);
         Ok(alive.map(view).collect())
     }
 
@@ -360,7 +422,10 @@ impl Tenant {
             }
         }
         all.sort_unstable();
-        Ok(all.into_iter().filter_map(|key| info(person, mailbox, key)).collect())
+        Ok(all
+            .into_iter()
+            .filter_map(|key| info(person, mailbox, key))
+            .collect())
     }
 
     /// One message by any form of its id.
@@ -394,9 +459,14 @@ impl Tenant {
     fn folder(&self, mailbox: &Mailbox, name: &str) -> Result<u32, Error> {
         let by_path = || {
             let numbers = 0..mailbox.folders().len() as u32;
-            numbers.into_iter().find(|n| mailbox.trail(*n).join("/") == name)
+            numbers
+                .into_iter()
+                .find(|n| mailbox.trail(*n).join("/") == name)
         };
-        mailbox.folder(name).or_else(by_path).ok_or_else(|| Error::unknown("folder", name))
+        mailbox
+            .folder(name)
+            .or_else(by_path)
+            .ok_or_else(|| Error::unknown("folder", name))
     }
 
     fn edit(&self, user: &str, message: &str, edition: Edition) -> Result<(), Error> {
@@ -477,7 +547,9 @@ impl Tenant {
 
     fn item(&self, drive: &Drive, path: &str) -> Result<u32, Error> {
         let number = drive.at_path(path).or_else(|| drive.ids.item_number(path));
-        number.filter(|n| *n != 0).ok_or_else(|| Error::unknown("file", path))
+        number
+            .filter(|n| *n != 0)
+            .ok_or_else(|| Error::unknown("file", path))
     }
 
     /// Deletes a file, or a folder with all that is in it.
@@ -515,7 +587,10 @@ fn info(person: &Arc<Person>, mailbox: &Mailbox, key: Key) -> Option<MailInfo> {
     Some(MailInfo {
         id: mailbox.ids.immutable(key),
         folder: mailbox.ids.folder(message.folder),
-        subject: message.mail.subject.replace(crate::mail::LONE_SURROGATE, "\u{fffd}"),
+        subject: message
+            .mail
+            .subject
+            .replace(crate::mail::LONE_SURROGATE, "\u{fffd}"),
         received: message.mail.received,
         created: message.mail.created,
         class: message.mail.class,

@@ -1,35 +1,37 @@
 //! `simulate`: a Microsoft 365 on loopback, until it is interrupted.
 
-use simulator::{Fault, Options, Profile, Simulator};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use simulator::connect::serve_connect;
+use simulator::tls::Authority;
+use simulator::{Fault, Kind, Options, Profile, Simulator};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::cli::Simulate;
 use crate::exit::{Code, Failure};
 use crate::terminal::Data;
 
 pub(super) async fn run(args: Simulate) -> Result<Code, Failure> {
+    let mut data = Data::new();
     if args.fault.iter().any(|fault| fault == "help") {
-        let mut data = Data::new();
-        for (name, what) in Fault::NAMES {
-            data.line(&format!("{name:<16} {what}"))?;
+        for kind in Kind::ALL {
+            data.line(kind.name())?;
         }
         data.finish()?;
         return Ok(Code::Success);
     }
-    let simulator = start(options(&args)?).await?;
-    let mut data = Data::new();
+    let simulator = Arc::new(start(options(&args)?).await?);
     for (name, value) in environment(&simulator) {
         data.line(&format!("export {name}='{}'", value.replace('\'', r"'\''")))?;
     }
-    if let Some(file) = &args.tls_ca {
-        std::fs::write(file, simulator.ca_pem().unwrap_or_default()).map_err(|error| {
-            Failure::because(Code::Usage, &format!("writing {}", file.display()), &error)
-        })?;
-        data.line(&format!("export TAR365_CA_CERTIFICATE='{}'", file.display()))?;
-    }
-    if let Some(address) = simulator.connect_address() {
-        data.line(&format!("# HTTPS_PROXY=http://{address} answers for the real host names"))?;
-    }
+    let front = match (&args.connect, &args.tls_ca) {
+        (Some(address), Some(file)) => Some(connect(*address, file, &simulator, &mut data).await?),
+        _ => None,
+    };
     data.line("# ready")?;
     data.finish()?;
     let failed = |error: std::io::Error| Failure::because(Code::Fatal, "watching signals", &error);
@@ -39,8 +41,35 @@ pub(super) async fn run(args: Simulate) -> Result<Code, Failure> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    simulator.shutdown().await;
+    front.inspect(JoinHandle::abort);
     Ok(Code::Success)
+}
+
+/// A proxy that answers for the real host names, over TLS, for clients whose service roots can't
+/// be set.
+async fn connect(
+    address: SocketAddr,
+    ca_file: &Path,
+    simulator: &Arc<Simulator>,
+    data: &mut Data,
+) -> Result<JoinHandle<()>, Failure> {
+    let authority = Authority::new(std::iter::empty::<String>())
+        .map_err(|error| Failure::because(Code::Fatal, "making certificates", &error))?;
+    std::fs::write(ca_file, authority.ca_pem()).map_err(|error| {
+        Failure::because(Code::Usage, &format!("writing {}", ca_file.display()), &error)
+    })?;
+    let failed = |error: std::io::Error| {
+        Failure::because(Code::Usage, &format!("listening on {address}"), &error)
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    data.line("# for the real host names, in place of the two URLs above:")?;
+    data.line(&format!("# export HTTPS_PROXY='http://{address}' TAR365_CA_CERTIFICATE='{}'", ca_file.display()))?;
+    let simulator = Arc::clone(simulator);
+    Ok(tokio::spawn(async move {
+        let router_for = move |host: &str| simulator.router_for(host);
+        let _ = serve_connect(listener, router_for, &authority).await;
+    }))
 }
 
 pub(super) async fn start(options: Options) -> Result<Simulator, Failure> {
@@ -67,25 +96,25 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
                 .hint("`--fault help` lists the faults")
         })
     });
-    let mut options = Options::default();
-    options.listen = args.listen;
-    options.download_listen = args.download_listen;
-    options.seed = args.seed;
-    options.users = args.users;
-    options.special_users = !args.ordinary;
-    options.mails = args.mails;
-    options.files = args.files;
-    options.big_file = args.big_file.map(|size| size.as_u64());
-    options.profile = if args.nasty { Profile::Nasty } else { Profile::Plain };
-    options.content.clone_from(&args.content);
-    options.faults = faults.collect::<Result<_, _>>()?;
-    options.fault_seed = args.fault_seed;
-    options.page_cap = args.page_cap;
-    options.reorder = args.reorder;
-    options.token_lifetime = args.token_lifetime;
-    options.url_lifetime = args.url_lifetime;
-    options.tls = args.tls_ca.is_some();
-    options.connect_listen = args.connect;
+    let mut options = Options {
+        listen: args.listen,
+        download_listen: args.download_listen,
+        seed: args.seed,
+        users: args.users,
+        special_users: !args.ordinary,
+        mails: args.mails,
+        files: args.files,
+        big_file: args.big_file.map(|size| size.as_u64()),
+        profile: if args.nasty { Profile::Nasty } else { Profile::Plain },
+        content: args.content.clone(),
+        faults: faults.collect::<Result<_, _>>()?,
+        fault_seed: args.fault_seed,
+        page_cap: args.page_cap,
+        reorder: args.reorder,
+        token_lifetime: args.token_lifetime,
+        url_lifetime: args.url_lifetime,
+        ..Options::default()
+    };
     if args.no_limits {
         options.limits = None;
     }

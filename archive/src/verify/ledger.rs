@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io::BufRead};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -62,7 +63,7 @@ fn parse(text: &str, place: &str) -> Result<(Value, LedgerLine), Error> {
         source,
     };
     let value: Value = serde_json::from_str(text).map_err(invalid)?;
-    let line = serde_json::from_value(value.clone()).map_err(invalid)?;
+    let line = LedgerLine::deserialize(&value).map_err(invalid)?;
     Ok((value, line))
 }
 

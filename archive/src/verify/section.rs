@@ -2,6 +2,7 @@
 
 use std::{io::BufRead, path::Path};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::problems::Problems;
@@ -148,7 +149,7 @@ fn parse(text: &str, place: &str) -> Result<(Value, Line), Error> {
         source,
     };
     let value: Value = serde_json::from_str(text).map_err(invalid)?;
-    let line = serde_json::from_value(value.clone()).map_err(invalid)?;
+    let line = Line::deserialize(&value).map_err(invalid)?;
     Ok((value, line))
 }
 

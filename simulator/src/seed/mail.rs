@@ -37,7 +37,11 @@ impl Source {
         let key = if key % ROUND == 5 { key - 1 } else { key };
         let step = (SPAN / self.count.max(1)).max(1);
         let jitter = dice::hash(&[self.seed, key, 1]) % (step / 2 + 1);
-        let at = if self.count > SPAN { key * SPAN / self.count } else { key * step + jitter };
+        let at = if self.count > SPAN {
+            key * SPAN / self.count
+        } else {
+            key * step + jitter
+        };
         seconds_after(epoch(), at)
     }
 
@@ -48,7 +52,11 @@ impl Source {
         if role == Role::Draft {
             mail.message_id = mail.message_id.filter(|_| key.is_multiple_of(3));
         }
-        let hops = if role == Role::Received { self.hops(&mail, &mut dice) } else { Vec::new() };
+        let hops = if role == Role::Received {
+            self.hops(&mail, &mut dice)
+        } else {
+            Vec::new()
+        };
         mail.headers = mime::headers(&mail, &hops);
         mail
     }
@@ -60,7 +68,11 @@ impl Source {
             name: format!("{} {}", dice.pick(words::GIVEN), dice.pick(words::SURNAMES)),
             address: format!("info{}@fabrikam.example", dice.below(500)),
         };
-        let other = if dice.below(3) == 0 { stranger } else { colleague };
+        let other = if dice.below(3) == 0 {
+            stranger
+        } else {
+            colleague
+        };
         let (from, to) = match role {
             Role::Received => (other, self.owner.clone()),
             _ => (self.owner.clone(), other),
@@ -73,7 +85,11 @@ impl Source {
             subject: words::topic(dice),
             from: Some(from),
             to: vec![to],
-            cc: if dice.below(4) == 0 { vec![third] } else { Vec::new() },
+            cc: if dice.below(4) == 0 {
+                vec![third]
+            } else {
+                Vec::new()
+            },
             created: when,
             received: (role != Role::Draft || key.is_multiple_of(2)).then_some(when),
             sent: (role != Role::Draft).then(|| when - TimeDelta::seconds(2)),
@@ -85,7 +101,11 @@ impl Source {
             conversation: key / 3,
             text: words::prose(dice, length),
             class: "IPM.Note",
-            importance: if dice.below(12) == 0 { "high" } else { "normal" },
+            importance: if dice.below(12) == 0 {
+                "high"
+            } else {
+                "normal"
+            },
             categories: match dice.below(15) {
                 0 => vec!["Rote Kategorie".into()],
                 1 => vec!["Blaue Kategorie".into(), "Projekt Ä".into()],
@@ -103,13 +123,21 @@ impl Source {
         let nasty = self.profile == Profile::Nasty;
         match key % ROUND {
             0 | 11 | 23 => {}
-            2 => mail.attachments.push(file(dice, "Bericht.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", 30_000)),
+            2 => mail.attachments.push(file(
+                dice,
+                "Bericht.docx",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+                30_000,
+            )),
             6 => {
-                mail.text = format!("Grüße aus Köln – naïve façade, £5.\r\n{}", mail.text).replace('–', "-");
+                mail.text = format!("Grüße aus Köln – naïve façade, £5.\r\n{}", mail.text)
+                    .replace('–', "-");
                 mail.subject = format!("Grüße: {}", mail.subject);
             }
             7 => mail.message_id = None,
-            9 | 19 => mail.message_id = Some(format!("<newsletter-{}@fabrikam.example>", key / ROUND)),
+            9 | 19 => {
+                mail.message_id = Some(format!("<newsletter-{}@fabrikam.example>", key / ROUND))
+            }
             10 => meeting(key, mail, dice),
             12 => {
                 html(mail, Some("logo001@contoso"));
@@ -120,7 +148,8 @@ impl Source {
             }
             14 => {
                 mail.class = "IPM.Note.SMIME";
-                mail.attachments.push(file(dice, "smime.p7m", "application/pkcs7-mime", 6_000));
+                mail.attachments
+                    .push(file(dice, "smime.p7m", "application/pkcs7-mime", 6_000));
             }
             15 => mail.attachments.push(forwarded(mail, dice)),
             17 => {
@@ -129,9 +158,16 @@ impl Source {
             }
             18 => mail.subject = String::new(),
             22 => {
-                mail.attachments.push(file(dice, "Angebot.pdf", "application/pdf", 300_000));
-                mail.attachments.push(file(dice, "Übersicht 2026 – final.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 9_000));
-                mail.attachments.push(file(dice, "leer.txt", "text/plain", 0));
+                mail.attachments
+                    .push(file(dice, "Angebot.pdf", "application/pdf", 300_000));
+                mail.attachments.push(file(
+                    dice,
+                    "Übersicht 2026 – final.xlsx",
+                    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+                    9_000,
+                ));
+                mail.attachments
+                    .push(file(dice, "leer.txt", "text/plain", 0));
             }
             24 => mail.attachments.push(Attachment {
                 name: "Gemeinsame Planung.xlsx".into(),
@@ -173,15 +209,27 @@ impl Source {
         let sender = mail.from.as_ref().and_then(|a| a.address.split_once('@'));
         let sender = sender.map_or("unknown.example", |(_, host)| host);
         vec![
-            hop("AM0PR04MB6001.eurprd04.prod.outlook.com (2603:10a6:208::1)".into(), "DB9PR04MB8001.eurprd04.prod.outlook.com", id, 0),
-            hop(format!("mail.{sender} (198.51.100.{})", id % 250 + 1), "AM0EUR02FT035.mail.protection.outlook.com", id >> 8, 1),
+            hop(
+                "AM0PR04MB6001.eurprd04.prod.outlook.com (2603:10a6:208::1)".into(),
+                "DB9PR04MB8001.eurprd04.prod.outlook.com",
+                id,
+                0,
+            ),
+            hop(
+                format!("mail.{sender} (198.51.100.{})", id % 250 + 1),
+                "AM0EUR02FT035.mail.protection.outlook.com",
+                id >> 8,
+                1,
+            ),
         ]
     }
 }
 
 fn html(mail: &mut Mail, image: Option<&str>) {
     let paragraphs = mail.text.replace("\r\n\r\n", "</p>\r\n<p>");
-    let image = image.map_or(String::new(), |id| format!("<img src=\"cid:{id}\" alt=\"Logo\">\r\n"));
+    let image = image.map_or(String::new(), |id| {
+        format!("<img src=\"cid:{id}\" alt=\"Logo\">\r\n")
+    });
     mail.html = Some(format!(
         "<html>\r\n<head>\r\n<meta http-equiv=\"Content-Type\" content=\"text/html; charset=us-ascii\">\r\n\
          <style type=\"text/css\" style=\"display:none;\"> P {{margin-top:0;margin-bottom:0;}} </style>\r\n\
@@ -190,13 +238,21 @@ fn html(mail: &mut Mail, image: Option<&str>) {
 }
 
 fn file(dice: &mut Dice, name: &str, content_type: &str, about: u64) -> Attachment {
-    let len = if about == 0 { 0 } else { about / 2 + dice.below(about) };
+    let len = if about == 0 {
+        0
+    } else {
+        about / 2 + dice.below(about)
+    };
     Attachment {
         name: name.to_owned(),
         content_type: content_type.to_owned(),
         content_id: None,
         inline: false,
-        what: Attached::File(Blob::Woven { seed: dice.next(), len, text: false }),
+        what: Attached::File(Blob::Woven {
+            seed: dice.next(),
+            len,
+            text: false,
+        }),
     }
 }
 
@@ -208,7 +264,10 @@ fn meeting(key: u64, mail: &mut Mail, dice: &mut Dice) {
         start,
         end: start + TimeDelta::minutes(45),
         place: "Raum Isar".into(),
-        uid: format!("040000008200E00074C5B7101A82E008{:016X}{key:016X}", dice.next()),
+        uid: format!(
+            "040000008200E00074C5B7101A82E008{:016X}{key:016X}",
+            dice.next()
+        ),
     });
 }
 
@@ -216,7 +275,10 @@ fn forwarded(outer: &Mail, dice: &mut Dice) -> Attachment {
     let when = outer.created - TimeDelta::hours(30);
     let mut inner = Mail {
         subject: "Reminder - please bring laptop".into(),
-        from: Some(Address { name: "Robin".into(), address: "robin@fabrikam.example".into() }),
+        from: Some(Address {
+            name: "Robin".into(),
+            address: "robin@fabrikam.example".into(),
+        }),
         to: outer.to.clone(),
         created: when,
         received: Some(when),
