@@ -266,14 +266,15 @@ impl Section {
         item: Item,
         turn: Turn,
     ) -> Result<Vec<Event>, Error> {
-        if let Some(unwanted) = item.unwanted {
+        if let Some(unwanted) = item.unwanted.clone() {
             let note = Note {
                 outcome: Outcome::Skipped,
                 cause: unwanted.cause,
                 code: Some(unwanted.code),
                 message: unwanted.message,
             };
-            let line = note.of_item(&item.path, &item.id);
+            let mut line = note.of_item(&item.path, &item.id);
+            line.path = line.path.filter(|_| item.has_path());
             return Ok(vec![Event::Ledger(line), Event::Passed { turn }]);
         }
         let asked = Asked { owner: &self.owner, root, item: &item, turn };

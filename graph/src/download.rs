@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, StatusCode};
-use reqwest::Response;
+use reqwest::{RequestBuilder, Response};
 use url::Url;
 use uuid::Uuid;
 
@@ -199,15 +199,9 @@ impl Download {
         }
     }
 
-    /// Without `Authorization`: the address is its own key, and the host a foreign one.
-    async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
-        let id = Uuid::new_v4();
-        let permit = self
-            .engine
-            .pacer
-            .admit(&self.call.scope, 0, &self.engine.tally)
-            .await;
-        permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
+    /// Without `Authorization`, and with `Range` only where something is left out: a file of no
+    /// bytes has no range.
+    fn request(&self, address: &Url) -> RequestBuilder {
         let mut request = self
             .engine
             .transport
@@ -220,8 +214,20 @@ impl Download {
                 request = request.header(IF_RANGE, validator);
             }
         }
+        request
+    }
+
+    /// The bytes from where they lie.
+    async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
+        let id = Uuid::new_v4();
+        let permit = self
+            .engine
+            .pacer
+            .admit(&self.call.scope, 0, &self.engine.tally)
+            .await;
+        permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
         self.engine.tally.request("download");
-        let response = match request.send().await {
+        let response = match self.request(address).send().await {
             Ok(response) => response,
             Err(error) => {
                 let failure = self.failure(id).at(redact::host(address));

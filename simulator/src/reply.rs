@@ -119,21 +119,23 @@ impl Reply {
         }
     }
 
-    /// JSON becomes bytes; bytes are compressed where the client likes it.
+    /// JSON becomes bytes, and compressed where the client likes it. So does other content unless
+    /// it is large: there the service's own time counts.
     fn settle(&mut self, gzip: bool) {
-        if let Payload::Json(value) = &self.body {
-            self.body = Payload::Bytes(json_bytes(value));
+        let (bytes, most) = match &self.body {
+            Payload::Json(value) => (json_bytes(value), usize::MAX),
+            Payload::Bytes(bytes) => (bytes.clone(), 64 << 10),
+            _ => return,
+        };
+        let compress = gzip && bytes.len() > 1024 && bytes.len() <= most;
+        if compress {
+            self.headers
+                .push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+            self.headers
+                .push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+            self.sized = false;
         }
-        if let Payload::Bytes(bytes) = &self.body {
-            if gzip && bytes.len() > 1024 {
-                self.body = Payload::Bytes(compressed(bytes));
-                self.headers
-                    .push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-                self.headers
-                    .push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
-                self.sized = false;
-            }
-        }
+        self.body = Payload::Bytes(if compress { compressed(&bytes) } else { bytes });
     }
 
     /// The response; `slot` is given back when the last byte has been handed over.

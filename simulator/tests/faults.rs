@@ -7,6 +7,7 @@ use std::time::Duration;
 use client::{Client, IMMUTABLE, ids};
 use serde_json::json;
 use simulator::{Fault, Kind, Limits, Options};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn faults(texts: &[&str]) -> Options {
     let faults = texts
@@ -96,6 +97,15 @@ async fn connections_break() {
     assert_eq!(client.get(&url("inbox")).await.status, 200);
     let counts = client.simulator.log().counts();
     assert_eq!((counts.by_status[&0], counts.by_fault["truncate"]), (1, 1));
+    let address = client.simulator.graph_url().replace("http://", "");
+    client.simulator.set_faults(vec![Fault::new(Kind::Reset)]);
+    let mut raw = tokio::net::TcpStream::connect(address).await.unwrap();
+    raw.write_all(b"GET /v1.0/users HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut heard = Vec::new();
+    let _ = raw.read_to_end(&mut heard).await;
+    assert_eq!(heard, b"", "a reset is no reply at all");
     let (client, user) = with(&["no-length", "truncate:match=$value"]).await;
     let id = client.simulator.tenant().messages(&user).unwrap()[0]
         .id
@@ -213,7 +223,7 @@ async fn drive_faults() {
     let (client, user) = with(&[
         "url-expired",
         "malware:rate=0.2",
-        "size-lie",
+        "size-lie:rate=0.5",
         "range-ignored",
     ])
     .await;

@@ -14,6 +14,7 @@ async fn a_million_mails() {
         mails: 1_000_000,
         limits: None,
         log_capacity: 0,
+        gzip: false,
         ..Options::default()
     };
     let client = Client::new(options).await;

@@ -114,7 +114,10 @@ fn show(archive: &Path, spool: &Path, directory: &Path) -> Result<Vec<String>, F
     };
     let mut lines = vec!["2. tar365 verify m365.tar".to_owned()];
     let report = archive::verify::verify(open()?, spool, &mut |_| {})?;
-    lines.push(format!("   {}", verify::summary(&report)));
+    lines.extend(verify::summary(&report).lines().map(|line| format!("   {line}")));
+    if !report.is_proven() {
+        return Err(Failure::new(Code::Fatal, lines.join("\n")));
+    }
 
     lines.push("3. tar365 list m365.tar (any tar lists it too)".to_owned());
     let mut index = Index::open(open()?)?;

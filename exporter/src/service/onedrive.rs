@@ -238,10 +238,8 @@ fn kind(graph: &Value) -> Kind {
         let message = "the service calls the file malware and does not give it";
         return Kind { name: "file", folder: false, unwanted: unwanted("malware", "malwareDetected", message) };
     }
-    if has("package") {
-        return Kind { name: "package", folder: true, unwanted: None };
-    }
-    if has("folder") || has("root") {
+    // A package (a OneNote notebook) holds files like a folder.
+    if has("folder") || has("root") || has("package") {
         return Kind { name: "folder", folder: true, unwanted: None };
     }
     if has("file") {
