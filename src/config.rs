@@ -1,7 +1,6 @@
 //! From flags and environment to a [`Graph`], and from flags to a selection.
 
 use std::path::Path;
-use std::time::Duration;
 
 use archive::Selection;
 use archive::select::parse_instant;
@@ -9,11 +8,6 @@ use graph::{Config, Credential, Graph};
 
 use crate::cli::{Cloud, Connection, Pace, SelectionArgs};
 use crate::exit::{Code, Failure};
-
-/// Without `--patience`: how long signing in may take. A typo in a host name should not be
-/// found out after an hour.
-const SIGN_IN_PATIENCE: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A signed-in client.
 pub(crate) struct Tenant {
@@ -45,7 +39,10 @@ pub(crate) async fn sign_in(
     name: String,
     connection: &Connection,
 ) -> Result<Tenant, Failure> {
-    config.patience = connection.patience.unwrap_or(PATIENCE);
+    if let Some(patience) = connection.patience {
+        config.patience = patience;
+        config.sign_in_patience = patience;
+    }
     let graph = Graph::new(config, credential)?;
     let identity = graph.sign_in().await?;
     Ok(Tenant {

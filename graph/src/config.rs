@@ -25,6 +25,9 @@ pub struct Config {
     pub user_agent: String,
     /// How long one request may be refused or find nobody before that is an error.
     pub patience: Duration,
+    /// The same until the first token is there: a typo in a host name should not be found out
+    /// after an hour.
+    pub sign_in_patience: Duration,
     /// How the documented limits are kept.
     pub pace: Pace,
     /// Replacements for the documented limits. The budgets of a scope replace all documented ones
@@ -53,6 +56,7 @@ impl Config {
             ca_certificates_pem: None,
             user_agent,
             patience: Duration::from_secs(3600),
+            sign_in_patience: Duration::from_secs(60),
             pace: Pace::default(),
             budgets: Vec::new(),
             mailbox_connections: 4,

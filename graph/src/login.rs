@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(600);
 pub(crate) struct Login {
     tenant: String,
     patience: Duration,
+    sign_in_patience: Duration,
+    signed_in: AtomicBool,
     backoff: Duration,
     way: Way,
     tally: Arc<Tally>,
@@ -124,11 +127,12 @@ impl Login {
                 Ok(Way::ManagedIdentity(imds))
             }
         }?;
-        let (patience, backoff) = (config.patience, config.backoff);
         Ok(Login {
             tenant: config.tenant.clone(),
-            patience,
-            backoff,
+            patience: config.patience,
+            sign_in_patience: config.sign_in_patience,
+            signed_in: AtomicBool::new(false),
+            backoff: config.backoff,
             way,
             tally,
         })
@@ -164,10 +168,17 @@ impl Login {
             Way::Entra(entra) => entra,
             Way::ManagedIdentity(imds) => return imds.token().await,
         };
-        let mut tries = Attempts::new(self.patience, self.backoff);
+        let patience = match self.signed_in.load(Ordering::Relaxed) {
+            true => self.patience,
+            false => self.sign_in_patience,
+        };
+        let mut tries = Attempts::new(patience, self.backoff);
         loop {
             let refused = match entra.ask().await {
-                Ok(token) => return Ok(token),
+                Ok(token) => {
+                    self.signed_in.store(true, Ordering::Relaxed);
+                    return Ok(token);
+                }
                 Err(refused) => refused,
             };
             let id = Uuid::new_v4();

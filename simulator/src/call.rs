@@ -123,6 +123,11 @@ impl Call {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     }
 
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     pub(crate) fn accepts_gzip(&self) -> bool {
         self.header("accept-encoding")
             .is_some_and(|value| value.contains("gzip"))

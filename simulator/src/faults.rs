@@ -6,7 +6,9 @@
 //! Parameters:
 //!
 //! * `rate=0.05`: the share of requests hit; a repeated request draws anew. Without a rate every
-//!   request is hit, and then `times` is 1 unless given.
+//!   request is hit, and then `times` is 1 unless given; `vanish` and `change` hit 5 % of the
+//!   items. Flaws of items are permanent: by default `corrupt` has 2 %, `malware` 5 % and
+//!   `size-lie` 20 % of them, other flaws all.
 //! * `times=N`: at most N hits per URL.
 //! * `after=N`: spares the first N requests it would apply to.
 //! * `match=TEXT`: applies only where `METHOD /path?query` contains TEXT.
@@ -77,7 +79,7 @@ kinds! {
     Change = "change",
     /// When a folder has been listed, a mail moves into it from a folder not listed yet.
     Move = "move",
-    /// 500 `ErrorMimeContentConversionFailed`: S/MIME mails, or a share of all with `rate`.
+    /// 500 `ErrorMimeContentConversionFailed` for S/MIME mails, and for a share of all by `rate`.
     Mime = "mime",
     /// 500 `ErrorCorruptData`, always for the same items.
     Corrupt = "corrupt",
@@ -95,6 +97,19 @@ kinds! {
     NoLength = "no-length",
     /// Downloads answer a `Range` with 200 and everything.
     RangeIgnored = "range-ignored",
+}
+
+impl Kind {
+    /// The share hit when a fault has no rate of its own; `None`: all, but each only once.
+    fn usual_rate(self) -> Option<f64> {
+        match self {
+            Kind::Vanish | Kind::Change | Kind::Malware => Some(0.05),
+            Kind::Corrupt => Some(0.02),
+            Kind::SizeLie => Some(0.2),
+            Kind::Mime => Some(0.0),
+            _ => None,
+        }
+    }
 }
 
 /// One fault and when it strikes.
@@ -258,26 +273,32 @@ impl Faults {
     }
 
     /// Whether the thing called `key` has this flaw; the answer never changes.
-    pub(crate) fn marks(
-        &self,
-        kind: Kind,
-        line: &str,
-        key: &str,
-        default_rate: f64,
-    ) -> Option<Fault> {
+    pub(crate) fn marks(&self, kind: Kind, line: &str, key: &str) -> Option<Fault> {
         let current = self.current();
+        let marked = |armed: &&Armed| {
+            let draw = dice::unit(&[self.seed, armed.position, dice::text(key)]);
+            draw < armed.rate().unwrap_or(1.0)
+        };
         let hit = current
             .iter()
             .filter(|armed| armed.fault.kind == kind && armed.applies(line))
-            .find(|armed| {
-                let draw = dice::unit(&[self.seed, armed.position, dice::text(key)]);
-                draw < armed.fault.rate.unwrap_or(default_rate)
-            });
+            .find(marked);
         hit.map(|armed| armed.fault.clone())
+    }
+
+    /// Whether there is such a fault at all for this request.
+    pub(crate) fn present(&self, kind: Kind, line: &str) -> bool {
+        self.current()
+            .iter()
+            .any(|armed| armed.fault.kind == kind && armed.applies(line))
     }
 }
 
 impl Armed {
+    fn rate(&self) -> Option<f64> {
+        self.fault.rate.or_else(|| self.fault.kind.usual_rate())
+    }
+
     fn applies(&self, line: &str) -> bool {
         self.fault
             .matching
@@ -290,7 +311,7 @@ impl Armed {
             return false;
         }
         let key = dice::text(key);
-        let limit = match (self.fault.times, self.fault.rate) {
+        let limit = match (self.fault.times, self.rate()) {
             (Some(times), _) => times,
             (None, Some(_)) => u32::MAX,
             (None, None) => 1,
@@ -299,7 +320,7 @@ impl Armed {
         let (attempts, hits) = history.entry(key).or_default();
         let draw = dice::unit(&[seed, self.position, key, *attempts]);
         *attempts += 1;
-        let strikes = *hits < limit && draw < self.fault.rate.unwrap_or(1.0);
+        let strikes = *hits < limit && draw < self.rate().unwrap_or(1.0);
         *hits += u32::from(strikes);
         strikes
     }

@@ -33,6 +33,7 @@ mod mailbox;
 mod mime;
 mod options;
 mod page;
+mod person;
 mod reply;
 mod routes;
 pub mod schema;

@@ -520,6 +520,22 @@ impl Mailbox {
         number
     }
 
+    pub(crate) fn delete_folder(&self, folder: u32) {
+        for (number, child) in self.folders().iter().enumerate() {
+            if child.parent == Some(folder) && !child.gone {
+                self.delete_folder(number as u32);
+            }
+        }
+        for key in self.keys_after(folder, None, usize::MAX) {
+            self.edit(key, Edition::Delete);
+        }
+        let mut state = self.state();
+        state.folders[folder as usize].gone = true;
+        state.seq += 1;
+        let seq = state.seq;
+        state.folder_journal.push((seq, folder));
+    }
+
     pub(crate) fn rename_folder(&self, folder: u32, name: &str) {
         let mut state = self.state();
         state.folders[folder as usize].name = name.to_owned();

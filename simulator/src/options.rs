@@ -38,7 +38,7 @@ pub struct Options {
     pub fault_seed: u64,
     /// The server returns at most this many rows a page, whatever was asked.
     pub page_cap: Option<usize>,
-    /// Rows within a page arrive in another order each time.
+    /// Rows arrive shuffled within their page.
     pub reorder: bool,
     /// How long an access token is valid.
     pub token_lifetime: Duration,

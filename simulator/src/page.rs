@@ -78,14 +78,13 @@ impl Page {
     /// The reply; the faults that concern rows strike here.
     pub(crate) fn reply(mut self, world: &World, call: &Call) -> Reply {
         let line = call.line();
-        let seed = dice::text(&call.request_id);
         let is_delta = call.segments.iter().any(|segment| segment == "delta");
         if is_delta && world.faults.strikes(Kind::Repeat, &line, &line).is_some() {
             let again: Vec<Value> = self.rows.iter().step_by(3).cloned().collect();
             self.rows.extend(again);
         }
         if world.options.reorder || world.faults.strikes(Kind::Reorder, &line, &line).is_some() {
-            let mut dice = dice::Dice::new(&[seed]);
+            let mut dice = dice::Dice::new(&[world.options.fault_seed, dice::text(&line)]);
             for at in (1..self.rows.len()).rev() {
                 self.rows.swap(at, dice.below(at as u64 + 1) as usize);
             }

@@ -24,8 +24,8 @@ pub(crate) struct Reply {
     pub(crate) body: Payload,
     /// Whether `Content-Length` is sent; otherwise the body is chunked.
     pub(crate) sized: bool,
-    /// The body ends here, whatever was announced.
-    pub(crate) cut: Option<u64>,
+    /// The body breaks off in its middle, whatever was announced.
+    pub(crate) halved: bool,
     /// Nothing is sent at all.
     pub(crate) reset: bool,
 }
@@ -45,7 +45,7 @@ impl Reply {
             headers: Vec::new(),
             body,
             sized: true,
-            cut: None,
+            halved: false,
             reset: false,
         }
     }
@@ -110,10 +110,10 @@ impl Reply {
         reply
     }
 
-    pub(crate) fn len(&self) -> u64 {
+    /// Bytes of the body, once it is bytes.
+    fn len(&self) -> u64 {
         match &self.body {
-            Payload::Empty => 0,
-            Payload::Json(_) => u64::MAX,
+            Payload::Empty | Payload::Json(_) => 0,
             Payload::Bytes(bytes) => bytes.len() as u64,
             Payload::Blob(_, range) => range.end - range.start,
         }
@@ -154,10 +154,10 @@ impl Reply {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length.into());
         }
-        let end = if self.reset {
-            0
+        let end = if self.reset || self.halved {
+            length / 2
         } else {
-            self.cut.unwrap_or(length).min(length)
+            length
         };
         let broken = self.reset || end < length;
         *response.body_mut() = flow(self.body, end, broken, slot);

@@ -234,26 +234,17 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
 }
 
 fn identified(world: &World, call: &Call) -> Outcome {
-    let line = call.line();
-    if let Some(token) = call.bearer() {
-        if world
+    let (line, token) = (call.line(), call.bearer());
+    let revoked = token.filter(|_| {
+        world
             .faults
             .strikes(Kind::TokenExpiry, &line, "token")
             .is_some()
-        {
-            world.authority.revoke(token);
-            let refusal = world
-                .authority
-                .identify(Some(token))
-                .expect_err("just revoked");
-            let reply = Reply::refused(&refusal, call);
-            return Outcome {
-                fault: Some(Kind::TokenExpiry),
-                ..reply.into()
-            };
-        }
+    });
+    if let Some(token) = revoked {
+        world.authority.revoke(token);
     }
-    let answer = world.authority.identify(call.bearer()).and_then(|who| {
+    let answer = world.authority.identify(token).and_then(|who| {
         check_schema(call)?;
         route(&Asked {
             world,
@@ -261,9 +252,11 @@ fn identified(world: &World, call: &Call) -> Outcome {
             who: &who,
         })
     });
-    answer
-        .unwrap_or_else(|refusal| Reply::refused(&refusal, call))
-        .into()
+    let reply = answer.unwrap_or_else(|refusal| Reply::refused(&refusal, call));
+    Outcome {
+        fault: revoked.map(|_| Kind::TokenExpiry),
+        ..reply.into()
+    }
 }
 
 /// What the published schema says about the request.
@@ -366,25 +359,14 @@ fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
     }
     let (line, key) = (call.line(), fault_key(call));
     let is_content = call.host == Host::Download || call.path.ends_with("/$value");
-    if is_content
-        && world
-            .faults
-            .marks(Kind::NoLength, &line, &key, 1.0)
-            .is_some()
-    {
+    if is_content && world.faults.marks(Kind::NoLength, &line, &key).is_some() {
         reply.sized = false;
         reply
             .headers
             .retain(|(name, _)| name != header::CONTENT_LENGTH);
     }
     if world.faults.strikes(Kind::Truncate, &line, &key).is_some() {
-        // JSON has no length yet; any cut within it will do.
-        let length = if reply.len() == u64::MAX {
-            100
-        } else {
-            reply.len()
-        };
-        reply.cut = Some(length / 2);
+        reply.halved = true;
         outcome.fault = Some(Kind::Truncate);
     }
 }

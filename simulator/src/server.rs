@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
@@ -302,10 +301,5 @@ impl World {
             user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
         };
         self.log.add(record, outcome.provoked);
-    }
-
-    pub(crate) fn body_json(call: &Call) -> Option<serde_json::Value> {
-        let bytes: &Bytes = &call.body;
-        serde_json::from_slice(bytes).ok()
     }
 }

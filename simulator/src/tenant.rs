@@ -1,6 +1,7 @@
 //! The tenant: its users, what they own, and how tests look at it and change it.
 
-use std::sync::{Arc, OnceLock, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -9,11 +10,9 @@ use serde::Serialize;
 use crate::blob::Blob;
 use crate::content::{self, Owner};
 use crate::drive::Drive;
-use crate::ids::{DriveIds, MailIds};
-use crate::mail::Address;
 use crate::mailbox::{Edition, Key, Mailbox};
-use crate::seed::mail::Source;
-use crate::{Error, Options, dice, seed};
+use crate::person::{Person, Plan};
+use crate::{Error, Options, seed};
 
 /// What kind of user someone is, and so what the service says about him.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -137,110 +136,8 @@ impl FileInfo {
 pub struct Tenant {
     pub(crate) people: Vec<Arc<Person>>,
     pub(crate) domain: String,
-}
-
-pub(crate) struct Person {
-    pub(crate) id: String,
-    pub(crate) number: u64,
-    pub(crate) kind: UserKind,
-    pub(crate) given: String,
-    pub(crate) surname: String,
-    upn: RwLock<String>,
-    plan: Plan,
-    mailbox: OnceLock<Mailbox>,
-    drive: OnceLock<Drive>,
-}
-
-/// How a person's belongings come about when first asked for.
-struct Plan {
-    seed: u64,
-    domain: String,
-    mails: u64,
-    files: u64,
-    profile: crate::Profile,
-    big_file: Option<u64>,
-    content: Option<Owner>,
-}
-
-impl Person {
-    pub(crate) fn upn(&self) -> String {
-        self.upn.read().expect("no panic under this lock").clone()
-    }
-
-    pub(crate) fn display_name(&self) -> String {
-        match self.kind {
-            UserKind::SharedMailbox | UserKind::Room => self.given.clone(),
-            _ => format!("{} {}", self.given, self.surname)
-                .trim_end()
-                .to_owned(),
-        }
-    }
-
-    pub(crate) fn has_mailbox(&self) -> bool {
-        !matches!(self.kind, UserKind::Guest | UserKind::Unlicensed)
-    }
-
-    pub(crate) fn has_drive(&self) -> bool {
-        matches!(self.kind, UserKind::Member | UserKind::OutOfScope)
-    }
-
-    pub(crate) fn mailbox(&self) -> Option<&Mailbox> {
-        let made = || {
-            let plan = &self.plan;
-            let ids = MailIds::new(plan.seed, &self.id);
-            let source = Source {
-                seed: dice::hash(&[plan.seed, self.number]),
-                owner: Address {
-                    name: self.display_name(),
-                    address: self.upn(),
-                },
-                domain: plan.domain.clone(),
-                count: plan.mails,
-                profile: plan.profile,
-            };
-            // German, English and Japanese mailboxes in turn.
-            let language = (self.number % 3) as usize;
-            match &plan.content {
-                Some(owner) => {
-                    let mailbox = Mailbox::empty(ids, source, language);
-                    owner.fill(&mailbox);
-                    mailbox
-                }
-                None => Mailbox::generated(ids, source, language),
-            }
-        };
-        self.has_mailbox().then(|| self.mailbox.get_or_init(made))
-    }
-
-    pub(crate) fn drive(&self) -> Option<&Drive> {
-        let made = || {
-            let plan = &self.plan;
-            let ids = self.drive_ids();
-            let mut nodes = match &plan.content {
-                Some(owner) => owner.nodes(),
-                None => seed::drive::nodes(plan.seed, &self.id, plan.files, plan.profile),
-            };
-            if let Some(len) = plan.big_file {
-                nodes.push(seed::drive::big(plan.seed, nodes.len() as u32, len));
-            }
-            Drive::new(ids, nodes)
-        };
-        self.has_drive().then(|| self.drive.get_or_init(made))
-    }
-
-    fn drive_ids(&self) -> DriveIds {
-        DriveIds::new(self.plan.seed, &self.id)
-    }
-
-    fn view(&self) -> User {
-        User {
-            id: self.id.clone(),
-            upn: self.upn(),
-            display_name: self.display_name(),
-            kind: self.kind,
-            drive: self.has_drive().then(|| self.drive_ids().drive),
-        }
-    }
+    by_id: HashMap<String, usize>,
+    by_drive: HashMap<String, usize>,
 }
 
 impl Tenant {
@@ -249,6 +146,8 @@ impl Tenant {
         let mut tenant = Tenant {
             people: Vec::new(),
             domain,
+            by_id: HashMap::new(),
+            by_drive: HashMap::new(),
         };
         if let Some(dir) = &options.content {
             for owner in content::owners(dir, &tenant.domain)? {
@@ -314,7 +213,7 @@ impl Tenant {
         &mut self,
         options: &Options,
         kind: UserKind,
-        [given, surname]: [&str; 2],
+        name: [&str; 2],
         upn: String,
         content: Option<Owner>,
     ) {
@@ -337,32 +236,27 @@ impl Tenant {
             big_file: options.big_file.filter(|_| number == 0),
             content,
         };
-        self.people.push(Arc::new(Person {
-            id: dice::guid(&[options.seed, dice::text(&upn)]),
-            number,
-            kind,
-            given: given.to_owned(),
-            surname: surname.to_owned(),
-            upn: RwLock::new(upn),
-            plan,
-            mailbox: OnceLock::new(),
-            drive: OnceLock::new(),
-        }));
+        let person = Arc::new(Person::new(number, kind, name, upn, plan));
+        self.by_id.insert(person.id.clone(), number as usize);
+        self.by_drive
+            .extend(person.drive_id.clone().map(|id| (id, number as usize)));
+        self.people.push(person);
     }
 
     /// A user by id or by user principal name in any case.
     pub(crate) fn person(&self, name: &str) -> Option<&Arc<Person>> {
-        let named = |p: &&Arc<Person>| {
-            p.id.eq_ignore_ascii_case(name) || p.upn().to_lowercase() == name.to_lowercase()
-        };
+        if let Some(number) = self.by_id.get(name) {
+            return self.people.get(*number);
+        }
+        let lower = name.to_lowercase();
+        let named =
+            |p: &&Arc<Person>| p.id.eq_ignore_ascii_case(name) || p.upn().to_lowercase() == lower;
         self.people.iter().find(named)
     }
 
     /// The owner of a drive.
     pub(crate) fn drive_owner(&self, drive: &str) -> Option<&Arc<Person>> {
-        self.people
-            .iter()
-            .find(|p| p.has_drive() && p.drive_ids().drive == drive)
+        self.people.get(*self.by_drive.get(drive)?)
     }
 
     fn known(&self, name: &str) -> Result<&Arc<Person>, Error> {
@@ -529,12 +423,16 @@ impl Tenant {
         Ok(())
     }
 
+    /// Deletes a folder with all that is in it, for good.
+    pub fn delete_folder(&self, user: &str, folder: &str) -> Result<(), Error> {
+        let mailbox = self.mailbox(user)?;
+        mailbox.delete_folder(self.folder(mailbox, folder)?);
+        Ok(())
+    }
+
     /// Gives a user another user principal name; his id stays.
     pub fn rename_user(&self, user: &str, upn: &str) -> Result<(), Error> {
-        let person = self.known(user)?;
-        // What was generated for him keeps the old address.
-        person.mailbox();
-        *person.upn.write().expect("no panic under this lock") = upn.to_owned();
+        self.known(user)?.set_upn(upn);
         Ok(())
     }
 

@@ -249,7 +249,7 @@ async fn probe(graph: &Graph, service: Service, owner: &Owner) -> Reach {
     };
     match graph.get(&scope, &path, Prefer::none()).await {
         Ok(_) => Reach::Open,
-        Err(error) if error.is_scope_refused() => Reach::Refused(chain(&error)),
+        Err(error) if *error.kind() == graph::ErrorKind::Permission => Reach::Refused(chain(&error)),
         Err(_) => Reach::None,
     }
 }

@@ -16,6 +16,8 @@ use crate::progress::Shown;
 use crate::report::Report;
 use crate::terminal;
 
+/// After this long without a byte the user is told that we wait.
+const WAITING: Duration = Duration::from_secs(30);
 /// How long a stream that is being interrupted may take to say so in its data. The consumer may
 /// be blocked; schedulers send SIGKILL after 10 s.
 const LAST_WORDS: Duration = Duration::from_secs(7);
@@ -61,7 +63,9 @@ pub(super) async fn run(args: Export) -> Result<Code, Failure> {
         Arc::clone(&shown) as Arc<dyn Monitor>,
         stop.1.clone(),
     );
+    let patient = tokio::spawn(tell_waiting(tenant.graph.clone(), Arc::clone(&shown)));
     let (summary, ended) = watched(export, &stop, engine.as_ref()).await;
+    patient.abort();
     shown.finish();
     let (verdict, ended) = conclude(&args, &summary, ended, &services, services_named, &stop.0);
     write_reports(&args, started, &tenant, &summary, verdict, &ended);
@@ -145,6 +149,24 @@ async fn watched(
             engine.inspect(|engine| output::end(engine));
             (Summary::default(), Err(stop.0.failure()))
         }
+    }
+}
+
+/// Says when nothing comes because the service does not answer or tells us to wait.
+async fn tell_waiting(graph: graph::Graph, shown: Arc<Shown>) {
+    let mut before = graph.counters();
+    loop {
+        tokio::time::sleep(WAITING).await;
+        let now = graph.counters();
+        if now.bytes == before.bytes {
+            shown.warn(&format!(
+                "nothing from the service for {} s; {} retries, {} times told to slow down so far",
+                WAITING.as_secs(),
+                now.retries,
+                now.throttled
+            ));
+        }
+        before = now;
     }
 }
 

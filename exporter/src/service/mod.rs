@@ -181,7 +181,7 @@ impl Service {
         if is_fatal(&error) {
             return Err(Error::graph(doing, error));
         }
-        if error.is_scope_refused() {
+        if *error.kind() == ErrorKind::Permission {
             return Ok(Presence::Refused(error));
         }
         let (cause, message) = match error.kind() {

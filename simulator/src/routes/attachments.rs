@@ -9,10 +9,10 @@ use crate::error::Refusal;
 use crate::mail::{Attached, Attachment};
 use crate::mailbox::{Mailbox, Message};
 use crate::page::{Page, Select, escaped};
+use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::message::date;
 use crate::routes::{Answer, Asked};
-use crate::tenant::Person;
 
 pub(crate) fn route(
     asked: &Asked<'_>,

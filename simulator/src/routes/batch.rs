@@ -13,7 +13,6 @@ use crate::error::Refusal;
 use crate::log::Host;
 use crate::reply::{Payload, Reply};
 use crate::routes::{self, Answer, Asked};
-use crate::server::World;
 
 const MOST: usize = 20;
 
@@ -24,7 +23,7 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Answer {
     if asked.call.batched {
         return Err(Refusal::bad_request("Batch requests cannot be nested."));
     }
-    let body = World::body_json(asked.call);
+    let body = asked.call.json();
     let requests = body.as_ref().and_then(|body| body["requests"].as_array());
     let requests = requests.ok_or_else(|| Refusal::bad_request("Invalid batch payload format."))?;
     check(requests)?;

@@ -20,6 +20,7 @@
 //! POST /_sim/move_message     {"user", "message", "folder"}
 //! POST /_sim/add_message      {"user", "folder", "eml" or "base64"} -> {"id"}
 //! POST /_sim/add_folder       {"user", "parent", "name"} -> {"id"}
+//! POST /_sim/delete_folder    {"user", "folder"}
 //! POST /_sim/rename_folder    {"user", "folder", "name"}
 //! POST /_sim/rename_user      {"user", "upn"}
 //! POST /_sim/put_file         {"drive", "path", "text" or "base64"} -> {"id"}
@@ -45,7 +46,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Reply {
     let result = match (&call.method, segments.as_slice()) {
         (&Method::GET, segments) => look(world, call, segments),
         (&Method::POST, [action]) => {
-            let body = World::body_json(call).unwrap_or(Value::Null);
+            let body = call.json().unwrap_or(Value::Null);
             act(world, action, &Body(body))
         }
         _ => Err(unknown("request", call.path.as_str())),
@@ -169,6 +170,7 @@ fn act(world: &World, action: &str, body: &Body) -> Result<Value, Error> {
         "delete_message" => tenant.delete_message(text("user")?, text("message")?),
         "move_message" => tenant.move_message(text("user")?, text("message")?, text("folder")?),
         "rename_folder" => tenant.rename_folder(text("user")?, text("folder")?, text("name")?),
+        "delete_folder" => tenant.delete_folder(text("user")?, text("folder")?),
         "rename_user" => tenant.rename_user(text("user")?, text("upn")?),
         "delete_file" => tenant.delete_file(text("drive")?, text("path")?),
         "rename_file" => tenant.rename_file(text("drive")?, text("path")?, text("name")?),

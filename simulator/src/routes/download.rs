@@ -44,18 +44,13 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
         world.tickets.kill(tempauth);
         outcome.fault = Some(Kind::UrlExpired);
         // Half of the addresses are dead before their first use, the others die on the way.
-        if dice::text(&key) % 2 == 0 {
+        if dice::text(&key).is_multiple_of(2) {
             outcome.reply = unauthorized();
             return outcome;
         }
     }
     let restless = ticket.version.is_none() && drive.largest() == Some(ticket.item);
-    if restless
-        && world
-            .faults
-            .marks(Kind::Restless, &line, &key, 1.0)
-            .is_some()
-    {
+    if restless && world.faults.marks(Kind::Restless, &line, &key).is_some() {
         rewrite(drive, ticket.item);
         outcome.fault = Some(Kind::Restless);
     }
@@ -65,7 +60,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
     };
     outcome.reply = file(world, call, drive, &node, ticket.item, ticket.version);
     if expires && outcome.reply.status.is_success() {
-        outcome.reply.cut = Some(outcome.reply.len() / 2);
+        outcome.reply.halved = true;
     }
     outcome
 }
@@ -110,7 +105,7 @@ fn file(
     let (line, key) = (call.line(), drive.ids.item(number));
     let ignored = world
         .faults
-        .marks(Kind::RangeIgnored, &line, &key, 1.0)
+        .marks(Kind::RangeIgnored, &line, &key)
         .is_some();
     let stale = call.header("if-range").is_some_and(|tag| tag != etag);
     let range = call.header("range").filter(|_| !ignored && !stale);

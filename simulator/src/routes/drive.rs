@@ -11,11 +11,12 @@ use crate::drive::{Drive, Facet, Node};
 use crate::error::Refusal;
 use crate::faults::Kind;
 use crate::page::{self, Page, Select};
+use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::directory::not_found;
 use crate::routes::item::{Ask, View};
 use crate::routes::{Answer, Asked};
-use crate::tenant::{Person, UserKind};
+use crate::tenant::UserKind;
 
 const READERS: [&str; 6] = [
     "Files.Read.All",
@@ -298,7 +299,7 @@ fn versions(asked: &Asked<'_>, view: &View<'_>, number: u32, node: &Node) -> Ans
 fn kept_versions(asked: &Asked<'_>, number: u32, node: &Node) -> usize {
     let line = asked.call.line();
     let key = number.to_string();
-    let gone = asked.world.faults.marks(Kind::Restless, &line, &key, 1.0);
+    let gone = asked.world.faults.marks(Kind::Restless, &line, &key);
     match gone {
         Some(fault) if !fault.keep_versions => node.versions.len().min(1),
         _ => node.versions.len(),

@@ -7,10 +7,11 @@ use crate::delta::{self, FolderToken};
 use crate::error::Refusal;
 use crate::mailbox::Mailbox;
 use crate::page::{self, Page, Select, escaped};
+use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::{Answer, Asked, mail};
 use crate::seed::folders::{Folder, ROOT};
-use crate::tenant::{Person, UserKind};
+use crate::tenant::UserKind;
 
 /// Roles that may list folders and messages.
 const LISTERS: [&str; 6] = [

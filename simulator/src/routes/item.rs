@@ -6,9 +6,9 @@ use crate::Profile;
 use crate::drive::{Drive, Facet, Node};
 use crate::faults::Kind;
 use crate::page::{Select, escaped};
+use crate::person::Person;
 use crate::routes::message::date;
 use crate::routes::{Asked, drive};
-use crate::tenant::Person;
 
 /// How a caller sees the items of a drive.
 pub(crate) struct View<'a> {
@@ -66,7 +66,7 @@ impl<'a> View<'a> {
         node.malware
             || node.facet == Facet::File
                 && faults
-                    .marks(Kind::Malware, &self.asked.call.line(), &id, 0.05)
+                    .marks(Kind::Malware, &self.asked.call.line(), &id)
                     .is_some()
     }
 
@@ -166,7 +166,7 @@ impl<'a> View<'a> {
         let people = &self.asked.world.tenant.people;
         let other = people
             .iter()
-            .find(|p| p.id != self.person.id && p.has_drive());
+            .find(|p| p.id != self.person.id && p.drive_id.is_some());
         let drive = other.and_then(|person| person.drive());
         json!({
             "id": drive.map(|drive| drive.ids.item(1)),
@@ -193,7 +193,7 @@ impl<'a> View<'a> {
             .asked
             .world
             .faults
-            .marks(Kind::SizeLie, &line, &id, 0.2)
+            .marks(Kind::SizeLie, &line, &id)
             .is_some();
         if lies && node.facet == Facet::File {
             true_size + 4321

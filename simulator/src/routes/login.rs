@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::authority::{DeviceGrant, OauthError, oauth};
-use crate::call::{Call, fresh_guid, pairs};
+use crate::call::{Call, decoded, fresh_guid, pairs};
 use crate::reply::Reply;
 use crate::server::World;
 
@@ -151,12 +151,11 @@ fn form(call: &Call) -> Form {
     let basic = call
         .header("authorization")
         .and_then(|value| value.strip_prefix("Basic "));
-    let decoded = basic.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
-    if let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        if let Some((id, secret)) = text.split_once(':') {
-            fields.push(("client_id".into(), crate::call::decoded(id)));
-            fields.push(("client_secret".into(), crate::call::decoded(secret)));
-        }
+    let plain = basic.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
+    let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some((id, secret)) = plain.as_ref().and_then(|text| text.split_once(':')) {
+        fields.push(("client_id".into(), decoded(id)));
+        fields.push(("client_secret".into(), decoded(secret)));
     }
     Form(fields)
 }

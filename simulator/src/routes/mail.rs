@@ -9,10 +9,10 @@ use crate::faults::Kind;
 use crate::filter::Filter;
 use crate::mailbox::{Delta, Edition, Key, Mailbox};
 use crate::page::{self, Page, Select, escaped};
+use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::message::View;
 use crate::routes::{Answer, Asked, attachments, folders};
-use crate::tenant::Person;
 
 /// Roles that may see more than headers.
 const READERS: [&str; 4] = [
@@ -91,11 +91,7 @@ fn weather(asked: &Asked<'_>, mailbox: &Mailbox, key: Key, rest: &[&str]) -> Res
     if fetched && world.faults.strikes(Kind::Change, &line, &id).is_some() {
         mailbox.edit(key, Edition::Categories(vec!["Geändert".into()]));
     }
-    if world
-        .faults
-        .marks(Kind::Corrupt, &line, &id, 0.02)
-        .is_some()
-    {
+    if world.faults.marks(Kind::Corrupt, &line, &id).is_some() {
         let text = "Data is corrupt., Cannot open the item.";
         return Err(Refusal::new(500, "ErrorCorruptData", text));
     }
@@ -106,16 +102,13 @@ fn mime(asked: &Asked<'_>, mailbox: &Mailbox, key: Key, class: &str) -> Answer {
     need_content(asked)?;
     let (world, line) = (asked.world, asked.call.line());
     let id = mailbox.ids.immutable(key);
-    let usual = if class.contains("SMIME") { 1.0 } else { 0.0 };
-    if world.faults.marks(Kind::Mime, &line, &id, usual).is_some() {
+    let hopeless = class.contains("SMIME") && world.faults.present(Kind::Mime, &line);
+    if hopeless || world.faults.marks(Kind::Mime, &line, &id).is_some() {
         let text =
             "The MIME content of this message could not be generated., MIME conversion failed.";
         return Err(Refusal::new(500, "ErrorMimeContentConversionFailed", text));
     }
-    let unstable = world
-        .faults
-        .marks(Kind::UnstableMime, &line, &id, 1.0)
-        .is_some();
+    let unstable = world.faults.marks(Kind::UnstableMime, &line, &id).is_some();
     let nonce = if unstable {
         crate::dice::text(&asked.call.request_id)
     } else {

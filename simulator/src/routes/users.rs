@@ -7,11 +7,12 @@ use crate::dice;
 use crate::error::Refusal;
 use crate::filter::Filter;
 use crate::page::{self, Page, Select};
+use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::directory::{entity, not_found};
 use crate::routes::{Answer, Asked, folders};
 use crate::seed::words;
-use crate::tenant::{Person, UserKind};
+use crate::tenant::UserKind;
 
 /// Returned when nothing is selected.
 const DEFAULT: &str = "id,displayName,givenName,surname,mail,userPrincipalName,jobTitle,mobilePhone,businessPhones,officeLocation,preferredLanguage";

@@ -1,0 +1,141 @@
+//! One user and what is his, made when first asked for.
+
+use std::sync::{OnceLock, RwLock};
+
+use crate::content::Owner;
+use crate::drive::Drive;
+use crate::ids::{DriveIds, MailIds};
+use crate::mail::Address;
+use crate::mailbox::Mailbox;
+use crate::seed::mail::Source;
+use crate::tenant::{User, UserKind};
+use crate::{Profile, dice, seed};
+
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) kind: UserKind,
+    pub(crate) given: String,
+    pub(crate) surname: String,
+    /// The drive's id, where there is a drive.
+    pub(crate) drive_id: Option<String>,
+    upn: RwLock<String>,
+    plan: Plan,
+    mailbox: OnceLock<Mailbox>,
+    drive: OnceLock<Drive>,
+}
+
+/// How a person's belongings come about when first asked for.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) domain: String,
+    pub(crate) mails: u64,
+    pub(crate) files: u64,
+    pub(crate) profile: Profile,
+    pub(crate) big_file: Option<u64>,
+    pub(crate) content: Option<Owner>,
+}
+
+impl Person {
+    pub(crate) fn new(
+        number: u64,
+        kind: UserKind,
+        [given, surname]: [&str; 2],
+        upn: String,
+        plan: Plan,
+    ) -> Person {
+        let id = dice::guid(&[plan.seed, dice::text(&upn)]);
+        let has_drive = matches!(kind, UserKind::Member | UserKind::OutOfScope);
+        Person {
+            drive_id: has_drive.then(|| DriveIds::new(plan.seed, &id).drive),
+            id,
+            number,
+            kind,
+            given: given.to_owned(),
+            surname: surname.to_owned(),
+            upn: RwLock::new(upn),
+            plan,
+            mailbox: OnceLock::new(),
+            drive: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn set_upn(&self, upn: &str) {
+        // What was generated for him keeps the old address.
+        self.mailbox();
+        *self.upn.write().expect("no panic under this lock") = upn.to_owned();
+    }
+
+    pub(crate) fn upn(&self) -> String {
+        self.upn.read().expect("no panic under this lock").clone()
+    }
+
+    pub(crate) fn display_name(&self) -> String {
+        match self.kind {
+            UserKind::SharedMailbox | UserKind::Room => self.given.clone(),
+            _ => format!("{} {}", self.given, self.surname)
+                .trim_end()
+                .to_owned(),
+        }
+    }
+
+    pub(crate) fn has_mailbox(&self) -> bool {
+        !matches!(self.kind, UserKind::Guest | UserKind::Unlicensed)
+    }
+
+    pub(crate) fn mailbox(&self) -> Option<&Mailbox> {
+        let made = || {
+            let plan = &self.plan;
+            let ids = MailIds::new(plan.seed, &self.id);
+            let source = Source {
+                seed: dice::hash(&[plan.seed, self.number]),
+                owner: Address {
+                    name: self.display_name(),
+                    address: self.upn(),
+                },
+                domain: plan.domain.clone(),
+                count: plan.mails,
+                profile: plan.profile,
+            };
+            // German, English and Japanese mailboxes in turn.
+            let language = (self.number % 3) as usize;
+            match &plan.content {
+                Some(owner) => {
+                    let mailbox = Mailbox::empty(ids, source, language);
+                    owner.fill(&mailbox);
+                    mailbox
+                }
+                None => Mailbox::generated(ids, source, language),
+            }
+        };
+        self.has_mailbox().then(|| self.mailbox.get_or_init(made))
+    }
+
+    pub(crate) fn drive(&self) -> Option<&Drive> {
+        let made = || {
+            let plan = &self.plan;
+            let ids = DriveIds::new(plan.seed, &self.id);
+            let mut nodes = match &plan.content {
+                Some(owner) => owner.nodes(),
+                None => seed::drive::nodes(plan.seed, &self.id, plan.files, plan.profile),
+            };
+            if let Some(len) = plan.big_file {
+                nodes.push(seed::drive::big(plan.seed, nodes.len() as u32, len));
+            }
+            Drive::new(ids, nodes)
+        };
+        self.drive_id
+            .is_some()
+            .then(|| self.drive.get_or_init(made))
+    }
+
+    pub(crate) fn view(&self) -> User {
+        User {
+            id: self.id.clone(),
+            upn: self.upn(),
+            display_name: self.display_name(),
+            kind: self.kind,
+            drive: self.drive_id.clone(),
+        }
+    }
+}
