@@ -158,6 +158,20 @@ impl Wanted {
     }
 }
 
+impl archive::extract::Choice for Wanted {
+    fn wants(&mut self, entry: &Entry) -> bool {
+        self.wants_entry(entry)
+    }
+
+    fn asks_owner(&self, entry: &Entry) -> bool {
+        self.needs(&entry.path)
+    }
+
+    fn learn(&mut self, entry: &Entry, first_line: &str) {
+        Self::learn(self, &entry.path, first_line);
+    }
+}
+
 /// `users/<upn>/<service>.ndjson`.
 pub(crate) fn is_metadata(path: &str) -> bool {
     let mut parts = path.split('/');

@@ -50,6 +50,27 @@ pub struct Extracted {
     pub end: End,
 }
 
+/// Decides what is extracted. A closure on entries is one.
+pub trait Choice {
+    /// Whether the member is wanted.
+    fn wants(&mut self, entry: &Entry) -> bool;
+
+    /// Whether the member is metadata whose first line, the owner's, must be known before it and
+    /// what follows can be decided. An archive on a pipe tells it nowhere else.
+    fn asks_owner(&self, _: &Entry) -> bool {
+        false
+    }
+
+    /// That first line.
+    fn learn(&mut self, _: &Entry, _: &str) {}
+}
+
+impl<F: FnMut(&Entry) -> bool> Choice for F {
+    fn wants(&mut self, entry: &Entry) -> bool {
+        self(entry)
+    }
+}
+
 /// Extracts the members that `wanted` chooses below `target`, which is made if missing. What is
 /// unsafe, damaged or in the way is told to `refused` (path, reason) and left out. Fails if the
 /// archive can't be read on or the directory can't be written.
@@ -57,7 +78,7 @@ pub fn extract(
     archive: impl Read,
     target: &Path,
     options: Options,
-    wanted: &mut dyn FnMut(&Entry) -> bool,
+    wanted: &mut dyn Choice,
     refused: &mut dyn FnMut(&str, &Error),
 ) -> Result<Extracted, Error> {
     fs::create_dir_all(target).map_err(|source| cannot_write(target, source))?;
@@ -113,10 +134,17 @@ impl Extraction<'_> {
     fn members<R: Read>(
         &mut self,
         reader: &mut Reader<R>,
-        wanted: &mut dyn FnMut(&Entry) -> bool,
+        wanted: &mut dyn Choice,
     ) -> Result<(), Error> {
         while let Some(entry) = reader.next_entry()? {
-            let is_wanted = wanted(&entry);
+            if wanted.asks_owner(&entry) {
+                match self.metadata(reader, &entry, wanted) {
+                    Err(error) if is_refusal(&error) => self.refuse(&entry.path, &error),
+                    outcome => outcome?,
+                }
+                continue;
+            }
+            let is_wanted = wanted.wants(&entry);
             let is_proof = entry.path == MANIFEST_PATH && entry.sha256.is_some();
             let outcome = if is_proof && self.unproven.is_some() {
                 self.manifest(reader, &entry, is_wanted)
@@ -141,6 +169,34 @@ impl Extraction<'_> {
         entry: &Entry,
         is_wanted: bool,
     ) -> Result<(), Error> {
+        let mut spool = self.proven(reader, entry)?;
+        self.settle(&mut spool.reader()?.file)?;
+        if is_wanted {
+            self.file(&mut spool.reader()?.file, entry)?;
+        }
+        Ok(())
+    }
+
+    /// A metadata member that is wanted or not by what its first line says.
+    fn metadata<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        entry: &Entry,
+        wanted: &mut dyn Choice,
+    ) -> Result<(), Error> {
+        path::check(&entry.path)
+            .map_err(|source| Error::Path { path: entry.path.clone(), source })?;
+        let mut spool = self.proven(reader, entry)?;
+        let first = spool.reader()?.line()?.unwrap_or_default();
+        wanted.learn(entry, &first);
+        if wanted.wants(entry) {
+            self.file(&mut spool.reader()?.file, entry)?;
+        }
+        Ok(())
+    }
+
+    /// A content read to its end, and so proven, before any of it is used.
+    fn proven<R: Read>(&self, reader: &mut Reader<R>, entry: &Entry) -> Result<Spool, Error> {
         let mut spool = Spool::new(self.target)?;
         let mut content = reader.content();
         loop {
@@ -148,16 +204,11 @@ impl Extraction<'_> {
             let bytes = bytes.map_err(|error| Error::from_content(&entry.path, error))?;
             let length = bytes.len();
             if length == 0 {
-                break;
+                return Ok(spool);
             }
             spool.push(bytes)?;
             content.consume(length);
         }
-        self.settle(&mut spool.reader()?.file)?;
-        if is_wanted {
-            self.file(&mut spool.reader()?.file, entry)?;
-        }
-        Ok(())
     }
 
     fn member<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<(), Error> {

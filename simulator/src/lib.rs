@@ -30,6 +30,7 @@ mod ids;
 mod log;
 mod mail;
 mod mailbox;
+mod media;
 mod mime;
 mod options;
 mod page;

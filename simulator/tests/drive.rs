@@ -150,6 +150,12 @@ async fn children_paths_and_single_items() {
             content.status
         );
     }
+}
+
+#[tokio::test]
+async fn ways_to_a_drive_and_what_is_not_there() {
+    let client = Client::new(Options::default()).await;
+    let drive = drive_of(&client).await;
     let user = client.member();
     assert_eq!(
         client.get(&format!("/users/{user}/drives")).await.rows()[0]["id"],
@@ -305,6 +311,19 @@ async fn the_download_host() {
         .await
         .unwrap();
     assert_eq!(beyond.status, 416);
+}
+
+#[tokio::test]
+async fn addresses_outlive_neither_changes_nor_time() {
+    let client = Client::new(Options::default()).await;
+    let drive = drive_of(&client).await;
+    let files = client.simulator.tenant().files(&drive).unwrap();
+    let file = files
+        .iter()
+        .find(|file| file.size > 20_000 && !file.malware)
+        .unwrap();
+    let content = format!("/drives/{drive}/items/{}/content", file.id);
+    let url = client.get(&content).await.header("location").to_owned();
     client
         .simulator
         .tenant()

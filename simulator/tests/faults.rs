@@ -5,7 +5,6 @@ mod client;
 use std::time::Duration;
 
 use client::{Client, IMMUTABLE, ids};
-use serde_json::json;
 use simulator::{Fault, Kind, Limits, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -396,93 +395,6 @@ async fn pages_are_capped_and_permuted() {
         .await;
     assert_eq!(rows.len(), 21);
     assert!(client.all("/users?$top=999").await.1 > 2);
-}
-
-#[tokio::test]
-async fn the_control_api() {
-    let client = Client::new(Options::default()).await;
-    let root = client.simulator.graph_url();
-    let get = async |path: &str| {
-        client::read(client.http.get(format!("{root}/_sim{path}")))
-            .await
-            .unwrap()
-            .body
-    };
-    let post = async |path: &str, body| {
-        let request = client.http.post(format!("{root}/_sim/{path}")).json(&body);
-        let answer = client::read(request).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body
-    };
-    assert_eq!(
-        get("").await["clientId"],
-        client.simulator.client_id().as_str()
-    );
-    let user = get("/users").await[0]["id"].as_str().unwrap().to_owned();
-    let message = get(&format!("/messages?user={user}")).await[0]["id"].clone();
-    post(
-        "set_read",
-        json!({"user": user, "message": message, "read": true}),
-    )
-    .await;
-    post(
-        "move_message",
-        json!({"user": user, "message": message, "folder": "archive"}),
-    )
-    .await;
-    let id = post(
-        "add_message",
-        json!({"user": user, "folder": "inbox", "eml": "Subject: x\r\n\r\ny"}),
-    )
-    .await;
-    let mime = client
-        .get(&format!(
-            "/users/{user}/messages/{}/$value",
-            id["id"].as_str().unwrap()
-        ))
-        .await;
-    assert_eq!(mime.bytes, b"Subject: x\r\n\r\ny");
-    post(
-        "put_file",
-        json!({"drive": user, "path": "a/b.txt", "text": "hi"}),
-    )
-    .await;
-    post(
-        "rename_file",
-        json!({"drive": user, "path": "a/b.txt", "name": "c.txt"}),
-    )
-    .await;
-    let files = get(&format!("/files?drive={user}")).await;
-    assert!(
-        files
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|file| file["path"] == json!(["a", "c.txt"]))
-    );
-    post(
-        "rename_user",
-        json!({"user": user, "upn": "new@contoso.onmicrosoft.com"}),
-    )
-    .await;
-    assert_eq!(
-        client.get("/users/new@contoso.onmicrosoft.com").await.body["id"],
-        user.as_str()
-    );
-    post("faults", json!(["timeout"])).await;
-    assert_eq!(client.get("/organization").await.status, 504);
-    let log = get("/log").await;
-    let last = log["requests"].as_array().unwrap().last().unwrap();
-    assert_eq!(
-        (&last["fault"], &last["host"]),
-        (&json!("timeout"), &json!("graph"))
-    );
-    assert_eq!(get("/counts").await["byFault"]["timeout"], 1);
-    let wrong = client
-        .http
-        .post(format!("{root}/_sim/touch"))
-        .json(&json!({"drive": user, "path": "nope"}));
-    assert_eq!(client::read(wrong).await.unwrap().status, 400);
 }
 
 #[tokio::test]

@@ -58,12 +58,12 @@ async fn a_million_mails() {
         .await;
     assert_eq!(deep.rows().len(), 10);
     let memory = resident();
-    eprintln!(
-        "{listed:.0} rows/s, {fetched:.0} mails/s of {} bytes, {memory:?} KiB",
+    // Far below what is usual, so that a busy machine does not fail the test.
+    assert!(
+        listed > 2_000.0 && fetched > 500.0,
+        "{listed:.0} rows/s, {fetched:.0} mails/s of {} bytes",
         bytes / ids.len()
     );
-    // Far below what is usual, so that a busy machine does not fail the test.
-    assert!(listed > 2_000.0 && fetched > 500.0);
     assert!(memory.is_none_or(|memory| memory < 300_000));
 }
 

@@ -10,14 +10,14 @@ use crate::input::{Input, Wanted};
 use crate::terminal;
 
 pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
-    let wanted = Wanted::new(config::selection(&args.selection)?)?;
+    let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
     let input = Input::open(&args.archive)?.into_stream();
     let options = Options { overwrite: args.overwrite, damaged: args.damaged };
     let extracted = extract(
         input,
         &args.directory,
         options,
-        &mut |entry| wanted.wants_entry(entry),
+        &mut wanted,
         &mut |path, error| {
             terminal::line(&format!("tar365: not extracted: {path}: {}", exit::chain(error)));
         },

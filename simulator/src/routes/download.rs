@@ -8,10 +8,10 @@ use crate::call::Call;
 use crate::dice;
 use crate::drive::{Drive, Node};
 use crate::faults::Kind;
+use crate::media::media_type;
 use crate::reply::Reply;
 use crate::routes::Outcome;
 use crate::routes::drive::rewrite;
-use crate::routes::item::media_type;
 use crate::server::World;
 
 pub(crate) fn answer(world: &World, call: &Call) -> Outcome {

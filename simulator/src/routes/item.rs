@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::Profile;
 use crate::drive::{Drive, Facet, Node};
 use crate::faults::Kind;
+use crate::media::media_type;
 use crate::page::{Select, escaped};
 use crate::person::Person;
 use crate::routes::message::date;
@@ -267,26 +268,5 @@ fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
         _ => Map::new(),
-    }
-}
-
-pub(crate) fn media_type(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    match ending.to_lowercase().as_str() {
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "pptx" => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        "pdf" => "application/pdf",
-        "txt" => "text/plain",
-        "md" => "text/markdown",
-        "jpg" | "jpeg" => "image/jpeg",
-        "png" => "image/png",
-        "mp4" => "video/mp4",
-        "zip" => "application/zip",
-        "one" => "application/msonenote",
-        "eml" => "message/rfc822",
-        "ics" => "text/calendar",
-        "vcf" => "text/vcard",
-        _ => "application/octet-stream",
     }
 }

@@ -6,6 +6,7 @@ use crate::Profile;
 use crate::blob::Blob;
 use crate::dice::{self, Dice};
 use crate::mail::{Address, Attached, Attachment, LONE_SURROGATE, Mail, Meeting};
+use crate::media::media_type;
 use crate::mime;
 use crate::seed::{SPAN, epoch, seconds_after, words};
 
@@ -120,62 +121,33 @@ impl Source {
 
     /// What makes some letters less ordinary.
     fn shape(&self, key: u64, mail: &mut Mail, dice: &mut Dice) {
-        let nasty = self.profile == Profile::Nasty;
+        let round = key / ROUND;
         match key % ROUND {
             0 | 11 | 23 => {}
-            2 => mail.attachments.push(file(
-                dice,
-                "Bericht.docx",
-                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-                30_000,
-            )),
+            2 => mail.attachments.push(file(dice, "Bericht.docx", 30_000)),
+            // Latin-1 in eight raw bits.
             6 => {
-                mail.text = format!("Grüße aus Köln – naïve façade, £5.\r\n{}", mail.text)
-                    .replace('–', "-");
                 mail.subject = format!("Grüße: {}", mail.subject);
+                mail.text = format!("Grüße aus Köln, naïve façade, £5.\r\n{}", mail.text);
             }
             7 => mail.message_id = None,
-            9 | 19 => {
-                mail.message_id = Some(format!("<newsletter-{}@fabrikam.example>", key / ROUND))
-            }
+            9 | 19 => mail.message_id = Some(format!("<newsletter-{round}@fabrikam.example>")),
             10 => meeting(key, mail, dice),
-            12 => {
-                html(mail, Some("logo001@contoso"));
-                let mut logo = file(dice, "image001.png", "image/png", 4_000);
-                logo.inline = true;
-                logo.content_id = Some("logo001@contoso".into());
-                mail.attachments.push(logo);
-            }
+            12 => picture(mail, dice),
             14 => {
                 mail.class = "IPM.Note.SMIME";
-                mail.attachments
-                    .push(file(dice, "smime.p7m", "application/pkcs7-mime", 6_000));
+                mail.attachments.push(file(dice, "smime.p7m", 6_000));
             }
             15 => mail.attachments.push(forwarded(mail, dice)),
-            17 => {
-                mail.subject = words::prose(dice, 400).replace("\r\n", " ");
-                html(mail, None);
-            }
+            17 => mail.subject = words::prose(dice, 400).replace("\r\n", " "),
             18 => mail.subject = String::new(),
             22 => {
+                mail.attachments.push(file(dice, "Angebot.pdf", 300_000));
                 mail.attachments
-                    .push(file(dice, "Angebot.pdf", "application/pdf", 300_000));
-                mail.attachments.push(file(
-                    dice,
-                    "Übersicht 2026 – final.xlsx",
-                    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-                    9_000,
-                ));
-                mail.attachments
-                    .push(file(dice, "leer.txt", "text/plain", 0));
+                    .push(file(dice, "Übersicht 2026 – final.xlsx", 9_000));
+                mail.attachments.push(file(dice, "leer.txt", 0));
             }
-            24 => mail.attachments.push(Attachment {
-                name: "Gemeinsame Planung.xlsx".into(),
-                content_type: "application/octet-stream".into(),
-                content_id: None,
-                inline: false,
-                what: Attached::Reference,
-            }),
+            24 => mail.attachments.push(link("Gemeinsame Planung.xlsx")),
             25 => {
                 mail.in_reply_to = Some(format!("<reply-{key}@fabrikam.example>"));
                 mail.subject = format!("AW: {}", mail.subject);
@@ -185,11 +157,7 @@ impl Source {
                 mail.subject = format!("📧 完了: {} 👩‍💻", mail.subject);
                 mail.text = format!("完了しました。\r\n{}", mail.text);
             }
-            30 if nasty => {
-                let name = words::NASTY_NAMES[(key / ROUND) as usize % words::NASTY_NAMES.len()];
-                mail.subject = name.to_owned();
-            }
-            31 if nasty => mail.subject = format!("Half an emoji {LONE_SURROGATE} here"),
+            30 | 31 if self.profile == Profile::Nasty => mail.subject = nasty(key),
             _ => html(mail, None),
         }
     }
@@ -237,23 +205,49 @@ fn html(mail: &mut Mail, image: Option<&str>) {
     ));
 }
 
-fn file(dice: &mut Dice, name: &str, content_type: &str, about: u64) -> Attachment {
+fn file(dice: &mut Dice, name: &str, about: u64) -> Attachment {
     let len = if about == 0 {
         0
     } else {
         about / 2 + dice.below(about)
     };
+    let blob = Blob::Woven {
+        seed: dice.next(),
+        len,
+        text: false,
+    };
+    Attachment {
+        what: Attached::File(blob),
+        ..link(name)
+    }
+}
+
+fn link(name: &str) -> Attachment {
     Attachment {
         name: name.to_owned(),
-        content_type: content_type.to_owned(),
+        content_type: media_type(name).to_owned(),
         content_id: None,
         inline: false,
-        what: Attached::File(Blob::Woven {
-            seed: dice.next(),
-            len,
-            text: false,
-        }),
+        what: Attached::Reference,
     }
+}
+
+fn picture(mail: &mut Mail, dice: &mut Dice) {
+    html(mail, Some("logo001@contoso"));
+    mail.attachments.push(Attachment {
+        inline: true,
+        content_id: Some("logo001@contoso".into()),
+        ..file(dice, "image001.png", 4_000)
+    });
+}
+
+/// Subjects no file system likes, and half an emoji.
+fn nasty(key: u64) -> String {
+    if key % ROUND == 31 {
+        return format!("Half an emoji {LONE_SURROGATE} here");
+    }
+    let names = words::NASTY_NAMES;
+    names[(key / ROUND) as usize % names.len()].to_owned()
 }
 
 fn meeting(key: u64, mail: &mut Mail, dice: &mut Dice) {
