@@ -105,10 +105,13 @@ impl Call {
         })
     }
 
-    /// `METHOD /path?query`, which fault texts are matched against.
+    /// `METHOD /path?query`, decoded: which fault texts are matched against.
     pub(crate) fn line(&self) -> String {
         let query = if self.raw_query.is_empty() { "" } else { "?" };
-        format!("{} {}{query}{}", self.method, self.path, self.raw_query)
+        decoded(&format!(
+            "{} {}{query}{}",
+            self.method, self.path, self.raw_query
+        ))
     }
 
     /// What follows `/v1.0`, as sent.

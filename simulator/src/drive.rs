@@ -130,9 +130,14 @@ impl Drive {
         self.state().seq
     }
 
-    /// How many items there ever were.
-    pub(crate) fn extent(&self) -> u32 {
-        self.state().nodes.len() as u32
+    /// All items in the order of their numbers, deleted ones only if asked for.
+    pub(crate) fn all(&self, with_gone: bool) -> Vec<u32> {
+        let state = self.state();
+        let numbered = (0..).zip(&state.nodes);
+        numbered
+            .filter(|(_, node)| with_gone || !node.gone)
+            .map(|(number, _)| number)
+            .collect()
     }
 
     /// An item, deleted ones included.
@@ -190,11 +195,9 @@ impl Drive {
     /// All files, in the order of their numbers.
     pub(crate) fn files(&self) -> Vec<u32> {
         let state = self.state();
-        let file = |n: &u32| {
-            let node = &state.nodes[*n as usize];
-            node.facet == Facet::File && !node.gone
-        };
-        (0..state.nodes.len() as u32).filter(file).collect()
+        let numbered = (0..).zip(&state.nodes);
+        let files = numbered.filter(|(_, node)| node.facet == Facet::File && !node.gone);
+        files.map(|(number, _)| number).collect()
     }
 
     /// The file with the most bytes.

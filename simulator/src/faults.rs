@@ -11,7 +11,7 @@
 //!   `size-lie` 20 % of them, other flaws all.
 //! * `times=N`: at most N hits per URL.
 //! * `after=N`: spares the first N requests it would apply to.
-//! * `match=TEXT`: applies only where `METHOD /path?query` contains TEXT.
+//! * `match=TEXT`: applies only where `METHOD /path?query`, decoded, contains TEXT.
 //! * `seconds=S`: how long throttling lasts (fractions allowed).
 //! * `versions=gone|kept`: what `restless` does with older versions.
 
@@ -51,7 +51,7 @@ kinds! {
     Throttle = "throttle",
     /// 429 without the header.
     ThrottleBare = "throttle-bare",
-    /// 503 with a Graph error body and `Retry-After`.
+    /// 503 with a Graph error body and `Retry-After`; closes the scope as well.
     Unavailable = "unavailable",
     /// 504.
     Timeout = "timeout",

@@ -337,28 +337,29 @@ impl Mailbox {
         }
     }
 
+    /// A message as it is now.
     pub(crate) fn message(&self, key: Key) -> Option<Message> {
         let state = self.state();
         let folder = self.place(&state, key)?;
-        let mut mail = if key < self.source.count {
-            let born = self.born(&state, key)?;
-            let mut mail = self.source.mail(key, self.role(&state.folders, born));
-            mail.read = !self.born_unread(&state, key);
-            mail
-        } else {
-            let stored = &state.stored[(key - self.source.count) as usize];
-            content::parse(&stored.blob.bytes(), stored.when)
+        let role = self.role(&state.folders, self.born(&state, key)?);
+        let read = !self.born_unread(&state, key);
+        let stored = self
+            .stored(&state, key)
+            .map(|stored| (stored.blob.clone(), stored.when));
+        let edit = state.edits.get(&key).cloned().unwrap_or_default();
+        // Making a message takes longer than all the rest: others need not wait for it.
+        drop(state);
+        let mut mail = match stored {
+            Some((blob, when)) => content::parse(&blob.bytes(), when),
+            None => self.source.mail(key, role),
         };
-        let mut modified = mail.when() + TimeDelta::seconds(3);
-        let mut change = 0;
-        if let Some(edit) = state.edits.get(&key) {
-            mail.read = edit.read.unwrap_or(mail.read);
-            mail.flagged = edit.flagged.unwrap_or(mail.flagged);
-            mail.categories = edit.categories.clone().unwrap_or(mail.categories);
-            modified = edit.modified.unwrap_or(modified);
-            change = edit.change;
-        }
-        let change_key = self.ids.change_key(key, change);
+        mail.read = edit.read.unwrap_or(read);
+        mail.flagged = edit.flagged.unwrap_or(mail.flagged);
+        mail.categories = edit.categories.unwrap_or(mail.categories);
+        let modified = edit
+            .modified
+            .unwrap_or_else(|| mail.when() + TimeDelta::seconds(3));
+        let change_key = self.ids.change_key(key, edit.change);
         Some(Message {
             key,
             folder,
@@ -368,19 +369,26 @@ impl Mailbox {
         })
     }
 
+    /// A message that was given as MIME.
+    fn stored<'a>(&self, state: &'a State, key: Key) -> Option<&'a Stored> {
+        state
+            .stored
+            .get(key.checked_sub(self.source.count)? as usize)
+    }
+
     /// A message's MIME. Generated boundaries follow `nonce`.
     pub(crate) fn mime(&self, key: Key, nonce: u64) -> Option<Bytes> {
-        if key >= self.source.count {
-            let state = self.state();
-            self.place(&state, key)?;
-            let stored = state.stored.get((key - self.source.count) as usize)?;
-            return Some(stored.blob.bytes());
+        let state = self.state();
+        self.place(&state, key)?;
+        let stored = self.stored(&state, key).map(|stored| stored.blob.clone());
+        drop(state);
+        match stored {
+            Some(blob) => Some(blob.bytes()),
+            None => {
+                let nonce = dice::hash(&[self.source.seed, key, nonce]);
+                Some(mime::render(&self.message(key)?.mail, nonce))
+            }
         }
-        let mail = self.message(key)?.mail;
-        Some(mime::render(
-            &mail,
-            dice::hash(&[self.source.seed, key, nonce]),
-        ))
     }
 
     /// Changes of a folder after `since` up to `until`, beginning after change `from`: each

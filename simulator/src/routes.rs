@@ -122,11 +122,9 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
             refused(refusal)
         }
         Kind::Unavailable => {
-            let refusal = Refusal::new(
-                503,
-                "serviceNotAvailable",
-                "The service is temporarily unavailable.",
-            );
+            world.throttle.close(scope, fault.pause());
+            let text = "The service is temporarily unavailable.";
+            let refusal = Refusal::new(503, "serviceNotAvailable", text);
             refused(refusal.with_header("retry-after", format!("{:.3}", fault.pause())))
         }
         Kind::Timeout => refused(Refusal::new(504, "UnknownError", "")),
@@ -358,7 +356,11 @@ fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
         return;
     }
     let (line, key) = (call.line(), fault_key(call));
-    let is_content = call.host == Host::Download || call.path.ends_with("/$value");
+    let is_value = call
+        .segments
+        .last()
+        .is_some_and(|segment| segment == "$value");
+    let is_content = is_value || call.host == Host::Download;
     if is_content && world.faults.marks(Kind::NoLength, &line, &key).is_some() {
         reply.sized = false;
         reply

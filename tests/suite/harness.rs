@@ -1,5 +1,6 @@
 //! A simulator, the binary, and what came of running it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -165,4 +166,77 @@ pub fn corpus() -> Option<PathBuf> {
     );
     eprintln!("*** NOT TESTED with real-world files: {} is missing ***", corpus.display());
     None
+}
+
+/// An archive in memory, read to its end.
+pub struct Archive {
+    pub members: Vec<Member>,
+}
+
+impl Archive {
+    pub fn new(archive: &[u8]) -> Self {
+        Self { members: members(archive) }
+    }
+
+    pub fn member(&self, path: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.path == path)
+    }
+
+    /// The metadata lines of a section, `users/<upn>/<service>`; none if there is no section.
+    pub fn lines(&self, section: &str) -> Vec<serde_json::Value> {
+        self.member(&format!("{section}.ndjson")).map_or(Vec::new(), |member| json_lines(&member.content))
+    }
+
+    /// Path and content of every item of a section by the service's id.
+    pub fn items(&self, section: &str) -> BTreeMap<String, &Member> {
+        let by_path: BTreeMap<&str, &Member> =
+            self.members.iter().map(|member| (member.path.as_str(), member)).collect();
+        self.lines(section)
+            .iter()
+            .filter(|line| !matches!(text(line, "kind"), "owner" | "folder"))
+            .filter_map(|line| Some((text(line, "id").to_owned(), *by_path.get(text(line, "path"))?)))
+            .collect()
+    }
+
+    pub fn ledger(&self) -> Vec<serde_json::Value> {
+        json_lines(&self.member(archive::LEDGER_PATH).unwrap().content)
+    }
+}
+
+/// A string of a JSON object; empty when it has none of that name.
+pub fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
+    value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All files below a folder, by their path in it.
+pub fn files_below(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if std::fs::symlink_metadata(&path).unwrap().is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Runs a python program; what it printed.
+#[track_caller]
+pub fn python(program: &str, arguments: &[&std::ffi::OsStr]) -> String {
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8");
+    let run = run(command).expect(0);
+    String::from_utf8(run.stdout).unwrap()
 }

@@ -49,8 +49,8 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
             return outcome;
         }
     }
-    let restless = ticket.version.is_none() && drive.largest() == Some(ticket.item);
-    if restless && world.faults.marks(Kind::Restless, &line, &key).is_some() {
+    let restless = ticket.version.is_none() && world.faults.present(Kind::Restless, &line);
+    if restless && drive.largest() == Some(ticket.item) {
         rewrite(drive, ticket.item);
         outcome.fault = Some(Kind::Restless);
     }

@@ -375,16 +375,14 @@ fn delta(asked: &Asked<'_>, drive: &Drive, mut view: View<'_>) -> Answer {
 
 /// The items a round reports, in order.
 fn due(asked: &Asked<'_>, drive: &Drive, token: &DriveToken, until: u64) -> Vec<u32> {
-    let nasty = asked.world.options.profile == Profile::Nasty;
-    let alive = |number: &u32| drive.any(*number).is_some_and(|node| nasty || !node.gone);
     let Some(since) = token.since else {
-        let all = (0..drive.extent()).filter(alive);
-        // Children before their parents, where the service is at its worst.
-        return if nasty {
-            all.rev().collect()
-        } else {
-            all.collect()
-        };
+        let nasty = asked.world.options.profile == Profile::Nasty;
+        let mut all = drive.all(nasty);
+        if nasty {
+            // Children before their parents, where the service is at its worst.
+            all.reverse();
+        }
+        return all;
     };
     let mut due = drive.changes(since, until);
     if asked
@@ -400,7 +398,7 @@ fn due(asked: &Asked<'_>, drive: &Drive, token: &DriveToken, until: u64) -> Vec<
                 .node(*n)
                 .is_some_and(|node| node.modified.timestamp() >= newer)
         };
-        due.extend((0..drive.extent()).filter(recent));
+        due.extend(drive.all(false).into_iter().filter(recent));
         due.sort_unstable();
         due.dedup();
     }

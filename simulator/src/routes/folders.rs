@@ -23,6 +23,27 @@ const LISTERS: [&str; 6] = [
     "full_access_as_app",
 ];
 
+/// Well-known names, whether a mailbox has such a folder or not.
+const WELL_KNOWN: [&str; 17] = [
+    "archive",
+    "clutter",
+    "conflicts",
+    "conversationhistory",
+    "deleteditems",
+    "drafts",
+    "inbox",
+    "junkemail",
+    "localfailures",
+    "msgfolderroot",
+    "outbox",
+    "recoverableitemsdeletions",
+    "scheduled",
+    "searchfolders",
+    "sentitems",
+    "serverfailures",
+    "syncissues",
+];
+
 pub(crate) fn route(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     let (person, mailbox) = mailbox_for_mail(asked, user)?;
     let prefer = asked.call.preferences();
@@ -122,8 +143,8 @@ fn not_found() -> Refusal {
 }
 
 fn known(mailbox: &Mailbox, name: &str) -> Result<u32, Refusal> {
-    let looks_like_an_id = name.len() >= 100;
-    mailbox.folder(name).ok_or_else(|| match looks_like_an_id {
+    let plausible = name.len() >= 100 || WELL_KNOWN.contains(&name.to_lowercase().as_str());
+    mailbox.folder(name).ok_or_else(|| match plausible {
         true => not_found(),
         false => Refusal::malformed_id(),
     })
