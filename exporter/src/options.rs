@@ -9,8 +9,6 @@ use crate::Service;
 pub struct Options {
     /// Services in any order; written in the format's order.
     pub services: Vec<Service>,
-    /// True when the caller named the services: an empty one is then worth an exit code.
-    pub services_named: bool,
     /// What is selected.
     pub selection: archive::Selection,
     /// Most content requests in flight, at least 1. A mailbox never has more than 4 of them.

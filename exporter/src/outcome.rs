@@ -101,6 +101,7 @@ pub(crate) struct Tally {
     pub(crate) listed: AtomicU64,
     pub(crate) items: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    pub(crate) owners: AtomicU64,
     pub(crate) owners_done: AtomicU64,
     pub(crate) failed_listings: AtomicU64,
     pub(crate) hash_mismatches: AtomicU64,
@@ -135,14 +136,14 @@ impl Tally {
         ledger.outcomes.get(name(outcome)).copied().unwrap_or(0)
     }
 
-    pub(crate) fn summary(&self, owners: u64) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (causes, owners_with) = {
             let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             (ledger.causes.clone(), ledger.owners_with.clone())
         };
         Summary {
-            owners,
+            owners: load(&self.owners),
             items: load(&self.items),
             bytes: load(&self.bytes),
             skipped: self.outcome(Outcome::Skipped),

@@ -44,11 +44,10 @@ pub async fn export(
     cancel: CancellationToken,
 ) -> (Summary, Result<(), Error>) {
     let tally = Arc::new(Tally::default());
-    let mut owners_selected = 0;
-    let run = run(graph, options, output, monitor, cancel, &tally, &mut owners_selected);
+    let run = run(graph, options, output, monitor, cancel, &tally);
     match run.await {
         Ok(seal) => {
-            let mut summary = tally.summary(owners_selected);
+            let mut summary = tally.summary();
             if let Some(seal) = seal {
                 summary.sealed = true;
                 summary.members = seal.members;
@@ -56,7 +55,7 @@ pub async fn export(
             }
             (summary, Ok(()))
         }
-        Err(error) => (tally.summary(owners_selected), Err(error)),
+        Err(error) => (tally.summary(), Err(error)),
     }
 }
 
@@ -67,7 +66,6 @@ async fn run(
     monitor: Arc<dyn Monitor>,
     cancel: CancellationToken,
     tally: &Arc<Tally>,
-    owners_selected: &mut u64,
 ) -> Result<Option<Seal>, Error> {
     let selector = options.selection.compile().map_err(Error::Archive)?;
     let context = Arc::new(Context {
@@ -83,7 +81,7 @@ async fn run(
         () = cancel.cancelled() => return Err(Error::Interrupted),
         owners = prepare(&context) => owners?,
     };
-    *owners_selected = owners.selected;
+    tally.owners.store(owners.selected, Ordering::Relaxed);
     let writer = archive::writer::Options {
         align: context.options.align,
         spool_dir: context.options.spool.dir.clone(),
@@ -269,7 +267,7 @@ fn report(context: &Context, path: &str) {
     context.monitor.progress(
         &Progress {
             owners_done: load(&tally.owners_done),
-            owners: 0,
+            owners: load(&tally.owners),
             listed: load(&tally.listed),
             items: load(&tally.items),
             bytes: load(&tally.bytes),

@@ -253,8 +253,10 @@ impl Authority {
         let invalid = |number, text: &str| oauth(401, "invalid_client", number, text);
         let header = jsonwebtoken::decode_header(assertion)
             .map_err(|_| invalid(50_027, "JWT token is invalid or malformed."))?;
-        let thumbprint = header.x5t_s256.as_ref().or(header.x5t.as_ref());
-        let named = |c: &&Certificate| Some(&c.sha256) == thumbprint || Some(&c.sha1) == thumbprint;
+        // Some libraries pad the thumbprint, which the service does not mind.
+        let thumbprint = header.x5t_s256.or(header.x5t).unwrap_or_default();
+        let thumbprint = thumbprint.trim_end_matches('=');
+        let named = |c: &&Certificate| c.sha256 == thumbprint || c.sha1 == thumbprint;
         let unknown = || {
             invalid(
                 700_027,

@@ -78,7 +78,6 @@ async fn export(archive: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::because(Code::Usage, "using the spool directory", &error))?;
     let options = Options {
         services: exporter::Service::ALL.to_vec(),
-        services_named: false,
         selection: archive::Selection::default(),
         concurrency: 16,
         spool,

@@ -47,7 +47,6 @@ pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     warn_of_roles(&tenant, &services, shown.as_ref());
     let options = Options {
         services: services.clone(),
-        services_named,
         selection,
         concurrency: usize::from(args.concurrency),
         spool,

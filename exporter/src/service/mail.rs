@@ -27,6 +27,9 @@ const RESYNCS: usize = 5;
 /// Times a torn body is asked for again (FACTS 2.7).
 const TRIES: usize = 8;
 
+/// The level of [`query`] that asks for nothing a service may refuse.
+const LEAST_QUERY: usize = 2;
+
 /// Everything FACTS 8.2 lists, but what the EML has (body, headers) and what is volatile.
 const SELECT: &str = "id,changeKey,categories,createdDateTime,lastModifiedDateTime,subject,from,\
     sender,toRecipients,ccRecipients,bccRecipients,replyTo,conversationId,conversationIndex,\
@@ -298,6 +301,7 @@ impl Mailbox<'_> {
         }
         let mut start = None;
         for _ in 0..=RESYNCS {
+            let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let mut pages = match start.take() {
                 Some(link) => {
                     self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
@@ -307,12 +311,12 @@ impl Mailbox<'_> {
                         "/users/{}/mailFolders/{}/messages/delta?{}",
                         self.user(),
                         segment(&id),
-                        self.query()
+                        query(level)
                     );
                     self.context.graph.pages(scope(self.owner), &path, Prefer::page_size(PAGE))
                 }
             };
-            match self.take_pages(&id, &mut pages).await? {
+            match self.take_pages(&id, &mut pages, level).await? {
                 Round::Ended { delta, .. } => return Ok(Some(Folder { id, delta })),
                 Round::Lost(restart) => {
                     self.inventory.forget(&id)?;
@@ -330,10 +334,13 @@ impl Mailbox<'_> {
     async fn messages_without_delta(&self, id: String) -> Result<Option<Folder>, Error> {
         let folder = format!("/users/{}/mailFolders/{}", self.user(), segment(&id));
         for _ in 0..CLOSING_ROUNDS {
-            let path = format!("{folder}/messages?{}&$top={PAGE}", self.query());
+            let level = self.context.mail_query_level.load(Ordering::Relaxed);
+            let path = format!("{folder}/messages?{}&$top={PAGE}", query(level));
             let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
-            let Round::Ended { rows, .. } = self.take_pages(&id, &mut pages).await? else {
-                return Ok(None);
+            let rows = match self.take_pages(&id, &mut pages, level).await? {
+                Round::Ended { rows, .. } => rows,
+                Round::Lost(_) => continue,
+                Round::Over => return Ok(None),
             };
             let path = format!("{folder}?$select=totalItemCount");
             match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
@@ -343,24 +350,6 @@ impl Mailbox<'_> {
             }
         }
         Ok(Some(Folder { id, delta: None }))
-    }
-
-    /// The query of a message listing, without what this service has refused before.
-    fn query(&self) -> String {
-        let level = self.context.mail_query_level.load(Ordering::Relaxed);
-        let mut query = format!("$select={SELECT}");
-        if level < 1 {
-            for (kind, properties) in SELECT_DERIVED {
-                for property in properties.split(',') {
-                    query.push_str(&format!(",microsoft.graph.{kind}/{property}"));
-                }
-            }
-        }
-        if level < 2 {
-            query.push_str("&$expand=");
-            query.push_str(EXPAND);
-        }
-        query
     }
 
     /// Replays each deltaLink until nothing comes any more: a mail moved while its mailbox was
@@ -373,7 +362,7 @@ impl Mailbox<'_> {
                 let Some(link) = folder.delta.clone() else { continue };
                 let mut pages =
                     self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
-                match self.take_pages(&folder.id, &mut pages).await? {
+                match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
                     Round::Ended { delta, rows, removed } => {
                         quiet &= rows == 0;
                         moved |= removed;
@@ -396,13 +385,18 @@ impl Mailbox<'_> {
     }
 
     /// One round of one folder, from the first page to the deltaLink.
-    async fn take_pages(&self, id: &str, pages: &mut Pages) -> Result<Round, Error> {
+    async fn take_pages(
+        &self,
+        id: &str,
+        pages: &mut Pages,
+        level: usize,
+    ) -> Result<Round, Error> {
         let (mut rows, mut removed, mut delta) = (0, false, None);
         loop {
             let page = match pages.next().await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(Round::Ended { delta, rows, removed }),
-                Err(error) => return self.round_error(id, error),
+                Err(error) => return self.round_error(id, error, level),
             };
             rows += page.items.len() as u64;
             let mut partial = Vec::new();
@@ -420,7 +414,7 @@ impl Mailbox<'_> {
         }
     }
 
-    fn round_error(&self, id: &str, error: graph::Error) -> Result<Round, Error> {
+    fn round_error(&self, id: &str, error: graph::Error, level: usize) -> Result<Round, Error> {
         if is_fatal(&error) {
             return Err(self.fatal(error));
         }
@@ -432,7 +426,10 @@ impl Mailbox<'_> {
                 self.note(id, note.with_code(&error));
                 Ok(Round::Over)
             }
-            ErrorKind::BadRequest if self.ask_less() => Ok(Round::Lost(None)),
+            ErrorKind::BadRequest if level < LEAST_QUERY => {
+                self.ask_less(level);
+                Ok(Round::Lost(None))
+            }
             _ => {
                 let note = Note::new(Outcome::Failed, "listing", "the folder could not be listed to its end");
                 self.failed_listing(id, note.with_code(&error));
@@ -441,14 +438,16 @@ impl Mailbox<'_> {
         }
     }
 
-    /// A service that refuses casts or expansion is asked without, from now on.
-    fn ask_less(&self) -> bool {
-        let level = self.context.mail_query_level.fetch_add(1, Ordering::Relaxed);
-        if level < 2 {
+    /// A service that refuses what was asked at `level` is asked less from now on. Several
+    /// listings may find out at the same time.
+    fn ask_less(&self, level: usize) {
+        let current = &self.context.mail_query_level;
+        let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
+        if next.is_ok() {
             let what = ["type casts in $select", "extended properties"][level];
-            self.context.monitor.warn(&format!("the service refuses {what} in message listings; going on without"));
+            let message = format!("the service refuses {what} in message listings; going on without");
+            self.context.monitor.warn(&message);
         }
-        level < 2
     }
 
     /// Takes one row of a delta or list answer. Gives the id back when the row names only what
@@ -509,7 +508,8 @@ impl Mailbox<'_> {
 
     /// Asks for the whole of a message that a delta row only hinted at.
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
-        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), self.query());
+        let level = self.context.mail_query_level.load(Ordering::Relaxed);
+        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
         match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(Value::Object(graph)) => Self::put_message(&self.inventory, folder, id, graph),
             Ok(_) => Ok(()),
@@ -551,6 +551,23 @@ impl Mailbox<'_> {
     fn fatal(&self, error: graph::Error) -> Error {
         Error::graph(format!("listing the mailbox of {}", self.owner.upn), error)
     }
+}
+
+/// The query of a message listing, at level 1 without casts, at level 2 without expansion too.
+fn query(level: usize) -> String {
+    let mut query = format!("$select={SELECT}");
+    if level < 1 {
+        for (kind, properties) in SELECT_DERIVED {
+            for property in properties.split(',') {
+                query.push_str(&format!(",microsoft.graph.{kind}/{property}"));
+            }
+        }
+    }
+    if level < LEAST_QUERY {
+        query.push_str("&$expand=");
+        query.push_str(EXPAND);
+    }
+    query
 }
 
 /// How a round of listing one folder ended.
