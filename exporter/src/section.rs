@@ -202,7 +202,7 @@ impl Section {
         };
         context.write(&mut draft, owner.encode().as_bytes()).await?;
         let folder_selected = |folder: &Item| {
-            !narrowed || folder.used || selector.matches_path(&folder.path)
+            (narrowed && folder.used) || selector.matches_path(&folder.path)
         };
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {

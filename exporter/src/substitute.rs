@@ -228,8 +228,10 @@ impl Substitute<'_> {
         let inline = attachment.get("isInline").and_then(Value::as_bool) == Some(true);
         let mut part = MimePart::new(ContentType::new(clean(declared)), BodyPart::Text("".into()))
             .transfer_encoding(encoding);
-        let name = text(attachment, "name").to_owned();
-        part = if inline { part.inline() } else { part.attachment(name) };
+        let disposition = if inline { "inline" } else { "attachment" };
+        let name = ContentType::new(disposition)
+            .attribute("filename", text(attachment, "name").to_owned());
+        part.headers.push(("Content-Disposition".into(), name.into()));
         let content_id = text(attachment, "contentId");
         if !content_id.is_empty() {
             part = part.cid(clean(content_id).trim_matches(['<', '>']).to_owned());

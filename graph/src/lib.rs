@@ -59,6 +59,7 @@ mod scope;
 mod service;
 mod token;
 mod transport;
+mod trust;
 
 pub use body::Body;
 pub use cloud::Cloud;

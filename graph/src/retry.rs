@@ -81,7 +81,14 @@ impl Attempts {
             Trouble::Torn => (&mut self.torn, TORN_TRIES),
             Trouble::Damaged => (&mut self.damaged, 2),
         };
-        let delay = backoff(self.base, *count, jitter);
+        // FACTS 2.7 names a delay for refusals only. A broken connection is made anew at once,
+        // a failing server gets a moment.
+        let base = match trouble {
+            Trouble::Torn => self.base / 16,
+            Trouble::Server | Trouble::Damaged => self.base / 4,
+            _ => self.base,
+        };
+        let delay = backoff(base, *count, jitter);
         *count = count.saturating_add(1);
         if *count >= tries || elapsed >= self.patience {
             return None;

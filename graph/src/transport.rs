@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -31,16 +31,17 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Transport, Error> {
         let extra = extra_roots(config)?;
+        let tls = if extra.is_empty() { None } else { Some(crate::trust::config(&extra)?) };
         let make = |change: &dyn Fn(ClientBuilder) -> ClientBuilder| {
-            let mut builder = Client::builder()
-                .use_rustls_tls()
+            let builder = match &tls {
+                None => Client::builder().use_rustls_tls(),
+                Some(tls) => Client::builder().use_preconfigured_tls(tls.clone()),
+            };
+            let builder = builder
                 .user_agent(&config.user_agent)
                 .connect_timeout(config.connect_timeout)
                 .read_timeout(config.read_timeout)
                 .redirect(Policy::none());
-            for certificate in &extra {
-                builder = builder.add_root_certificate(certificate.clone());
-            }
             change(builder).build().map_err(|error| {
                 Error::new(ErrorKind::Configuration, "set up HTTP").because(error.without_url())
             })
@@ -67,7 +68,7 @@ fn follow_download(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect
     }
 }
 
-fn extra_roots(config: &Config) -> Result<Vec<Certificate>, Error> {
+fn extra_roots(config: &Config) -> Result<Vec<CertificateDer<'static>>, Error> {
     let Some(pem) = &config.ca_certificates_pem else {
         return Ok(Vec::new());
     };
@@ -76,7 +77,7 @@ fn extra_roots(config: &Config) -> Result<Vec<Certificate>, Error> {
     for der in CertificateDer::pem_slice_iter(pem) {
         let der = der.map_err(|error| unusable().because(error))?;
         X509Certificate::from_der(&der).map_err(|error| unusable().because(error))?;
-        roots.push(Certificate::from_der(&der).map_err(|error| unusable().because(error))?);
+        roots.push(der.into_owned());
     }
     if roots.is_empty() {
         return Err(unusable().with_message("no CERTIFICATE in the PEM"));

@@ -426,7 +426,7 @@ async fn transient_failures_of_the_login_host_are_waited_for() {
 
     let mut config = mock.config();
     config.login_url = Some("http://127.0.0.1:1/".parse().unwrap());
-    config.patience = Duration::from_millis(30);
+    config.sign_in_patience = Duration::from_millis(30);
     let error = Graph::new(config, mock::secret())
         .unwrap()
         .sign_in()

@@ -13,8 +13,12 @@ use tokio_rustls::TlsAcceptor;
 /// A server that answers each request with an empty object, and its certificate.
 async fn https() -> (u16, String) {
     let names = vec!["localhost".to_owned()];
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(names).unwrap();
+    https_with(rcgen::CertificateParams::new(names).unwrap()).await
+}
+
+async fn https_with(params: rcgen::CertificateParams) -> (u16, String) {
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -75,4 +79,32 @@ async fn a_server_is_trusted_only_with_its_certificate() {
         .await
         .unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unreachable);
+}
+
+/// What `openssl req -x509` makes says of itself that it is a CA.
+#[tokio::test]
+async fn a_self_signed_ca_is_trusted_as_the_server_it_names_and_no_other() {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (port, pem) = https_with(params.clone()).await;
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let (expired_port, expired_pem) = https_with(params.clone()).await;
+    let (_, other_pem) = https().await;
+    let mock = Mock::start(|_| None).await;
+    for (host, port, pem, trusted) in [
+        ("localhost", port, &pem, true),
+        ("127.0.0.1", port, &pem, false),
+        ("localhost", port, &other_pem, false),
+        ("localhost", expired_port, &expired_pem, false),
+    ] {
+        let mut config = mock.config();
+        config.graph_url = Some(format!("https://{host}:{port}").parse().unwrap());
+        config.ca_certificates_pem = Some(pem.clone().into_bytes());
+        let graph = Graph::new(config, mock::secret()).unwrap();
+        let answer = graph.get(&Scope::Other, "/x", Prefer::none()).await;
+        assert_eq!(answer.is_ok(), trusted, "{host}:{port}: {answer:?}");
+        if let Err(error) = answer {
+            assert_eq!(*error.kind(), ErrorKind::Tls);
+        }
+    }
 }

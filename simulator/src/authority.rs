@@ -96,8 +96,9 @@ struct Assertion {
     sub: String,
     iss: String,
     aud: String,
-    exp: i64,
-    nbf: Option<i64>,
+    /// JWT dates are numbers, and some libraries send fractions.
+    exp: f64,
+    nbf: Option<f64>,
 }
 
 /// An OAuth error: code, AADSTS number, text.
@@ -276,14 +277,14 @@ impl Authority {
         let claims = jsonwebtoken::decode::<Assertion>(assertion, &certificate.key, &checks)
             .map_err(|_| invalid(700_027, "Client assertion failed signature validation."))?
             .claims;
-        let now = Utc::now().timestamp();
-        if certificate.until <= now {
+        let now = Utc::now().timestamp() as f64;
+        if certificate.until as f64 <= now {
             return Err(invalid(
                 700_027,
                 "The certificate used to sign the client assertion is expired on application.",
             ));
         }
-        if claims.exp <= now || claims.nbf.is_some_and(|start| start > now + 300) {
+        if claims.exp <= now || claims.nbf.is_some_and(|start| start > now + 300.0) {
             let text = "Client assertion is not within its valid time range.";
             return Err(invalid(700_024, text));
         }

@@ -53,13 +53,15 @@ impl Call {
         roots: Roots,
     ) -> Call {
         let (path, raw_query) = target.split_once('?').unwrap_or((target, ""));
+        // Microsoft's own SDKs ask for `/v1.0//users`, and the service does not mind.
+        let path = path.replacen("/v1.0//", "/v1.0/", 1);
         let mut options = Vec::new();
-        let segments = split_path(path, &mut options);
+        let segments = split_path(&path, &mut options);
         options.extend(pairs(raw_query));
         Call {
             host,
             method,
-            path: path.to_owned(),
+            path,
             raw_query: raw_query.to_owned(),
             segments,
             options,

@@ -12,8 +12,8 @@
 //! limits and error bodies included, and misbehaves as told: see [`Fault`]. It shares no code with
 //! the client it tests, so that a mistake on one side does not pass on the other.
 //!
-//! Tests look at the tenant and change it through [`Tenant`], or over HTTP (`POST /_sim/...`), and
-//! read what the client did from the [`Log`].
+//! Tests look at the tenant and change it through [`Tenant`] and read what the client did from the
+//! [`Log`]; tests in another process use the control API, described in `routes/control.rs`.
 
 mod authority;
 mod blob;

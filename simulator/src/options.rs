@@ -22,7 +22,7 @@ pub struct Options {
     /// Ordinary users: mailbox, drive, licence.
     pub users: u32,
     /// Adds a guest, a shared mailbox, an unlicensed user, a room, a user without a drive and a
-    /// user outside the application's scope.
+    /// user outside the application's scope. They have at most 20 mails and 10 files.
     pub special_users: bool,
     /// Mails in each ordinary mailbox.
     pub mails: u64,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use simulator::{Credentials, Options};
 
+/// Made for these tests; they open nothing.
 const KEY: &str = include_str!("keys/app.key.pem");
 const CERTIFICATE: &str = include_str!("keys/app.crt.pem");
 const STRANGER: &str = include_str!("keys/other.key.pem");

@@ -80,6 +80,12 @@ fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
         Failure::because(Code::Usage, &format!("using the spool directory {}", dir.display()), &error)
             .hint("--spool-dir names a directory for temporary files")
     })?;
+    // Found out now: later it would cost a stream.
+    if let Err(error) = tempfile::tempfile_in(&dir) {
+        let doing = format!("using the spool directory {}", dir.display());
+        return Err(Failure::because(Code::Usage, &doing, &error)
+            .hint("--spool-dir names a directory for temporary files"));
+    }
     if exporter::spool_dir_is_memory(&dir) {
         terminal::line(&format!(
             "tar365: warning: the spool directory {} is in memory; --spool-dir names another",

@@ -11,8 +11,14 @@ use crate::terminal;
 
 pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
     let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
-    let input = Input::open(&args.archive)?.into_stream();
-    let options = Options { overwrite: args.overwrite, damaged: args.damaged };
+    let input = Input::open(&args.archive)?;
+    if let (Input::Seekable(file), false) = (&input, args.incomplete) {
+        refuse_unsealed(file)?;
+    }
+    let input = input.into_stream();
+    // What an unfinished archive can't prove was asked for by name.
+    let options =
+        Options { overwrite: args.overwrite, damaged: args.damaged || args.incomplete };
     let extracted = extract(
         input,
         &args.directory,
@@ -21,7 +27,14 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
         &mut |path, error| {
             terminal::line(&format!("tar365: not extracted: {path}: {}", exit::chain(error)));
         },
-    )?;
+    );
+    let extracted = match extracted {
+        Err(error @ archive::Error::Truncated { .. }) if args.incomplete => {
+            terminal::line(&format!("tar365: warning: {error}; what is before that was extracted"));
+            return Ok(Code::Success);
+        }
+        extracted => extracted?,
+    };
     terminal::line(&format!(
         "tar365: extracted {} files, {} folders, {} bytes; {} refused",
         extracted.files, extracted.directories, extracted.bytes, extracted.refused
@@ -40,4 +53,15 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
         return Err(Failure::new(Code::Fatal, what));
     }
     Ok(Code::Success)
+}
+
+/// Nothing is written of a file that can be seen to be unfinished.
+fn refuse_unsealed(file: &std::fs::File) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
+    let mut again = file.try_clone().map_err(failed)?;
+    let opened = archive::Index::open(&mut again).map(drop);
+    std::io::Seek::rewind(&mut again).map_err(failed)?;
+    opened.map_err(|error| {
+        Failure::from(error).hint("--incomplete extracts what there is; nobody knows what is missing")
+    })
 }

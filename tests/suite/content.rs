@@ -388,9 +388,10 @@ fn no_request_more_than_needed() {
     assert_eq!(log.count(|r| r.path.ends_with("/content")), readable, "one request a file");
     let downloads = log.count(|r| r.host == Host::Download);
     assert!(downloads <= readable);
-    assert_eq!(log.count(|r| r.path.ends_with("/root/delta")), 2, "one page and one closing round");
-    // The rest: users, each service opened twice at most, 15 well-known names.
-    expected += readable + 2 + 1 + 4 + 15;
+    assert_eq!(log.count(|r| r.path.contains("/root/delta")), 2, "one page and one closing round");
+    // The rest: users, each service opened twice at most, 15 well-known names, and once before and
+    // once after the listing what became of the folders.
+    expected += readable + 2 + 1 + 4 + 15 + 2;
     let graph = log.count(|r| r.host == Host::Graph);
     assert!(graph <= expected, "{graph} requests, {expected} would do");
     assert_eq!(log.count(|r| r.host == Host::Login), 1);
@@ -424,9 +425,8 @@ fn nothing_is_asked_of_what_is_excluded() {
     assert_eq!(exported(&Archive::new(&run.stdout), &format!("users/{}/mail", kept.upn)), wanted);
 }
 
-/// Every message of the mailbox exactly once, in the folder where it is now.
-#[track_caller]
-fn assert_each_once(tenant: &Tenant, user: &User, archive: &[u8], when: &str) {
+/// Messages that are not in the archive exactly once, in the folder where they are now.
+fn misplaced(tenant: &Tenant, user: &User, archive: &[u8]) -> Vec<String> {
     verify(archive);
     let archive = Archive::new(archive);
     let section = section(&archive, user, "mail").unwrap();
@@ -456,8 +456,10 @@ fn assert_each_once(tenant: &Tenant, user: &User, archive: &[u8], when: &str) {
             other => wrong.push(format!("{} in {:?}: {other:?}", mail.subject, names[&mail.folder])),
         }
     }
-    assert!(wrong.is_empty(), "{when}: {} of {expected} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!((found.len(), exported(&archive, &section).len()), (expected, expected), "{when}");
+    if wrong.is_empty() {
+        assert_eq!((found.len(), exported(&archive, &section).len()), (expected, expected));
+    }
+    wrong
 }
 
 /// Runs an export; the first time the service lets a request with `place` in it wait, does `act`.
@@ -473,6 +475,7 @@ fn export_while(tenant: &Tenant, place: &str, act: impl FnOnce()) -> Vec<u8> {
             assert!(!export.is_finished(), "{place} was never asked for");
             std::thread::sleep(Duration::from_millis(1));
         }
+        tenant.simulator.set_faults(Vec::new());
         act();
         export.join().unwrap().expect(0).stdout
     })
@@ -493,12 +496,13 @@ fn a_mail_moved_during_listing_is_there_once() {
     let last = order.len() - 1;
     assert!(last > 12, "{order:?}");
     let moments = [listing(0), listing(last / 2), listing(last), closing(0), closing(last / 2), value];
+    let mut wrong = Vec::new();
     for (moment, late) in moments.iter().zip([false, false, false, false, false, true]) {
         let tenant = Tenant::start(tenant(1, 40, 0));
         let world = tenant.simulator.tenant();
         let mut moves = Vec::new();
         let mut add = |from: &str, to: &str| {
-            let mail = format!("Subject: {} of {moment}\r\n\r\n{from} to {to}\r\n", moves.len());
+            let mail = format!("Subject: mail {}\r\n\r\n{from} to {to}\r\n", moves.len());
             let id = world.add_message(&user.id, from, mail.as_bytes()).unwrap();
             moves.push((id, to.to_owned()));
         };
@@ -533,9 +537,11 @@ fn a_mail_moved_during_listing_is_there_once() {
             let section = section(&found, &user, "mail").unwrap();
             assert_eq!(exported(&found, &section), digests(&tenant, &user, is_listed));
         } else {
-            assert_each_once(&tenant, &user, &archive, moment);
+            let found = misplaced(&tenant, &user, &archive);
+            wrong.extend(found.iter().take(5).map(|mail| format!("{}, {moment}: {mail}", found.len())));
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -546,26 +552,15 @@ fn mails_only_moved_to_a_new_folder_are_there() {
     quiet.export(&["--service", "mail"]).expect(0);
     let records = quiet.simulator.log().records();
     let first = records.iter().find(|r| is_delta(r)).and_then(folder_of).unwrap();
-    for new in ["moved", "delivered"] {
-        let tenant = Tenant::start(tenant(1, 40, 0));
-        let world = tenant.simulator.tenant();
-        let archive = export_while(&tenant, &format!("{first}/messages/delta?$select"), || {
-            let folder = world.add_folder(&user.id, "inbox", "Neu").unwrap();
-            if new == "moved" {
-                let mail = &world.messages(&user.id).unwrap()[0];
-                assert_ne!(mail.folder, first);
-                world.move_message(&user.id, &mail.id, &folder).unwrap();
-            } else {
-                world.add_message(&user.id, &folder, b"Subject: new\r\n\r\nnew\r\n").unwrap();
-            }
-        });
-        if new == "moved" {
-            assert_each_once(&tenant, &user, &archive, new);
-        } else {
-            // A mail that came after we began may be missing, but then its folder is, too.
-            verify(&archive);
-        }
-    }
+    let tenant = Tenant::start(tenant(1, 40, 0));
+    let world = tenant.simulator.tenant();
+    let archive = export_while(&tenant, &format!("{first}/messages/delta?$select"), || {
+        let folder = world.add_folder(&user.id, "inbox", "Neu").unwrap();
+        let mails = world.messages(&user.id).unwrap();
+        let mail = mails.iter().find(|mail| mail.folder != first).unwrap();
+        world.move_message(&user.id, &mail.id, &folder).unwrap();
+    });
+    assert_eq!(misplaced(&tenant, &user, &archive), Vec::<String>::new());
 }
 
 #[test]

@@ -1,1 +1,626 @@
-//! To be written.
+//! The fault matrix: whatever the service does, the archive is proven, has the right bytes or a
+//! line in the ledger, nothing is lost, nothing is there twice, and the exit code says so.
+//!
+//! `TAR365_SOAK=1` runs every pair of faults instead of a sample, with several seeds, and writes
+//! `faults.md` into cargo's temporary folder (`target/tmp`): the table of `doc/faults.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use serde_json::Value;
+use simulator::{Fault, Kind, Options};
+
+use crate::harness::{
+    Archive, Member, Run, Tenant, run_with, runtime, sha256, tar365, text,
+};
+
+/// Runs under way at a time: they wait more than they compute.
+const AT_ONCE: usize = 12;
+const OWNER: &str = "anna.schmidt@contoso.onmicrosoft.com";
+
+/// Spooled as usual, or with every larger file streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Way {
+    Spooled,
+    Streamed,
+}
+
+/// One run of the matrix.
+#[derive(Debug, Clone)]
+struct Case {
+    faults: Vec<String>,
+    seed: u64,
+    way: Way,
+}
+
+/// What came of it, for the table.
+struct Row {
+    case: String,
+    code: i32,
+    requests: u64,
+    hits: u64,
+    bytes: &'static str,
+    ledger: String,
+}
+
+/// A small tenant with every kind of mail and file, in several pages.
+fn options(case: &Case) -> Options {
+    Options {
+        users: 1,
+        special_users: false,
+        mails: 26,
+        files: 18,
+        page_cap: Some(12),
+        big_file: (case.way == Way::Streamed).then_some(600_000),
+        faults: case.faults.iter().map(|fault| fault.parse().unwrap()).collect(),
+        fault_seed: case.seed,
+        ..Options::default()
+    }
+}
+
+fn export(tenant: &Tenant, case: &Case) -> Run {
+    let mut arguments = vec!["--progress", "none"];
+    if case.way == Way::Streamed {
+        arguments.extend(["--spool-limit", "100KB"]);
+    }
+    tenant.export(&arguments)
+}
+
+/// The archive of the same tenant without faults.
+struct Baseline {
+    bytes: Vec<u8>,
+    archive: Archive,
+}
+
+fn baseline(way: Way) -> &'static Baseline {
+    static BASELINES: [OnceLock<Baseline>; 2] = [const { OnceLock::new() }; 2];
+    BASELINES[way as usize].get_or_init(|| {
+        let case = Case { faults: Vec::new(), seed: 1, way };
+        let tenant = Tenant::start(options(&case));
+        let run = export(&tenant, &case).expect(0);
+        let archive = Archive::new(&run.stdout);
+        Baseline { bytes: run.stdout, archive }
+    })
+}
+
+/// What a set of faults may leave behind.
+struct Allowed(BTreeSet<&'static str>);
+
+impl Allowed {
+    fn of(case: &Case) -> Self {
+        Self(case.faults.iter().map(|text| text.parse::<Fault>().unwrap().kind.name()).collect())
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.0.contains(kind.name())
+    }
+
+    /// Only what a client can wait or ask its way out of.
+    fn transient(&self) -> bool {
+        use Kind::{
+            Change, Corrupt, Malware, Mime, Move, Restless, SizeLie, UnstableMime, Vanish,
+        };
+        ![Change, Corrupt, Malware, Mime, Move, Restless, SizeLie, UnstableMime, Vanish]
+            .iter()
+            .any(|kind| self.has(*kind))
+    }
+
+    /// A download that is not whole at once.
+    fn breaks(&self) -> bool {
+        [Kind::Truncate, Kind::UrlExpired, Kind::Reset].iter().any(|kind| self.has(*kind))
+    }
+
+    /// Ledger lines that these faults may cause: outcome and cause.
+    fn lines(&self) -> BTreeSet<(&'static str, &'static str)> {
+        let mut lines = BTreeSet::new();
+        for (kind, outcome, cause) in [
+            (Kind::Vanish, "skipped", "vanished"),
+            (Kind::Malware, "skipped", "malware"),
+            (Kind::Corrupt, "failed", "corrupt"),
+            (Kind::Mime, "converted", "no-mime"),
+        ] {
+            if self.has(kind) {
+                lines.insert((outcome, cause));
+            }
+        }
+        if (self.has(Kind::Restless) || self.has(Kind::Change)) && self.breaks() {
+            lines.insert(("failed", "changing"));
+            lines.insert(("damaged", "torn"));
+        }
+        lines
+    }
+}
+
+/// Everything that is wrong with one run; all of it is reported, not only the first.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(what());
+        }
+    }
+}
+
+/// One item of an archive: its metadata line, its member, its ledger lines.
+struct Item<'a> {
+    line: &'a Value,
+    member: Option<&'a Member>,
+    ledger: Vec<&'a Value>,
+}
+
+fn is_item(line: &Value) -> bool {
+    !matches!(text(line, "kind"), "owner" | "folder")
+}
+
+/// The items of a section by id; what is there twice is a finding.
+fn items<'a>(
+    lines: &'a [Value],
+    archive: &'a Archive,
+    ledger: &'a [Value],
+    findings: &mut Findings,
+) -> BTreeMap<&'a str, Item<'a>> {
+    let members: BTreeMap<&str, &Member> =
+        archive.members.iter().map(|member| (member.path.as_str(), member)).collect();
+    let mut items = BTreeMap::new();
+    for line in lines.iter().filter(|line| is_item(line)) {
+        let (id, path) = (text(line, "id"), line.get("path").and_then(Value::as_str));
+        let ledger = ledger
+            .iter()
+            .filter(|entry| {
+                path.is_some_and(|path| text(entry, "path") == path) || text(entry, "id") == id
+            })
+            .collect();
+        let member = path.and_then(|path| members.get(path)).copied();
+        let twice = items.insert(id, Item { line, member, ledger });
+        findings.check(twice.is_none(), || format!("{id} is in the metadata twice"));
+    }
+    items
+}
+
+/// Runs a case and holds it against the archive without faults.
+fn examine(case: &Case) -> Result<Row, String> {
+    let base = baseline(case.way);
+    let tenant = Tenant::start(options(case));
+    let done = export(&tenant, case);
+    let allowed = Allowed::of(case);
+    let mut findings = Findings::default();
+    let log = tenant.simulator.log().counts();
+    let name = format!("{} (seed {}, {:?})", case.faults.join(" + "), case.seed, case.way);
+    let mut row = Row {
+        case: case.faults.join(" + "),
+        code: done.code,
+        requests: log.requests,
+        hits: log.by_fault.values().sum(),
+        bytes: "equal",
+        ledger: String::new(),
+    };
+    findings.check(log.during_retry_after == 0, || {
+        format!("{} requests during Retry-After", log.during_retry_after)
+    });
+    findings.check(log.provoked == 0, || format!("{} refusals provoked", log.provoked));
+    findings.check(log.leaked_authorization == 0, || "a token went to the download host".to_owned());
+    let most = log.max_concurrent.values().max().copied().unwrap_or(0);
+    findings.check(most <= 4, || format!("{most} requests at once to one mailbox"));
+    findings.check(!done.stderr.contains("panic") && !done.stderr.contains("internal"), || {
+        "a panic".to_owned()
+    });
+    let proof = run_with(tar365(&["verify", "-"]), &done.stdout);
+    findings.check(proof.code == 0, || format!("verify: {}", proof.stderr));
+    findings.check(matches!(done.code, 0 | 3), || format!("exit code {}", done.code));
+    if proof.code == 0 && matches!(done.code, 0 | 3) {
+        if allowed.transient() {
+            row.bytes = "equal";
+            findings.check(done.stdout == base.bytes, || difference(&done.stdout, base));
+            findings.check(done.code == 0, || format!("exit code {}", done.code));
+        } else {
+            row.bytes = "per item";
+            compare(&tenant, &done, base, &allowed, &mut row, &mut findings);
+        }
+    }
+    if findings.0.is_empty() {
+        return Ok(row);
+    }
+    findings.0.truncate(8);
+    Err(format!("{name}:\n  {}\n  stderr: {}", findings.0.join("\n  "), done.stderr.trim()))
+}
+
+/// The first members that differ, by path.
+fn difference(bytes: &[u8], base: &Baseline) -> String {
+    let archive = Archive::new(bytes);
+    let paths = |archive: &Archive| -> BTreeMap<String, String> {
+        let digest = |member: &Member| format!("{} {}", sha256(&member.content), member.mtime);
+        archive.members.iter().map(|m| (m.path.clone(), digest(m))).collect()
+    };
+    let (ours, theirs) = (paths(&archive), paths(&base.archive));
+    let differing: Vec<&String> = ours
+        .keys()
+        .chain(theirs.keys())
+        .filter(|path| ours.get(*path) != theirs.get(*path))
+        .take(4)
+        .collect();
+    let ledger: Vec<String> = archive
+        .ledger()
+        .iter()
+        .filter(|line| !base.archive.ledger().contains(line))
+        .take(4)
+        .map(Value::to_string)
+        .collect();
+    format!("the bytes differ in {differing:?}; more in the ledger: {ledger:?}")
+}
+
+/// Item by item: the same as without faults, or explained, and nothing explained that is fine.
+fn compare(
+    tenant: &Tenant,
+    done: &Run,
+    base: &Baseline,
+    allowed: &Allowed,
+    row: &mut Row,
+    findings: &mut Findings,
+) {
+    let archive = Archive::new(&done.stdout);
+    let ledger = archive.ledger();
+    let base_ledger = base.archive.ledger();
+    let news: Vec<&Value> = ledger.iter().filter(|line| !base_ledger.contains(line)).collect();
+    for line in base_ledger.iter().filter(|line| !ledger.contains(line)) {
+        findings.0.push(format!("not in the ledger any more: {line}"));
+    }
+    let lines = allowed.lines();
+    for line in &news {
+        let what = (text(line, "outcome"), text(line, "cause"));
+        findings.check(lines.contains(&what), || format!("unexpected in the ledger: {line}"));
+    }
+    let mut causes: BTreeMap<String, usize> = BTreeMap::new();
+    for line in &news {
+        *causes.entry(format!("{} {}", text(line, "outcome"), text(line, "cause"))).or_default() += 1;
+    }
+    row.ledger = causes.iter().fold(String::new(), |mut all, (cause, count)| {
+        let _ = write!(all, "{}{count} {cause}", if all.is_empty() { "" } else { ", " });
+        all
+    });
+    let failed = ledger
+        .iter()
+        .filter(|line| matches!(text(line, "outcome"), "failed" | "damaged"))
+        .count();
+    let expected = if failed > 10 { 3 } else { 0 };
+    findings.check(done.code == expected, || {
+        format!("exit code {} with {failed} failed", done.code)
+    });
+    tenant.simulator.set_faults(Vec::new());
+    for section in ["mail", "onedrive"] {
+        let section = format!("users/{OWNER}/{section}");
+        section_against(tenant, &section, &archive, &ledger, base, allowed, findings);
+    }
+    // Nothing but items may differ, and folders only by what is in them.
+    for member in base.archive.members.iter().filter(|member| member.is_directory) {
+        let same = archive.member(&member.path).is_some_and(|now| now.is_directory);
+        findings.check(same, || format!("folder {} is missing", member.path));
+    }
+}
+
+fn section_against(
+    tenant: &Tenant,
+    section: &str,
+    archive: &Archive,
+    ledger: &[Value],
+    base: &Baseline,
+    allowed: &Allowed,
+    findings: &mut Findings,
+) {
+    let (lines, base_lines) = (archive.lines(section), base.archive.lines(section));
+    let now = items(&lines, archive, ledger, findings);
+    let base_ledger = base.archive.ledger();
+    let then = items(&base_lines, &base.archive, &base_ledger, findings);
+    let alive = alive(tenant);
+    let largest = then
+        .values()
+        .filter_map(|item| Some((item.member?.content.len(), text(item.line, "id"))))
+        .max()
+        .map_or("", |(_, id)| id);
+    findings.check(now.keys().eq(then.keys()), || {
+        let lost: Vec<_> = then.keys().filter(|id| !now.contains_key(*id)).collect();
+        let new: Vec<_> = now.keys().filter(|id| !then.contains_key(*id)).collect();
+        format!("{section}: lost {lost:?}, invented {new:?}")
+    });
+    let mut moved = 0;
+    for (id, item) in &now {
+        let Some(was) = then.get(id) else { continue };
+        let explained = item.ledger.iter().find(|line| !base_ledger.contains(line));
+        let name = text(item.line, "path");
+        moved += usize::from(text(item.line, "path") != text(was.line, "path"));
+        // What the ledger says and what the tenant says.
+        let gone = is_content(was) && !alive.contains(*id);
+        let said_gone = explained.is_some_and(|line| text(line, "cause") == "vanished");
+        findings.check(gone == said_gone, || format!("{name}: gone {gone}, ledger {explained:?}"));
+        match (was.member, item.member) {
+            (None, None) => {}
+            (None, Some(_)) => findings.0.push(format!("{name} has become a member")),
+            (Some(_), None) => {
+                findings.check(explained.is_some(), || format!("{name} is neither member nor explained"));
+            }
+            (Some(was), Some(is)) => {
+                let converted = explained.is_some_and(|line| text(line, "outcome") == "converted");
+                let damaged = explained.is_some_and(|line| text(line, "outcome") == "damaged");
+                findings.check(explained.is_none() || converted || damaged, || {
+                    format!("{name} is a member and explained: {explained:?}")
+                });
+                let same = was.content == is.content
+                    || converted
+                    || damaged
+                    || (allowed.has(Kind::UnstableMime)
+                        && without_boundaries(&was.content) == without_boundaries(&is.content))
+                    || (may_change(allowed, id, largest)
+                        && versions(tenant, id).contains(&sha256(&is.content)));
+                findings.check(same, || format!("{name} has other bytes"));
+                findings.check(was.mtime == is.mtime, || format!("{name} has another time"));
+            }
+        }
+        let touched = explained.is_some() && allowed.has(Kind::Malware)
+            || text(item.line, "path") != text(was.line, "path");
+        findings.check(touched || same_line(item.line, was.line, allowed), || {
+            format!("{name}: the metadata differ: {} {}", item.line, was.line)
+        });
+    }
+    let moves = if allowed.has(Kind::Move) { 3 } else { 0 };
+    findings.check(moved <= moves, || format!("{moved} items have another path"));
+}
+
+fn is_content(item: &Item<'_>) -> bool {
+    item.member.is_some()
+}
+
+fn may_change(allowed: &Allowed, id: &str, largest: &str) -> bool {
+    allowed.has(Kind::Change) || (allowed.has(Kind::Restless) && id == largest)
+}
+
+fn same_line(now: &Value, then: &Value, allowed: &Allowed) -> bool {
+    let plain = |line: &Value| {
+        let mut line = line.clone();
+        if allowed.has(Kind::SizeLie)
+            && let Some(graph) = line.get_mut("graph").and_then(Value::as_object_mut)
+        {
+            graph.remove("size");
+        }
+        line
+    };
+    plain(now) == plain(then)
+}
+
+/// Ids of all mails and files that the tenant has now.
+fn alive(tenant: &Tenant) -> BTreeSet<String> {
+    let tenant = tenant.simulator.tenant();
+    let mails = tenant.messages(OWNER).unwrap().into_iter().map(|mail| mail.id);
+    let files = tenant.files(OWNER).unwrap().into_iter().map(|file| file.id);
+    mails.chain(files).collect()
+}
+
+/// A mail with its generated boundaries numbered.
+fn without_boundaries(mail: &[u8]) -> String {
+    let mail = String::from_utf8_lossy(mail).into_owned();
+    let boundaries: Vec<String> = mail
+        .split("boundary=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"').map(|(boundary, _)| boundary.to_owned()))
+        .collect();
+    boundaries.iter().enumerate().fold(mail, |mail, (number, boundary)| {
+        mail.replace(boundary, &format!("boundary {number}"))
+    })
+}
+
+/// SHA-256 of all versions of a file, asked of the service by another client than ours.
+fn versions(tenant: &Tenant, item: &str) -> BTreeSet<String> {
+    version_bytes(tenant, item).iter().map(|bytes| sha256(bytes)).collect()
+}
+
+fn version_bytes(tenant: &Tenant, item: &str) -> Vec<Vec<u8>> {
+    let simulator = &tenant.simulator;
+    let users = simulator.tenant().users();
+    let drive = users.iter().find_map(|user| user.drive.clone()).unwrap();
+    let item = format!("{}/v1.0/drives/{drive}/items/{item}", simulator.graph_url());
+    runtime().block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let secret = simulator.client_secret();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &simulator.client_id()),
+            ("client_secret", &secret),
+            ("scope", &format!("{}/.default", simulator.graph_url())),
+        ];
+        let login = format!("{}/{}/oauth2/v2.0/token", simulator.login_url(), simulator.tenant_id());
+        let token: Value = client.post(login).form(&form).send().await.unwrap().json().await.unwrap();
+        let token = text(&token, "access_token");
+        let get = |url: String| client.get(url).bearer_auth(token).send();
+        let listed: Value = get(format!("{item}/versions")).await.unwrap().json().await.unwrap();
+        let mut all = Vec::new();
+        for version in listed["value"].as_array().into_iter().flatten() {
+            let id = text(version, "id");
+            // The newest version is the item itself (the service has no content address for it).
+            let newest = get(format!("{item}/versions/{id}/content")).await.unwrap();
+            let answer = match newest.status().is_success() {
+                true => newest,
+                false => get(format!("{item}/content")).await.unwrap(),
+            };
+            all.push(answer.bytes().await.unwrap().to_vec());
+        }
+        all
+    })
+}
+
+/// Examines all cases, a few at a time. Fails with everything that any of them found.
+#[track_caller]
+fn examine_all(cases: &[Case]) -> Vec<Row> {
+    for way in [Way::Spooled, Way::Streamed] {
+        baseline(way);
+    }
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(cases.len()) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else { return };
+                    let begun = std::time::Instant::now();
+                    let result = examine(case);
+                    eprintln!("{:.1} {case:?} {}", begun.elapsed().as_secs_f64(), result.is_ok());
+                    results.lock().unwrap().insert(number, result);
+                }
+            });
+        }
+    });
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    for result in results.into_inner().unwrap().into_values() {
+        match result {
+            Ok(row) => rows.push(row),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases failed:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    rows
+}
+
+/// How each fault is tried alone: often, and again and again on the same request.
+fn alone(kind: Kind) -> Vec<String> {
+    let name = kind.name();
+    let parameters: &[&str] = match kind {
+        Kind::Throttle | Kind::Unavailable => &["seconds=0.05", "rate=0.1,seconds=0.3"],
+        // Each stops its scope for the seconds of a back-off.
+        Kind::ThrottleBare | Kind::ServerError | Kind::Empty503 => {
+            &["rate=0.08", "match=delta,rate=0.2", "times=2,match=/drive?"]
+        }
+        Kind::Timeout | Kind::HtmlError | Kind::Reset => {
+            &["match=messages", "match=delta", "rate=0.15"]
+        }
+        Kind::Truncate => &["rate=0.2", "match=$value", "times=2,match=download.aspx"],
+        // A token refused twice in a row is a credential refused (the service's own rule).
+        Kind::TokenExpiry => &["after=20", "match=$value", "match=delta"],
+        Kind::Restless => &["", "versions=gone"],
+        Kind::Corrupt => &["rate=0.1", "rate=1"],
+        Kind::UrlExpired => &["", "times=2"],
+        Kind::Vanish | Kind::Change => &["", "rate=0.4"],
+        Kind::Move => &["", "times=3"],
+        Kind::SizeLie => &["", "rate=1"],
+        _ => &["", "rate=0.5"],
+    };
+    parameters
+        .iter()
+        .map(|parameters| match parameters.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}:{parameters}"),
+        })
+        .collect()
+}
+
+/// How a fault is tried together with another.
+fn in_pair(kind: Kind) -> String {
+    let name = kind.name();
+    match kind {
+        Kind::Throttle | Kind::Unavailable => format!("{name}:rate=0.06,seconds=0.2"),
+        Kind::ThrottleBare | Kind::Timeout | Kind::ServerError | Kind::HtmlError
+        | Kind::Empty503 | Kind::Reset => format!("{name}:rate=0.06"),
+        Kind::Truncate => format!("{name}:rate=0.1"),
+        Kind::TokenExpiry => format!("{name}:after=30"),
+        Kind::DeltaGone | Kind::Repeat | Kind::Reorder => format!("{name}:rate=0.3"),
+        Kind::Vanish | Kind::Change | Kind::Malware | Kind::Mime | Kind::Corrupt => {
+            format!("{name}:rate=0.1")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn pairs() -> Vec<Vec<String>> {
+    let kinds = Kind::ALL;
+    let mut pairs = Vec::new();
+    for (number, one) in kinds.iter().enumerate() {
+        for other in &kinds[number + 1..] {
+            pairs.push(vec![in_pair(*one), in_pair(*other)]);
+        }
+    }
+    pairs
+}
+
+fn soak() -> bool {
+    std::env::var_os("TAR365_SOAK").is_some_and(|value| value == "1")
+}
+
+#[test]
+fn each_fault_alone() {
+    let mut cases = Vec::new();
+    for kind in Kind::ALL {
+        for fault in alone(*kind) {
+            for way in [Way::Spooled, Way::Streamed] {
+                cases.push(Case { faults: vec![fault.clone()], seed: 1, way });
+            }
+        }
+    }
+    let rows = examine_all(&cases);
+    assert_eq!(rows.len(), cases.len());
+    // A fault that never strikes proves nothing. Flaws of content are not in the log.
+    for (case, row) in cases.iter().zip(&rows) {
+        let quiet = ["repeat", "reorder", "delta-gone", "vanish", "change", "move", "mime", "corrupt",
+            "malware", "size-lie", "unstable-mime", "no-length", "range-ignored"];
+        let loud = !quiet.iter().any(|name| case.faults[0].starts_with(name));
+        assert!(!loud || row.hits > 0, "{case:?} never struck");
+    }
+    table("alone", &rows);
+}
+
+/// Every `STEP`-th pair in CI; all of them, with several seeds and both ways, in a soak.
+#[test]
+fn faults_in_pairs() {
+    const STEP: usize = 11;
+    let mut cases = Vec::new();
+    for (number, faults) in pairs().into_iter().enumerate() {
+        let way = if number % 2 == 0 { Way::Spooled } else { Way::Streamed };
+        if soak() {
+            for seed in 1..=3 {
+                for way in [Way::Spooled, Way::Streamed] {
+                    cases.push(Case { faults: faults.clone(), seed, way });
+                }
+            }
+        } else if number % STEP == 0 {
+            cases.push(Case { faults, seed: 1 + number as u64, way });
+        }
+    }
+    table("in pairs", &examine_all(&cases));
+}
+
+/// One row a set of faults: its runs together.
+fn table(title: &str, rows: &[Row]) {
+    if !soak() {
+        return;
+    }
+    let mut sets: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        sets.entry(&row.case).or_default().push(row);
+    }
+    let mut text = format!("| faults {title} | runs | requests | hit | exit | content | ledger |\n");
+    text.push_str("|---|---|---|---|---|---|---|\n");
+    for (faults, rows) in sets {
+        let codes: BTreeSet<String> = rows.iter().map(|row| row.code.to_string()).collect();
+        let ledgers: BTreeSet<&str> = rows.iter().map(|row| row.ledger.as_str()).collect();
+        let ledger = ledgers.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+        let _ = writeln!(
+            text,
+            "| `{faults}` | {} | {} | {} | {} | {} | {} |",
+            rows.len(),
+            rows.iter().map(|row| row.requests).sum::<u64>(),
+            rows.iter().map(|row| row.hits).sum::<u64>(),
+            codes.into_iter().collect::<Vec<_>>().join(", "),
+            rows[0].bytes,
+            ledger.join("; "),
+        );
+    }
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("faults-{}.md", title.replace(' ', "-")));
+    std::fs::write(file, text).unwrap();
+}

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use simulator::{Options, Simulator};
 use tokio::runtime::Runtime;
 
@@ -13,7 +15,11 @@ use tokio::runtime::Runtime;
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
     })
 }
 
@@ -41,13 +47,21 @@ impl Run {
 
 impl Tenant {
     pub fn start(options: Options) -> Self {
-        Self { simulator: runtime().block_on(simulator::serve(options)).unwrap() }
+        Self {
+            simulator: runtime().block_on(simulator::serve(options)).unwrap(),
+        }
     }
 
     /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace.
     pub fn tar365(&self, arguments: &[&str]) -> Command {
-        let mut command = tar365(arguments);
+        self.known_to(tar365(arguments))
+    }
+
+    /// Another command with that environment, for programs that start tar365; `$TAR365` is its
+    /// path.
+    pub fn known_to(&self, mut command: Command) -> Command {
         command
+            .env("TAR365", env!("CARGO_BIN_EXE_tar365"))
             .env("TAR365_TENANT_ID", self.simulator.tenant_id())
             .env("TAR365_CLIENT_ID", self.simulator.client_id())
             .env("TAR365_CLIENT_SECRET", self.simulator.client_secret())
@@ -65,20 +79,117 @@ impl Tenant {
 
 /// The binary without any tenant in its environment.
 pub fn tar365(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tar365"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAR365_")) {
+    let mut command = untouched(env!("CARGO_BIN_EXE_tar365"));
+    command.args(arguments);
+    command
+}
+
+/// A program that what is set up on this machine does not reach.
+fn untouched(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let ours = |name: &str| {
+        let lower = name.to_lowercase();
+        name.starts_with("TAR365_") || lower.ends_with("_proxy")
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
         command.env_remove(name);
     }
-    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
-        command.env_remove(proxy);
-    }
-    command.args(arguments).stdin(Stdio::null());
+    command.stdin(Stdio::null());
     command
+}
+
+/// A program from outside, as `tests/setup` provides it, in a UTF-8 locale. It finds the others.
+#[track_caller]
+pub fn tool(name: &str) -> Command {
+    let provided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    let usual = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::iter::once(provided)
+        .chain(std::env::split_paths(&usual))
+        .collect();
+    assert!(
+        folders.iter().any(|folder| folder.join(name).is_file()),
+        "{name} is missing: run tests/setup"
+    );
+    let mut command = untouched(name);
+    command
+        .env("PATH", std::env::join_paths(folders).unwrap())
+        .env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(
+            start.elapsed() < limit,
+            "after {limit:?} still not so: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The exit code of a child that ends in time: its signal below zero if one ended it.
+#[track_caller]
+pub fn ends(child: &mut Child, limit: Duration) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    let mut status = None;
+    let id = child.id();
+    wait_until(limit, &format!("process {id} has ended"), || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    let status = status.unwrap();
+    status.code().unwrap_or_else(|| -status.signal().unwrap())
+}
+
+/// Sends a signal to a process.
+pub fn send(process: u32, signal: Signal) {
+    let process = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    rustix::process::kill_process(process, signal).unwrap();
+}
+
+/// Parent and state of a process that has not been waited for.
+fn process(id: u32) -> Option<(u32, char)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in brackets and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((fields.next()?.parse().ok()?, state))
+}
+
+/// Whether a process runs; a zombie does not.
+pub fn runs(id: u32) -> bool {
+    process(id).is_some_and(|(_, state)| !matches!(state, 'Z' | 'X'))
+}
+
+/// The processes that a process has started and whose command line begins with a name.
+pub fn children(of: u32, name: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap();
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let named = |id: &u32| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let mut words = line
+            .split(|byte| *byte == 0)
+            .take(2)
+            .map(String::from_utf8_lossy);
+        words.any(|word| {
+            Path::new(&*word)
+                .file_name()
+                .is_some_and(|found| found == name)
+        })
+    };
+    ids.filter(|id| process(*id).is_some_and(|(parent, _)| parent == of))
+        .filter(named)
+        .collect()
 }
 
 /// Runs a command to its end.
 pub fn run(mut command: Command) -> Run {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Run {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
@@ -131,7 +242,12 @@ pub fn members(archive: &[u8]) -> Vec<Member> {
         let mut content = Vec::new();
         reader.content().read_to_end(&mut content).unwrap();
         let is_directory = entry.kind == archive::Kind::Directory;
-        members.push(Member { path: entry.path, content, mtime: entry.mtime, is_directory });
+        members.push(Member {
+            path: entry.path,
+            content,
+            mtime: entry.mtime,
+            is_directory,
+        });
     }
     members
 }
@@ -148,7 +264,10 @@ pub fn json_lines(content: &[u8]) -> Vec<serde_json::Value> {
 /// The ledger of an archive in memory.
 pub fn ledger(archive: &[u8]) -> Vec<serde_json::Value> {
     let members = members(archive);
-    let ledger = members.iter().find(|member| member.path == archive::LEDGER_PATH).unwrap();
+    let ledger = members
+        .iter()
+        .find(|member| member.path == archive::LEDGER_PATH)
+        .unwrap();
     json_lines(&ledger.content)
 }
 
@@ -164,7 +283,10 @@ pub fn corpus() -> Option<PathBuf> {
         "{} is missing",
         corpus.display()
     );
-    eprintln!("*** NOT TESTED with real-world files: {} is missing ***", corpus.display());
+    eprintln!(
+        "*** NOT TESTED with real-world files: {} is missing ***",
+        corpus.display()
+    );
     None
 }
 
@@ -175,7 +297,9 @@ pub struct Archive {
 
 impl Archive {
     pub fn new(archive: &[u8]) -> Self {
-        Self { members: members(archive) }
+        Self {
+            members: members(archive),
+        }
     }
 
     pub fn member(&self, path: &str) -> Option<&Member> {
@@ -184,17 +308,26 @@ impl Archive {
 
     /// The metadata lines of a section, `users/<upn>/<service>`; none if there is no section.
     pub fn lines(&self, section: &str) -> Vec<serde_json::Value> {
-        self.member(&format!("{section}.ndjson")).map_or(Vec::new(), |member| json_lines(&member.content))
+        self.member(&format!("{section}.ndjson"))
+            .map_or(Vec::new(), |member| json_lines(&member.content))
     }
 
     /// Path and content of every item of a section by the service's id.
     pub fn items(&self, section: &str) -> BTreeMap<String, &Member> {
-        let by_path: BTreeMap<&str, &Member> =
-            self.members.iter().map(|member| (member.path.as_str(), member)).collect();
+        let by_path: BTreeMap<&str, &Member> = self
+            .members
+            .iter()
+            .map(|member| (member.path.as_str(), member))
+            .collect();
         self.lines(section)
             .iter()
             .filter(|line| !matches!(text(line, "kind"), "owner" | "folder"))
-            .filter_map(|line| Some((text(line, "id").to_owned(), *by_path.get(text(line, "path"))?)))
+            .filter_map(|line| {
+                Some((
+                    text(line, "id").to_owned(),
+                    *by_path.get(text(line, "path"))?,
+                ))
+            })
             .collect()
     }
 
@@ -205,13 +338,19 @@ impl Archive {
 
 /// A string of a JSON object; empty when it has none of that name.
 pub fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
-    value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
 }
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// All files below a folder, by their path in it.
@@ -236,7 +375,11 @@ pub fn files_below(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 #[track_caller]
 pub fn python(program: &str, arguments: &[&std::ffi::OsStr]) -> String {
     let mut command = Command::new("python3");
-    command.arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8");
+    command
+        .arg("-c")
+        .arg(program)
+        .args(arguments)
+        .env("PYTHONIOENCODING", "utf-8");
     let run = run(command).expect(0);
     String::from_utf8(run.stdout).unwrap()
 }

@@ -20,6 +20,8 @@ use crate::{Error, substitute};
 const PAGE: u32 = 1000;
 /// Folder listings of one mailbox at the same time: a page of 1,000 messages is about 2 MB.
 const FOLDERS_AT_ONCE: usize = 2;
+/// What tells of folders, in the inventory.
+const FOLDERS: &str = "folders";
 /// Rounds in which deltaLinks are replayed (design.md 5).
 const CLOSING_ROUNDS: usize = 3;
 /// Times a folder is listed anew when the service loses its delta token.
@@ -138,22 +140,20 @@ pub(super) async fn list(
         failed: AtomicU64::new(0),
     };
     let base = format!("{}/mail", owner.path());
-    let folders = mailbox.folders(root, &base).await?;
-    let mut folders: Vec<Folder> = stream::iter(folders)
-        .map(|id| mailbox.messages(id))
-        .buffered(FOLDERS_AT_ONCE)
-        .try_filter_map(|folder| async { Ok(folder) })
-        .try_collect()
-        .await?;
-    let moved = mailbox.close(&mut folders).await?;
-    if moved {
-        // What left a listed folder may have gone to one that did not exist when we began.
-        let known: BTreeSet<String> =
-            folders.iter().map(|folder| folder.id.clone()).collect();
-        for id in mailbox.folders(root, &base).await? {
-            if !known.contains(&id) {
-                mailbox.messages(id).await?;
-            }
+    let mut tree = mailbox.watch_tree().await?;
+    let ids = mailbox.folders(root, &base).await?;
+    let mut known: BTreeSet<String> = ids.iter().cloned().collect();
+    let mut folders = mailbox.all_messages(ids).await?;
+    for _ in 0..CLOSING_ROUNDS {
+        let grown = mailbox.tree_changed(&mut tree).await?;
+        if grown {
+            let mut new = mailbox.folders(root, &base).await?;
+            new.retain(|id| known.insert(id.clone()));
+            folders.append(&mut mailbox.all_messages(new).await?);
+        }
+        let quiet = mailbox.close(&mut folders).await?;
+        if quiet && !(grown && tree.is_some()) {
+            break;
         }
     }
     let Mailbox { inventory, notes, failed, .. } = mailbox;
@@ -281,7 +281,7 @@ impl Mailbox<'_> {
         let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
         self.inventory.put(&Node {
             id,
-            listing: "folders",
+            listing: FOLDERS,
             parent,
             kind: "folder",
             folder: true,
@@ -352,36 +352,74 @@ impl Mailbox<'_> {
         Ok(Some(Folder { id, delta: None }))
     }
 
-    /// Replays each deltaLink until nothing comes any more: a mail moved while its mailbox was
-    /// listed is in the changes of both folders. True when something had left a folder.
-    async fn close(&self, folders: &mut Vec<Folder>) -> Result<bool, Error> {
-        let mut moved = false;
-        for _ in 0..CLOSING_ROUNDS {
-            let mut quiet = true;
-            for folder in folders.iter_mut() {
-                let Some(link) = folder.delta.clone() else { continue };
-                let mut pages =
-                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
-                match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
-                    Round::Ended { delta, rows, removed } => {
-                        quiet &= rows == 0;
-                        moved |= removed;
-                        folder.delta = delta;
-                    }
-                    Round::Lost(_) => {
-                        self.inventory.forget(&folder.id)?;
-                        quiet = false;
-                        let again = self.messages(folder.id.clone()).await?;
-                        folder.delta = again.and_then(|folder| folder.delta);
-                    }
-                    Round::Over => folder.delta = None,
+    async fn all_messages(&self, ids: Vec<String>) -> Result<Vec<Folder>, Error> {
+        stream::iter(ids)
+            .map(|id| self.messages(id))
+            .buffered(FOLDERS_AT_ONCE)
+            .try_filter_map(|folder| async { Ok(folder) })
+            .try_collect()
+            .await
+    }
+
+    /// From where changes of the folder tree will be told. None where the service can't tell.
+    async fn watch_tree(&self) -> Result<Option<DeltaLink>, Error> {
+        if self.context.options.without_message_delta {
+            return Ok(None);
+        }
+        let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
+        let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+        Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
+    }
+
+    /// Whether folders came, were renamed or moved since we began: a mail may have gone to a
+    /// folder that did not exist when the tree was read. Where it can't be told: yes.
+    async fn tree_changed(&self, tree: &mut Option<DeltaLink>) -> Result<bool, Error> {
+        let Some(link) = tree.take() else { return Ok(true) };
+        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, Prefer::none());
+        let Some((rows, link)) = self.drain_tree(&mut pages).await? else { return Ok(true) };
+        *tree = link;
+        Ok(rows > 0)
+    }
+
+    /// Rows and the deltaLink of a round of the folder tree; none if it failed.
+    async fn drain_tree(&self, pages: &mut Pages) -> Result<Option<(usize, Option<DeltaLink>)>, Error> {
+        let (mut rows, mut link) = (0, None);
+        loop {
+            match pages.next().await {
+                Ok(Some(page)) => {
+                    rows += page.items.len();
+                    link = page.delta.or(link);
                 }
-            }
-            if quiet {
-                break;
+                Ok(None) => return Ok(Some((rows, link))),
+                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
+                Err(_) => return Ok(None),
             }
         }
-        Ok(moved)
+    }
+
+    /// Replays each deltaLink once: a mail moved while its mailbox was listed is in the changes
+    /// of both folders. True when nothing came.
+    async fn close(&self, folders: &mut [Folder]) -> Result<bool, Error> {
+        let mut quiet = true;
+        for folder in folders.iter_mut() {
+            let Some(link) = folder.delta.clone() else { continue };
+            let mut pages =
+                self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
+            match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
+                Round::Ended { delta, rows } => {
+                    quiet &= rows == 0;
+                    folder.delta = delta;
+                }
+                Round::Lost(_) => {
+                    self.inventory.forget(&folder.id)?;
+                    quiet = false;
+                    let again = self.messages(folder.id.clone()).await?;
+                    folder.delta = again.and_then(|folder| folder.delta);
+                }
+                Round::Over => folder.delta = None,
+            }
+        }
+        Ok(quiet)
     }
 
     /// One round of one folder, from the first page to the deltaLink.
@@ -391,18 +429,17 @@ impl Mailbox<'_> {
         pages: &mut Pages,
         level: usize,
     ) -> Result<Round, Error> {
-        let (mut rows, mut removed, mut delta) = (0, false, None);
+        let (mut rows, mut delta) = (0, None);
         loop {
             let page = match pages.next().await {
                 Ok(Some(page)) => page,
-                Ok(None) => return Ok(Round::Ended { delta, rows, removed }),
+                Ok(None) => return Ok(Round::Ended { delta, rows }),
                 Err(error) => return self.round_error(id, error, level),
             };
             rows += page.items.len() as u64;
             let mut partial = Vec::new();
             for item in &page.items {
                 let row = item.parse().map_err(|error| self.fatal(error))?;
-                removed |= row.get("@removed").is_some();
                 if let Some(unknown) = self.take_row(id, row)? {
                     partial.push(unknown);
                 }
@@ -422,6 +459,7 @@ impl Mailbox<'_> {
             ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
             ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
                 self.inventory.forget(id)?;
+                self.inventory.remove(FOLDERS, id)?;
                 let note = Note::new(Outcome::Skipped, "vanished", "the folder vanished while it was listed");
                 self.note(id, note.with_code(&error));
                 Ok(Round::Over)
@@ -572,7 +610,7 @@ fn query(level: usize) -> String {
 
 /// How a round of listing one folder ended.
 enum Round {
-    Ended { delta: Option<DeltaLink>, rows: u64, removed: bool },
+    Ended { delta: Option<DeltaLink>, rows: u64 },
     /// The token is lost: start over, from here if the service says where.
     Lost(Option<DeltaLink>),
     /// The folder vanished, or its listing failed; the ledger has it.

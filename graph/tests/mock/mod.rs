@@ -103,6 +103,7 @@ impl Mock {
         config.login_url = Some(self.url.clone());
         config.backoff = Duration::from_millis(2);
         config.patience = Duration::from_secs(20);
+        config.sign_in_patience = Duration::from_secs(20);
         config
     }
 

@@ -197,7 +197,8 @@ fn client_credentials(world: &World, call: &Call, form: &Form) -> Result<Value, 
     let authority = &world.authority;
     let scope = form.need("scope")?;
     let good = audiences(call).map(|root| format!("{root}/.default"));
-    if !good.iter().any(|good| good == scope) {
+    // A scope that names no resource is Graph's.
+    if scope != ".default" && !good.iter().any(|good| good == scope) {
         let text = if scope.ends_with("/.default") {
             format!(
                 "The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid."
