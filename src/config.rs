@@ -70,11 +70,29 @@ pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
     };
     config.graph_url.clone_from(&connection.graph_url);
     config.login_url.clone_from(&connection.login_url);
+    for url in [&connection.graph_url, &connection.login_url].into_iter().flatten() {
+        warn_of_clear_text(url);
+    }
     if let Some(file) = &connection.ca_certificate {
         config.ca_certificates_pem = Some(read(file, "the CA certificate")?);
     }
     pace(&mut config, connection);
     Ok(config)
+}
+
+/// A secret or token on an unencrypted network is everybody's.
+fn warn_of_clear_text(url: &url::Url) {
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() != "https" && !local {
+        let host = url.host_str().unwrap_or_default();
+        let text = format!("tar365: warning: credentials and content go to {host} unencrypted");
+        crate::terminal::line(&text);
+    }
 }
 
 pub(crate) fn pace(config: &mut Config, connection: &Connection) {

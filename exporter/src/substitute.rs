@@ -50,17 +50,23 @@ pub(crate) async fn message(
     };
     match substitute.write(&mut draft).await? {
         Ok(missing) => {
-            let message = match missing {
-                0 => "the service has no MIME of the message; an EML of ours has its headers, body \
-                      and attachments"
-                    .to_owned(),
-                n => format!(
-                    "the service has no MIME of the message; an EML of ours has its headers and \
-                     body, but {n} of its attachments could not be read"
+            // The member is there, so it is `converted` in either case; the cause tells.
+            let (cause_word, message) = match missing {
+                0 => (
+                    "no-mime",
+                    "the service has no MIME of the message; an EML of ours has its headers, body \
+                     and attachments"
+                        .to_owned(),
+                ),
+                n => (
+                    "no-mime-incomplete",
+                    format!(
+                        "the service has no MIME of the message; an EML of ours has its headers \
+                         and body, but {n} of its attachments could not be read"
+                    ),
                 ),
             };
-            let outcome = if missing == 0 { Outcome::Converted } else { Outcome::Failed };
-            let note = Note::new(outcome, "no-mime", &message).with_code(cause);
+            let note = Note::new(Outcome::Converted, cause_word, &message).with_code(cause);
             Ok(Fetched::Whole(context.finish(draft)?, Some(note)))
         }
         Err(error) => {

@@ -367,7 +367,8 @@ impl Mailbox<'_> {
             return Ok(None);
         }
         let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
-        let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+        let prefer = Prefer::page_size(PAGE);
+        let mut pages = self.context.graph.pages(scope(self.owner), &path, prefer);
         Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
     }
 
@@ -375,7 +376,8 @@ impl Mailbox<'_> {
     /// folder that did not exist when the tree was read. Where it can't be told: yes.
     async fn tree_changed(&self, tree: &mut Option<DeltaLink>) -> Result<bool, Error> {
         let Some(link) = tree.take() else { return Ok(true) };
-        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, Prefer::none());
+        let prefer = Prefer::page_size(PAGE);
+        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, prefer);
         let Some((rows, link)) = self.drain_tree(&mut pages).await? else { return Ok(true) };
         *tree = link;
         Ok(rows > 0)
