@@ -43,6 +43,7 @@ measure() {
     shift
     while [ "$1" != -- ]; do flags+=("$1"); shift; done
     shift
+    : >"$work/environment"
     "$tar365" simulate --ordinary --no-limits "${flags[@]}" >"$work/environment" &
     simulator=$!
     until grep -q '^# ready' "$work/environment"; do sleep 0.1; done

@@ -52,7 +52,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -62,7 +66,11 @@ impl Failure {
     /// With the chain of causes of `error` behind `doing`.
     pub(crate) fn because(code: Code, doing: &str, error: &dyn StdError) -> Self {
         let chain = chain(error);
-        let message = if doing.is_empty() { chain } else { format!("{doing}: {chain}") };
+        let message = if doing.is_empty() {
+            chain
+        } else {
+            format!("{doing}: {chain}")
+        };
         Self::new(code, message)
     }
 
@@ -132,16 +140,19 @@ impl From<exporter::Error> for Failure {
         };
         let failure = Self::because(code, "", &error);
         let hint = match &error {
-            Error::NoOwner { .. } => {
-                Some("--user takes a UPN, an object id or an earlier address, with * and ?".to_owned())
-            }
+            Error::NoOwner { .. } => Some(
+                "--user takes a UPN, an object id or an earlier address, with * and ?".to_owned(),
+            ),
             Error::Refused { .. } => Some(
                 "is the permission consented for the app? `tar365 doctor` lists what is missing"
                     .to_owned(),
             ),
             Error::Graph { source, .. } => source.hint().map(str::to_owned),
             Error::Spool { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("give more room with --spool-dir, or use less of it with --spool-limit".to_owned())
+                Some(
+                    "give more room with --spool-dir, or use less of it with --spool-limit"
+                        .to_owned(),
+                )
             }
             Error::Spool { .. } | Error::Inventory { .. } => {
                 Some("--spool-dir names another directory for temporary files".to_owned())

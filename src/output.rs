@@ -79,7 +79,9 @@ fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     prefix.push(".");
@@ -88,7 +90,10 @@ fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
         .suffix(".partial")
         .tempfile_in(directory)
         .map_err(failed)?;
-    Ok(Box::new(Whole { file, path: path.to_owned() }))
+    Ok(Box::new(Whole {
+        file,
+        path: path.to_owned(),
+    }))
 }
 
 /// A pipe or device: what is written is gone.
@@ -165,9 +170,15 @@ impl CommandOutput {
             // The engine has no business with our credential.
             .env_remove("TAR365_CLIENT_SECRET")
             .spawn()
-            .map_err(|error| Failure::because(Code::Usage, &format!("starting {program}"), &error))?;
+            .map_err(|error| {
+                Failure::because(Code::Usage, &format!("starting {program}"), &error)
+            })?;
         let stdin = child.stdin.take();
-        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name: program.clone() })
+        Ok(Self {
+            stdin,
+            engine: Arc::new(Mutex::new(Some(child))),
+            name: program.clone(),
+        })
     }
 }
 
@@ -176,7 +187,9 @@ pub(crate) fn end(engine: &Engine) {
     let Some(mut child) = engine.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // Gone already is as good.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -208,7 +221,11 @@ impl Write for CommandOutput {
 impl Output for CommandOutput {
     fn complete(mut self: Box<Self>) -> io::Result<()> {
         drop(self.stdin.take());
-        let child = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let child = self
+            .engine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(mut child) = child else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };

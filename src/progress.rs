@@ -35,7 +35,10 @@ impl Shown {
             ProgressMode::Json => How::Json,
             ProgressMode::None => How::None,
         };
-        Self { how, last: Mutex::new(None) }
+        Self {
+            how,
+            last: Mutex::new(None),
+        }
     }
 
     /// Leaves the terminal as it was.
@@ -80,9 +83,12 @@ impl Monitor for Shown {
         };
         match &self.how {
             How::Bar(bar) => bar.set_message(format!("{}  {path}", text())),
-            How::Plain if self.is_due(PLAIN_EVERY) => terminal::line(&format!("tar365: {}", text())),
+            How::Plain if self.is_due(PLAIN_EVERY) => {
+                terminal::line(&format!("tar365: {}", text()))
+            }
             How::Json if self.is_due(JSON_EVERY) => {
-                let mut line = serde_json::json!({ "message_type": "status", "current_path": path });
+                let mut line =
+                    serde_json::json!({ "message_type": "status", "current_path": path });
                 if let (Some(line), Ok(serde_json::Value::Object(mut numbers))) =
                     (line.as_object_mut(), serde_json::to_value(progress))
                 {

@@ -62,24 +62,80 @@ impl Report<'_> {
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
         let float = |n: u64| n as f64;
         let summary = self.summary;
-        gauge("last_run_timestamp_seconds", "End of the last run.", seconds(self.ended));
+        gauge(
+            "last_run_timestamp_seconds",
+            "End of the last run.",
+            seconds(self.ended),
+        );
         if self.code == Code::Success {
-            gauge("last_success_timestamp_seconds", "End of the last run with exit code 0.", seconds(self.ended));
+            gauge(
+                "last_success_timestamp_seconds",
+                "End of the last run with exit code 0.",
+                seconds(self.ended),
+            );
         }
-        gauge("last_exit_code", "Exit code of the last run.", f64::from(self.code.number()));
-        gauge("last_duration_seconds", "Length of the last run.", (self.ended - self.started).as_seconds_f64());
+        gauge(
+            "last_exit_code",
+            "Exit code of the last run.",
+            f64::from(self.code.number()),
+        );
+        gauge(
+            "last_duration_seconds",
+            "Length of the last run.",
+            (self.ended - self.started).as_seconds_f64(),
+        );
         gauge("owners", "Owners selected.", float(summary.owners));
-        gauge("items_exported", "Items in the archive.", float(summary.items));
-        gauge("items_skipped", "Ledger lines: the service does not give it.", float(summary.skipped));
-        gauge("items_failed", "Ledger lines: it should be here and is not.", float(summary.failed));
-        gauge("items_converted", "Ledger lines: came by a fallback.", float(summary.converted));
-        gauge("items_damaged", "Ledger lines: padded.", float(summary.damaged));
-        gauge("failed_listings", "Listings that did not reach their end.", float(summary.failed_listings));
-        gauge("archive_bytes", "Bytes of the tar, before compression.", float(summary.bytes));
-        gauge("sealed", "1 when the stream has its seal.", f64::from(u8::from(summary.sealed)));
+        gauge(
+            "items_exported",
+            "Items in the archive.",
+            float(summary.items),
+        );
+        gauge(
+            "items_skipped",
+            "Ledger lines: the service does not give it.",
+            float(summary.skipped),
+        );
+        gauge(
+            "items_failed",
+            "Ledger lines: it should be here and is not.",
+            float(summary.failed),
+        );
+        gauge(
+            "items_converted",
+            "Ledger lines: came by a fallback.",
+            float(summary.converted),
+        );
+        gauge(
+            "items_damaged",
+            "Ledger lines: padded.",
+            float(summary.damaged),
+        );
+        gauge(
+            "failed_listings",
+            "Listings that did not reach their end.",
+            float(summary.failed_listings),
+        );
+        gauge(
+            "archive_bytes",
+            "Bytes of the tar, before compression.",
+            float(summary.bytes),
+        );
+        gauge(
+            "sealed",
+            "1 when the stream has its seal.",
+            f64::from(u8::from(summary.sealed)),
+        );
         if let Some(counters) = self.counters {
-            gauge("requests", "Requests sent.", float(counters.requests.values().sum()));
-            gauge("requests_throttled", "Answers that told us to slow down.", float(counters.throttled));
+            gauge(
+                "requests",
+                "Requests sent.",
+                float(counters.requests.values().sum()),
+            );
+            gauge(
+                "requests_throttled",
+                "Answers that told us to slow down.",
+                float(counters.throttled),
+            );
         }
         replace(path, text.as_bytes())
     }

@@ -10,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archive::path;
 use rusqlite::{Connection, OptionalExtension, Params, Row, functions::FunctionFlags, params};
-use tempfile::TempPath;
 
 use crate::Error;
 
@@ -86,7 +85,6 @@ pub(crate) struct Inventory {
     /// Behind a lock, so that the listings of one mailbox share it.
     db: Mutex<Connection>,
     dir: PathBuf,
-    _file: TempPath,
 }
 
 const SCHEMA: &str = "
@@ -104,8 +102,7 @@ CREATE TABLE place (id TEXT PRIMARY KEY, path TEXT NOT NULL, used INTEGER NOT NU
     WITHOUT ROWID;
 ";
 
-const COLUMNS: &str =
-    "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.message, p.used";
+const COLUMNS: &str = "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.message, p.used";
 
 impl Inventory {
     /// An empty inventory in a temporary file in `dir`.
@@ -113,14 +110,31 @@ impl Inventory {
         let file = tempfile::Builder::new()
             .prefix("tar365-inventory-")
             .tempfile_in(dir)
-            .map_err(|source| Error::Spool { dir: dir.to_owned(), source })?
+            .map_err(|source| Error::Spool {
+                dir: dir.to_owned(),
+                source,
+            })?
             .into_temp_path();
-        let at = |source| Error::Inventory { dir: dir.to_owned(), source };
+        let at = |source| Error::Inventory {
+            dir: dir.to_owned(),
+            source,
+        };
         let db = Connection::open(&file).map_err(at)?;
+        // What sorting spills belongs there too; deprecated, but there is no other way to say it.
+        db.pragma_update(None, "temp_store_directory", dir.to_string_lossy().as_ref())
+            .map_err(at)?;
         db.execute_batch(SCHEMA).map_err(at)?;
         register_names(&db).map_err(at)?;
         db.execute_batch("BEGIN").map_err(at)?;
-        Ok(Self { db: Mutex::new(db), dir: dir.to_owned(), _file: file })
+        // Open, but nameless from here on: nothing is left behind, however we end.
+        file.close().map_err(|source| Error::Spool {
+            dir: dir.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            db: Mutex::new(db),
+            dir: dir.to_owned(),
+        })
     }
 
     /// Puts a folder or item in, over what the same listing told of the same id before.
@@ -157,13 +171,19 @@ impl Inventory {
     pub(crate) fn json(&self, listing: &str, id: &str) -> Result<Option<String>, Error> {
         self.db()
             .prepare_cached("SELECT json FROM node WHERE id = ?1 AND listing = ?2")
-            .and_then(|mut s| s.query_row(params![id, listing], |row| row.get(0)).optional())
+            .and_then(|mut s| {
+                s.query_row(params![id, listing], |row| row.get(0))
+                    .optional()
+            })
             .map_err(|source| self.error(source))
     }
 
     /// `listing` says that `id` is gone. What another listing says of it stays.
     pub(crate) fn remove(&self, listing: &str, id: &str) -> Result<(), Error> {
-        self.execute("DELETE FROM node WHERE id = ?1 AND listing = ?2", params![id, listing])?;
+        self.execute(
+            "DELETE FROM node WHERE id = ?1 AND listing = ?2",
+            params![id, listing],
+        )?;
         Ok(())
     }
 
@@ -176,7 +196,9 @@ impl Inventory {
     /// How many items (not folders) there are.
     pub(crate) fn items(&self) -> Result<u64, Error> {
         self.db()
-            .query_row("SELECT count(*) FROM node WHERE NOT folder", [], |row| row.get::<_, i64>(0))
+            .query_row("SELECT count(*) FROM node WHERE NOT folder", [], |row| {
+                row.get::<_, i64>(0)
+            })
             .map(|n| u64::try_from(n).unwrap_or(0))
             .map_err(|source| self.error(source))
     }
@@ -292,8 +314,11 @@ impl Inventory {
     pub(crate) fn items_by_id_after(&self, after: &str, limit: u32) -> Result<Vec<String>, Error> {
         let select = || {
             let db = self.db();
-            let mut statement = db.prepare_cached("SELECT json FROM node WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-            statement.query_map(params![after, limit], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()
+            let mut statement =
+                db.prepare_cached("SELECT json FROM node WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            statement
+                .query_map(params![after, limit], |row| row.get(0))?
+                .collect::<Result<Vec<_>, _>>()
         };
         select().map_err(|source| self.error(source))
     }
@@ -302,7 +327,9 @@ impl Inventory {
         let select = || {
             let db = self.db();
             let mut statement = db.prepare_cached(sql)?;
-            statement.query_map(params, item)?.collect::<Result<Vec<_>, _>>()
+            statement
+                .query_map(params, item)?
+                .collect::<Result<Vec<_>, _>>()
         };
         select().map_err(|source| self.error(source))
     }
@@ -319,7 +346,10 @@ impl Inventory {
     }
 
     fn error(&self, source: rusqlite::Error) -> Error {
-        Error::Inventory { dir: self.dir.clone(), source }
+        Error::Inventory {
+            dir: self.dir.clone(),
+            source,
+        }
     }
 }
 
@@ -333,7 +363,11 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
     let cause: Option<String> = row.get(5)?;
     let unwanted = match cause {
         None => None,
-        Some(cause) => Some(Unwanted { cause, code: row.get(6)?, message: row.get(7)? }),
+        Some(cause) => Some(Unwanted {
+            cause,
+            code: row.get(6)?,
+            message: row.get(7)?,
+        }),
     };
     Ok(Item {
         key: row.get(0)?,
@@ -352,19 +386,28 @@ fn fold(name: &str, id: &str, folder: bool) -> String {
 }
 
 fn component(name: &str, id: &str, folder: bool) -> String {
-    if folder { path::directory_component(name, id) } else { path::component(name, id) }
+    if folder {
+        path::directory_component(name, id)
+    } else {
+        path::component(name, id)
+    }
 }
 
 fn tagged(name: &str, id: &str, folder: bool) -> String {
-    if folder { path::tagged_directory_component(name, id) } else { path::tagged_component(name, id) }
+    if folder {
+        path::tagged_directory_component(name, id)
+    } else {
+        path::tagged_component(name, id)
+    }
 }
 
 /// Gives SQL the format's own naming rules.
 fn register_names(db: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    for (function, rule) in
-        [("component", component as fn(&str, &str, bool) -> String), ("tagged", tagged)]
-    {
+    for (function, rule) in [
+        ("component", component as fn(&str, &str, bool) -> String),
+        ("tagged", tagged),
+    ] {
         db.create_scalar_function(function, 3, flags, move |call| {
             let (name, id): (String, String) = (call.get(0)?, call.get(1)?);
             Ok(rule(&name, &id, call.get(2)?))
@@ -401,7 +444,11 @@ mod tests {
         inventory.arrange("root", "d").unwrap();
         let folders = inventory.folders_after("", 100).unwrap();
         let items = inventory.items_after((i64::MIN, ""), 100).unwrap();
-        folders.into_iter().chain(items).map(|item| item.path).collect()
+        folders
+            .into_iter()
+            .chain(items)
+            .map(|item| item.path)
+            .collect()
     }
 
     #[test]
@@ -418,10 +465,18 @@ mod tests {
     fn names_that_some_file_system_folds_together_are_all_tagged() {
         let inventory = inventory();
         inventory.put(&node("root", "", true, "root")).unwrap();
-        inventory.put(&node("1", "root", false, "Readme.TXT")).unwrap();
-        inventory.put(&node("2", "root", false, "readme.txt")).unwrap();
-        inventory.put(&node("3", "root", true, "README.txt")).unwrap();
-        inventory.put(&node("4", "root", false, "other.txt")).unwrap();
+        inventory
+            .put(&node("1", "root", false, "Readme.TXT"))
+            .unwrap();
+        inventory
+            .put(&node("2", "root", false, "readme.txt"))
+            .unwrap();
+        inventory
+            .put(&node("3", "root", true, "README.txt"))
+            .unwrap();
+        inventory
+            .put(&node("4", "root", false, "other.txt"))
+            .unwrap();
         let tag = archive::path::tag;
         assert_eq!(
             paths(&inventory),
@@ -439,14 +494,30 @@ mod tests {
     fn what_has_no_folder_is_in_an_odd_place_but_not_lost() {
         let inventory = inventory();
         inventory.put(&node("root", "", true, "root")).unwrap();
-        inventory.put(&node("1", "gone", false, "orphan.txt")).unwrap();
-        inventory.put(&node("c1", "c2", true, "circle one")).unwrap();
-        inventory.put(&node("c2", "c1", true, "circle two")).unwrap();
-        inventory.put(&node("2", "c1", false, "in the circle.txt")).unwrap();
+        inventory
+            .put(&node("1", "gone", false, "orphan.txt"))
+            .unwrap();
+        inventory
+            .put(&node("c1", "c2", true, "circle one"))
+            .unwrap();
+        inventory
+            .put(&node("c2", "c1", true, "circle two"))
+            .unwrap();
+        inventory
+            .put(&node("2", "c1", false, "in the circle.txt"))
+            .unwrap();
         let found = paths(&inventory);
         assert_eq!(found.len(), 5, "{found:?}");
-        assert!(found.iter().any(|path| path.starts_with("d/orphan~")), "{found:?}");
-        assert!(found.iter().any(|path| path.ends_with("/in the circle.txt")), "{found:?}");
+        assert!(
+            found.iter().any(|path| path.starts_with("d/orphan~")),
+            "{found:?}"
+        );
+        assert!(
+            found
+                .iter()
+                .any(|path| path.ends_with("/in the circle.txt")),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -481,10 +552,16 @@ mod tests {
             let parent = if depth == 0 { "root" } else { &ids[depth - 1] };
             inventory.put(&node(id, parent, true, &name)).unwrap();
         }
-        inventory.put(&node("x", "059", false, "deepest.txt")).unwrap();
+        inventory
+            .put(&node("x", "059", false, "deepest.txt"))
+            .unwrap();
         let found = paths(&inventory);
         assert_eq!(found.len(), 62);
-        assert!(found.iter().all(|path| path.len() < 2000), "{:?}", found.iter().map(String::len).max());
+        assert!(
+            found.iter().all(|path| path.len() < 2000),
+            "{:?}",
+            found.iter().map(String::len).max()
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::error::is_fatal;
 use crate::section::Context;
 use crate::service::Note;
+use crate::service::onedrive::refusal;
 use crate::stream::{Command, Stream};
 
 /// Times the file is opened anew because it moved on while we asked for its version.
@@ -33,6 +34,8 @@ pub(crate) struct Large {
     pub(crate) length: u64,
     /// quickXorHash of the listing.
     pub(crate) hash: Option<String>,
+    /// MIME type of the listing.
+    pub(crate) mime: Option<String>,
 }
 
 /// The file opened, and the version that is being read if it could be told.
@@ -52,14 +55,20 @@ impl Large {
             Ok(opened) => opened,
             Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
             Err(error) => {
-                let message = "the file could not be read";
-                return Ok(Some(Note::new(Outcome::Failed, "content", message).with_code(&error)));
+                let mime = self.mime.as_deref();
+                return Ok(Some(
+                    refusal(context, &self.drive, &self.id, mime, &error).await,
+                ));
             }
         };
         let size = opened.download.length.unwrap_or(self.length);
         let (path, mtime) = (self.path.clone(), self.mtime);
         stream.send(Command::Begin { path, mtime, size }).await?;
-        let mut body = Body { left: size, hash: QuickXorHash::new(), moved: false };
+        let mut body = Body {
+            left: size,
+            hash: QuickXorHash::new(),
+            moved: false,
+        };
         let torn = self.copy(context, stream, &mut opened, &mut body).await?;
         let note = match torn {
             Some(error) => {
@@ -73,7 +82,11 @@ impl Large {
             }
             None => self.check(body.moved, &opened, &STANDARD.encode(body.hash.finalize())),
         };
-        stream.send(Command::End { damaged: note.is_some() }).await?;
+        stream
+            .send(Command::End {
+                damaged: note.is_some(),
+            })
+            .await?;
         Ok(note)
     }
 
@@ -94,19 +107,32 @@ impl Large {
             let download = context.graph.open_file(&self.drive, &self.id).await?;
             let after = self.newest_version(context).await;
             if before == after {
-                return Ok(Opened { download, version: after });
+                return Ok(Opened {
+                    download,
+                    version: after,
+                });
             }
             before = after;
         }
         let download = context.graph.open_file(&self.drive, &self.id).await?;
-        Ok(Opened { download, version: None })
+        Ok(Opened {
+            download,
+            version: None,
+        })
     }
 
     /// Without versions (or the right to see them) a file that changes is damaged, no more.
     async fn newest_version(&self, context: &Context) -> Option<String> {
-        let path =
-            format!("/drives/{}/items/{}/versions", segment(&self.drive), segment(&self.id));
-        let versions = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        let path = format!(
+            "/drives/{}/items/{}/versions",
+            segment(&self.drive),
+            segment(&self.id)
+        );
+        let versions = context
+            .graph
+            .get(&Scope::SharePoint, &path, Prefer::none())
+            .await
+            .ok()?;
         versions["value"][0]["id"].as_str().map(str::to_owned)
     }
 
@@ -140,7 +166,11 @@ impl Large {
             };
             body.moved |= changed;
             let offset = size - body.left;
-            match context.graph.open_version(&self.drive, &self.id, &version, offset).await {
+            match context
+                .graph
+                .open_version(&self.drive, &self.id, &version, offset)
+                .await
+            {
                 Ok(download) if download.length.is_none_or(|length| length == size) => {
                     opened.download = download;
                 }

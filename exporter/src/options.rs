@@ -43,7 +43,11 @@ impl SpoolOptions {
     /// When `dir` is not there.
     pub fn in_dir(dir: PathBuf) -> std::io::Result<Self> {
         let disk_bytes = free_bytes(&dir)? / 2;
-        Ok(Self { dir, disk_bytes, memory_bytes: 48 << 20 })
+        Ok(Self {
+            dir,
+            disk_bytes,
+            memory_bytes: 48 << 20,
+        })
     }
 }
 

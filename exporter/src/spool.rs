@@ -48,7 +48,11 @@ pub(crate) struct Spool {
 
 impl Spool {
     pub(crate) fn new(options: SpoolOptions) -> Arc<Self> {
-        Arc::new(Self { options, used: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self {
+            options,
+            used: Mutex::default(),
+            freed: Notify::new(),
+        })
     }
 
     /// Directory of the temporary files.
@@ -70,7 +74,12 @@ impl Spool {
     /// A place for content that will be written at `turn`.
     pub(crate) fn draft(self: &Arc<Self>, turn: Turn) -> Draft {
         Draft {
-            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 },
+            lease: Lease {
+                spool: Arc::clone(self),
+                memory: 0,
+                disk: 0,
+                files: 0,
+            },
             turn,
             held: Held::Memory(Vec::new()),
             size: 0,
@@ -99,8 +108,8 @@ impl Spool {
             freed.as_mut().enable();
             {
                 let mut used = self.used();
-                let fits = used.disk + bytes <= self.options.disk_bytes
-                    && used.files + files <= MAX_FILES;
+                let fits =
+                    used.disk + bytes <= self.options.disk_bytes && used.files + files <= MAX_FILES;
                 if fits || turn <= used.head {
                     used.disk += bytes;
                     used.files += files;
@@ -272,7 +281,11 @@ mod tests {
     use super::*;
 
     fn spool(memory_bytes: u64, disk_bytes: u64) -> Arc<Spool> {
-        Spool::new(SpoolOptions { dir: std::env::temp_dir(), disk_bytes, memory_bytes })
+        Spool::new(SpoolOptions {
+            dir: std::env::temp_dir(),
+            disk_bytes,
+            memory_bytes,
+        })
     }
 
     fn turn(item: u64) -> Turn {

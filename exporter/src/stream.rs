@@ -35,11 +35,25 @@ pub trait Output: Write + Send {
 #[derive(Debug)]
 pub(crate) enum Command {
     Head(Box<Head>),
-    Directory { path: String, mtime: i64 },
-    File { path: String, mtime: i64, item: bool, content: Spooled },
-    Begin { path: String, mtime: i64, size: u64 },
+    Directory {
+        path: String,
+        mtime: i64,
+    },
+    File {
+        path: String,
+        mtime: i64,
+        item: bool,
+        content: Spooled,
+    },
+    Begin {
+        path: String,
+        mtime: i64,
+        size: u64,
+    },
     Chunk(Bytes),
-    End { damaged: bool },
+    End {
+        damaged: bool,
+    },
     Ledger(LedgerLine),
     Finish,
     Fail(String),
@@ -49,7 +63,8 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Stream {
     commands: mpsc::Sender<Command>,
-    ended: oneshot::Receiver<Result<Option<Seal>, Error>>,
+    /// None once the end of the thread has been told.
+    ended: Option<oneshot::Receiver<Result<Option<Seal>, Error>>>,
 }
 
 impl Stream {
@@ -69,7 +84,10 @@ impl Stream {
                 let _ = report.send(write(writer, &mut inbox, &tally));
             })
             .map_err(|_| Error::Internal("the writer thread did not start"))?;
-        Ok(Self { commands, ended })
+        Ok(Self {
+            commands,
+            ended: Some(ended),
+        })
     }
 
     /// Hands one command over; waits while the consumer is slow.
@@ -77,16 +95,24 @@ impl Stream {
         if self.commands.send(command).await.is_ok() {
             return Ok(());
         }
-        match (&mut self.ended).await {
-            Ok(Err(error)) => Err(error),
-            _ => Err(Error::Internal("the writer ended early")),
+        match self.end().await {
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::Internal("the writer ended early")),
         }
     }
 
     /// Waits for the end of the thread after `Finish` or `Fail`.
-    pub(crate) async fn ended(self) -> Result<Option<Seal>, Error> {
-        drop(self.commands);
-        self.ended.await.unwrap_or(Err(Error::Internal("the writer thread panicked")))
+    pub(crate) async fn ended(mut self) -> Result<Option<Seal>, Error> {
+        self.end().await
+    }
+
+    async fn end(&mut self) -> Result<Option<Seal>, Error> {
+        match self.ended.take() {
+            Some(ended) => ended
+                .await
+                .unwrap_or(Err(Error::Internal("the writer thread panicked"))),
+            None => Err(Error::Internal("the writer has ended")),
+        }
     }
 }
 
@@ -117,9 +143,23 @@ fn apply(
     match command {
         Command::Head(head) => writer.head(&head),
         Command::Directory { path, mtime } => writer.directory(&path, mtime),
-        Command::File { path, mtime, item, mut content } => {
+        Command::File {
+            path,
+            mtime,
+            item,
+            mut content,
+        } => {
             let (size, sha256) = (content.size, content.sha256);
-            writer.file(&FileMember { path: &path, mtime, size, sha256, item }, &mut content)?;
+            writer.file(
+                &FileMember {
+                    path: &path,
+                    mtime,
+                    size,
+                    sha256,
+                    item,
+                },
+                &mut content,
+            )?;
             if item {
                 Tally::add(&tally.items, 1);
             }
@@ -129,7 +169,12 @@ fn apply(
         Command::Chunk(bytes) => writer.stream(&bytes),
         Command::End { damaged } => {
             Tally::add(&tally.items, 1);
-            if damaged { writer.end_damaged() } else { writer.end_stream() }.map(|_| ())
+            if damaged {
+                writer.end_damaged()
+            } else {
+                writer.end_stream()
+            }
+            .map(|_| ())
         }
         Command::Ledger(line) => {
             tally.count_ledger(line.outcome, &line.cause);

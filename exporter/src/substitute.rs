@@ -28,8 +28,12 @@ use crate::spool::Draft;
 /// Bytes of one line of base64 (RFC 2045: 76 characters).
 const BASE64_LINE: usize = 57;
 /// Headers that describe the structure the message had, not the one we give it.
-const STRUCTURE: [&str; 4] =
-    ["content-type", "content-transfer-encoding", "mime-version", "content-length"];
+const STRUCTURE: [&str; 4] = [
+    "content-type",
+    "content-transfer-encoding",
+    "mime-version",
+    "content-length",
+];
 
 /// Writes the message into `draft` from its JSON and attachments.
 pub(crate) async fn message(
@@ -71,10 +75,15 @@ pub(crate) async fn message(
         }
         Err(error) => {
             let gone = matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound);
-            let (outcome, cause) =
-                if gone { (Outcome::Skipped, "vanished") } else { (Outcome::Failed, "content") };
+            let (outcome, cause) = if gone {
+                (Outcome::Skipped, "vanished")
+            } else {
+                (Outcome::Failed, "content")
+            };
             let message = "neither the MIME nor the properties of the message could be read";
-            Ok(Fetched::Without(Note::new(outcome, cause, message).with_code(&error)))
+            Ok(Fetched::Without(
+                Note::new(outcome, cause, message).with_code(&error),
+            ))
         }
     }
 }
@@ -118,19 +127,18 @@ impl Substitute<'_> {
                 missing += 1;
             }
         }
-        self.context.write(draft, format!("\r\n--{boundary}--\r\n").as_bytes()).await?;
+        self.context
+            .write(draft, format!("\r\n--{boundary}--\r\n").as_bytes())
+            .await?;
         Ok(Ok(missing))
     }
 
-    async fn get(
-        &self,
-        path: &str,
-        prefer: Prefer,
-    ) -> Result<Result<Value, graph::Error>, Error> {
+    async fn get(&self, path: &str, prefer: Prefer) -> Result<Result<Value, graph::Error>, Error> {
         match self.context.graph.get(&self.scope, path, prefer).await {
-            Err(error) if crate::error::is_fatal(&error) => {
-                Err(Error::graph(format!("reading {}", self.asked.item.path), error))
-            }
+            Err(error) if crate::error::is_fatal(&error) => Err(Error::graph(
+                format!("reading {}", self.asked.item.path),
+                error,
+            )),
             answer => Ok(answer),
         }
     }
@@ -139,11 +147,16 @@ impl Substitute<'_> {
     async fn attachments(&self) -> Result<Result<Vec<Value>, graph::Error>, Error> {
         let plain = "id,name,contentType,size,isInline";
         let mut answer = Vec::new();
-        for select in [format!("{plain},microsoft.graph.fileAttachment/contentId"), plain.to_owned()]
-        {
+        for select in [
+            format!("{plain},microsoft.graph.fileAttachment/contentId"),
+            plain.to_owned(),
+        ] {
             let path = format!("{}/attachments?$select={select}", self.base);
             answer.clear();
-            let mut pages = self.context.graph.pages(self.scope.clone(), &path, Prefer::none());
+            let mut pages = self
+                .context
+                .graph
+                .pages(self.scope.clone(), &path, Prefer::none());
             loop {
                 match pages.next().await {
                     Ok(Some(page)) => {
@@ -159,9 +172,14 @@ impl Substitute<'_> {
                         return Ok(Ok(answer));
                     }
                     // The cast was not understood: once more without the content id.
-                    Err(error) if *error.kind() == ErrorKind::BadRequest && select != plain => break,
+                    Err(error) if *error.kind() == ErrorKind::BadRequest && select != plain => {
+                        break;
+                    }
                     Err(error) if crate::error::is_fatal(&error) => {
-                        return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
+                        return Err(Error::graph(
+                            format!("reading {}", self.asked.item.path),
+                            error,
+                        ));
                     }
                     Err(error) => return Ok(Err(error)),
                 }
@@ -190,17 +208,29 @@ impl Substitute<'_> {
             self.context.write(draft, &part).await?;
             return Ok(true);
         }
-        let path = format!("{}/attachments/{}/$value", self.base, segment(text(attachment, "id")));
+        let path = format!(
+            "{}/attachments/{}/$value",
+            self.base,
+            segment(text(attachment, "id"))
+        );
         // Into a draft of its own first: a body torn half-way must not leave half a part.
         let mut content = self.context.spool.draft(self.asked.turn);
         for _ in 0..4 {
-            match self.context.copy_value(&self.scope, &path, &mut content).await? {
+            match self
+                .context
+                .copy_value(&self.scope, &path, &mut content)
+                .await?
+            {
                 Ok(()) => {
-                    self.part(attachment, kind, boundary, content, draft).await?;
+                    self.part(attachment, kind, boundary, content, draft)
+                        .await?;
                     return Ok(true);
                 }
                 Err(error) if crate::error::is_fatal(&error) => {
-                    return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
+                    return Err(Error::graph(
+                        format!("reading {}", self.asked.item.path),
+                        error,
+                    ));
                 }
                 Err(error) if error.is_retryable() => self.context.restart(&mut content)?,
                 Err(_) => return Ok(false),
@@ -219,7 +249,8 @@ impl Substitute<'_> {
     ) -> Result<(), Error> {
         let mut content = self.context.finish(content)?;
         let mut buffer = vec![0; BASE64_LINE * 256];
-        let mut filled = fill(&mut content, &mut buffer).map_err(|e| self.context.spool_error(e))?;
+        let mut filled =
+            fill(&mut content, &mut buffer).map_err(|e| self.context.spool_error(e))?;
         let item = kind.ends_with("itemAttachment");
         let rfc822 = item && !buffer[..filled].starts_with(b"BEGIN:");
         let declared = match text(attachment, "contentType") {
@@ -237,7 +268,8 @@ impl Substitute<'_> {
         let disposition = if inline { "inline" } else { "attachment" };
         let name = ContentType::new(disposition)
             .attribute("filename", text(attachment, "name").to_owned());
-        part.headers.push(("Content-Disposition".into(), name.into()));
+        part.headers
+            .push(("Content-Disposition".into(), name.into()));
         let content_id = text(attachment, "contentId");
         if !content_id.is_empty() {
             part = part.cid(clean(content_id).trim_matches(['<', '>']).to_owned());
@@ -282,7 +314,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// Without what would end a header line.
 fn clean(value: &str) -> String {
-    value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    value
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn utf8(kind: &'static str) -> ContentType<'static> {
@@ -300,7 +335,10 @@ fn body_part(message: &Value) -> MimePart<'static> {
     } else {
         "text/plain"
     };
-    MimePart::new(utf8(kind), BodyPart::Text(text(body, "content").to_owned().into()))
+    MimePart::new(
+        utf8(kind),
+        BodyPart::Text(text(body, "content").to_owned().into()),
+    )
 }
 
 /// The headers as received where the service has them, else made of the properties.
@@ -310,7 +348,9 @@ fn write_headers(message: &Value, id: &str, boundary: &str, output: &mut Vec<u8>
         output.extend_from_slice(b": ");
         value.write_header(output, name.len() + 2);
     };
-    let received = message.get("internetMessageHeaders").and_then(Value::as_array);
+    let received = message
+        .get("internetMessageHeaders")
+        .and_then(Value::as_array);
     match received.filter(|headers| !headers.is_empty()) {
         Some(headers) => {
             for line in headers {
@@ -320,7 +360,14 @@ fn write_headers(message: &Value, id: &str, boundary: &str, output: &mut Vec<u8>
                     && !STRUCTURE.contains(&name.to_ascii_lowercase().as_str());
                 if valid {
                     let value = clean(text(line, "value"));
-                    header(name, if value.is_ascii() { Raw::new(value).into() } else { Text::new(value).into() });
+                    header(
+                        name,
+                        if value.is_ascii() {
+                            Raw::new(value).into()
+                        } else {
+                            Text::new(value).into()
+                        },
+                    );
                 }
             }
         }
@@ -359,7 +406,11 @@ fn from_properties(message: &Value, id: &str, header: &mut impl FnMut(&str, Head
     }
     let message_id = text(message, "internetMessageId").trim_matches(['<', '>']);
     let made = format!("{}@tar365.invalid", archive::path::tag(id));
-    let message_id = if message_id.is_empty() { made } else { clean(message_id) };
+    let message_id = if message_id.is_empty() {
+        made
+    } else {
+        clean(message_id)
+    };
     header("Message-ID", MessageId::new(message_id).into());
 }
 

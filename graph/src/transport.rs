@@ -31,7 +31,11 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Transport, Error> {
         let extra = extra_roots(config)?;
-        let tls = if extra.is_empty() { None } else { Some(crate::trust::config(&extra)?) };
+        let tls = if extra.is_empty() {
+            None
+        } else {
+            Some(crate::trust::config(&extra)?)
+        };
         let make = |change: &dyn Fn(ClientBuilder) -> ClientBuilder| {
             let builder = match &tls {
                 None => Client::builder().use_rustls_tls(),

@@ -49,7 +49,9 @@ fn from_stream(
     let mut wanted: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
     let mut reader = Reader::new(input);
     while !wanted.is_empty() {
-        let Some(entry) = reader.next_entry()? else { break };
+        let Some(entry) = reader.next_entry()? else {
+            break;
+        };
         if wanted.remove(entry.path.as_str()) {
             copy(&mut reader.content(), &entry.path, data)?;
         }
@@ -66,10 +68,12 @@ fn from_stream(
 fn copy(content: &mut impl Read, path: &str, data: &mut Data) -> Result<(), Failure> {
     // The reader compares the digest at the end of the content; what was wrong is on stdout by
     // then, so the exit code must say so.
-    data.copy(content).map(drop).map_err(|error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => gone(&error),
-        _ => Failure::because(Code::Fatal, &format!("reading {path}"), &error),
-    })
+    data.copy(content)
+        .map(drop)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => gone(&error),
+            _ => Failure::because(Code::Fatal, &format!("reading {path}"), &error),
+        })
 }
 
 fn missing(path: &str) -> Failure {

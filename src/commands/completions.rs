@@ -9,7 +9,11 @@ pub(super) fn run(args: &Completions) -> Result<Code, Failure> {
     let mut command = Cli::command();
     if let Some(directory) = &args.man {
         let failed = |error: std::io::Error| {
-            Failure::because(Code::Fatal, &format!("writing man pages to {}", directory.display()), &error)
+            Failure::because(
+                Code::Fatal,
+                &format!("writing man pages to {}", directory.display()),
+                &error,
+            )
         };
         std::fs::create_dir_all(directory).map_err(failed)?;
         command.build();
@@ -19,7 +23,8 @@ pub(super) fn run(args: &Completions) -> Result<Code, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, "tar365", &mut script);
         let mut data = crate::terminal::Data::new();
-        data.copy(&mut script.as_slice()).map_err(|error| crate::terminal::gone(&error))?;
+        data.copy(&mut script.as_slice())
+            .map_err(|error| crate::terminal::gone(&error))?;
         data.finish()?;
     }
     Ok(Code::Success)

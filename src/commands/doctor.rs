@@ -47,7 +47,11 @@ impl Findings {
 }
 
 pub(super) async fn run(args: Doctor) -> Result<Code, Failure> {
-    let mut findings = Findings { data: Data::new(), failed: false, refused: false };
+    let mut findings = Findings {
+        data: Data::new(),
+        failed: false,
+        refused: false,
+    };
     let tenant = match config::connect(&args.connection).await {
         Ok(tenant) => tenant,
         Err(failure) => {
@@ -104,7 +108,11 @@ async fn expiry(args: &Doctor, tenant: &Tenant, findings: &mut Findings) -> Resu
     if keyless {
         return findings.ok("credential expiry: this kind of credential has none of its own");
     }
-    let Some(client_id) = tenant.identity.app_id.clone().or_else(|| connection.client_id.clone())
+    let Some(client_id) = tenant
+        .identity
+        .app_id
+        .clone()
+        .or_else(|| connection.client_id.clone())
     else {
         return findings.warn("secret expiry: unknown, the token does not name the app");
     };
@@ -112,11 +120,19 @@ async fn expiry(args: &Doctor, tenant: &Tenant, findings: &mut Findings) -> Resu
         "/applications?$filter=appId%20eq%20'{}'&$select=id,passwordCredentials",
         segment(&client_id)
     );
-    match tenant.graph.get(&Scope::Directory, &path, Prefer::none()).await {
+    match tenant
+        .graph
+        .get(&Scope::Directory, &path, Prefer::none())
+        .await
+    {
         Ok(answer) => {
-            let ends = answer["value"][0]["passwordCredentials"].as_array().map(|all| {
-                all.iter().filter_map(|one| one["endDateTime"].as_str()?.parse().ok()).max()
-            });
+            let ends = answer["value"][0]["passwordCredentials"]
+                .as_array()
+                .map(|all| {
+                    all.iter()
+                        .filter_map(|one| one["endDateTime"].as_str()?.parse().ok())
+                        .max()
+                });
             match ends.flatten() {
                 Some(end) => tell_end("newest secret of the app", end, findings),
                 None => findings.warn("secret expiry: the app registration lists no secret"),
@@ -136,10 +152,14 @@ fn tell_end(what: &str, end: DateTime<Utc>, findings: &mut Findings) -> Result<(
     match days {
         i64::MIN..0 => findings.fail(&format!("expiry: the {what} ended on {date}")),
         0..=EXPIRY_DAYS => {
-            findings.warn(&format!("expiry: the {what} ends on {date}, in {days} days"))?;
+            findings.warn(&format!(
+                "expiry: the {what} ends on {date}, in {days} days"
+            ))?;
             findings.hint("add the new one to the app registration before, both work side by side")
         }
-        _ => findings.ok(&format!("expiry: the {what} ends on {date}, in {days} days")),
+        _ => findings.ok(&format!(
+            "expiry: the {what} ends on {date}, in {days} days"
+        )),
     }
 }
 
@@ -150,7 +170,11 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
     };
     let holds = |any: &[&str]| any.iter().any(|role| roles.iter().any(|held| held == role));
     let mut needed: Vec<(&str, &[&str])> = vec![("users", &DIRECTORY_ROLES)];
-    needed.extend(services.iter().map(|service| (service.name(), service.roles())));
+    needed.extend(
+        services
+            .iter()
+            .map(|service| (service.name(), service.roles())),
+    );
     for (what, any) in &needed {
         if holds(any) {
             findings.ok(&format!("role for {what}: held"))?;
@@ -163,19 +187,29 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
         }
     }
     for role in roles {
-        let writes = role.contains("Write") || role.contains("FullControl") || role.contains("Manage");
+        let writes =
+            role.contains("Write") || role.contains("FullControl") || role.contains("Manage");
         let needless = !needed.iter().any(|(_, any)| any.contains(&role.as_str()));
         if writes {
-            findings.warn(&format!("role too wide: {role} lets this app change the tenant; an export only reads"))?;
+            findings.warn(&format!(
+                "role too wide: {role} lets this app change the tenant; an export only reads"
+            ))?;
         } else if needless && role != "Application.Read.All" && role != "Organization.Read.All" {
-            findings.ok(&format!("role unused: {role} is not needed for {}", names(services)))?;
+            findings.ok(&format!(
+                "role unused: {role} is not needed for {}",
+                names(services)
+            ))?;
         }
     }
     Ok(())
 }
 
 fn names(services: &[Service]) -> String {
-    services.iter().map(|service| service.name()).collect::<Vec<_>>().join(", ")
+    services
+        .iter()
+        .map(|service| service.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Tries a sample of the owners.
@@ -196,7 +230,10 @@ async fn reach(
             return findings.hint("an export needs User.Read.All");
         }
     };
-    findings.ok(&format!("users: {} of {} selected", owners.selected, owners.total))?;
+    findings.ok(&format!(
+        "users: {} of {} selected",
+        owners.selected, owners.total
+    ))?;
     let sample = owners.after("", args.sample)?;
     for service in services {
         let mut tally = [0_u32; 3];
@@ -212,17 +249,26 @@ async fn reach(
             }
         }
         let [open, none, refused] = tally;
-        let text = format!("{}: {open} reachable, {none} without, {refused} refused, of {} tried", service.name(), sample.len());
+        let text = format!(
+            "{}: {open} reachable, {none} without, {refused} refused, of {} tried",
+            service.name(),
+            sample.len()
+        );
         match refusal {
             None => findings.ok(&text)?,
             Some((upn, why)) if open > 0 => {
                 findings.warn(&text)?;
-                findings.hint(&format!("{upn}: {why}; outside the app's scope? Then it is in the ledger as refused"))?;
+                findings.hint(&format!(
+                    "{upn}: {why}; outside the app's scope? Then it is in the ledger as refused"
+                ))?;
             }
             Some((upn, why)) => {
                 findings.refused = true;
                 findings.fail(&text)?;
-                findings.hint(&format!("{upn}: {why}; is {} consented?", service.roles()[0]))?;
+                findings.hint(&format!(
+                    "{upn}: {why}; is {} consented?",
+                    service.roles()[0]
+                ))?;
             }
         }
     }
@@ -249,7 +295,9 @@ async fn probe(graph: &Graph, service: Service, owner: &Owner) -> Reach {
     };
     match graph.get(&scope, &path, Prefer::none()).await {
         Ok(_) => Reach::Open,
-        Err(error) if *error.kind() == graph::ErrorKind::Permission => Reach::Refused(chain(&error)),
+        Err(error) if *error.kind() == graph::ErrorKind::Permission => {
+            Reach::Refused(chain(&error))
+        }
         Err(_) => Reach::None,
     }
 }

@@ -75,10 +75,17 @@ pub(super) async fn run(args: Export) -> Result<Code, Failure> {
 }
 
 fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
-    let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
+    let dir = args
+        .spool_dir
+        .clone()
+        .unwrap_or_else(exporter::default_spool_dir);
     let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(|error| {
-        Failure::because(Code::Usage, &format!("using the spool directory {}", dir.display()), &error)
-            .hint("--spool-dir names a directory for temporary files")
+        Failure::because(
+            Code::Usage,
+            &format!("using the spool directory {}", dir.display()),
+            &error,
+        )
+        .hint("--spool-dir names a directory for temporary files")
     })?;
     // Found out now: later it would cost a stream.
     if let Err(error) = tempfile::tempfile_in(&dir) {
@@ -176,9 +183,15 @@ async fn tell_waiting(graph: graph::Graph, shown: Arc<Shown>) {
 }
 
 fn warn_of_roles(tenant: &Tenant, services: &[exporter::Service], monitor: &Shown) {
-    let Some(roles) = &tenant.identity.roles else { return };
+    let Some(roles) = &tenant.identity.roles else {
+        return;
+    };
     for service in services {
-        if !service.roles().iter().any(|role| roles.iter().any(|held| held == role)) {
+        if !service
+            .roles()
+            .iter()
+            .any(|role| roles.iter().any(|held| held == role))
+        {
             monitor.warn(&format!(
                 "the token has no permission for {}: {} is missing",
                 service.name(),
@@ -200,14 +213,22 @@ fn conclude(
     if let Err(failure) = ended {
         return (None, Err(failure));
     }
-    let OutcomeArgs { strict, allow_partial, allow_empty } = args.outcome;
+    let OutcomeArgs {
+        strict,
+        allow_partial,
+        allow_empty,
+    } = args.outcome;
     let tolerance = match (strict, allow_partial) {
         (true, _) => Tolerance::Strict,
         (_, true) => Tolerance::Partial,
         _ => Tolerance::Default,
     };
     let verdict = summary.verdict(tolerance, services, named, allow_empty);
-    let code = if verdict == Verdict::Complete { Code::Success } else { Code::Missing };
+    let code = if verdict == Verdict::Complete {
+        Code::Success
+    } else {
+        Code::Missing
+    };
     (Some(verdict), Ok(code))
 }
 
@@ -263,17 +284,24 @@ fn write_reports(
         summary,
         verdict,
         counters: Some(&counters),
-        code: ended.as_ref().map_or_else(|failure| failure.code, |code| *code),
+        code: ended
+            .as_ref()
+            .map_or_else(|failure| failure.code, |code| *code),
         error: error.as_deref(),
     };
     let written = [
         args.report.as_ref().map(|path| (path, report.write(path))),
-        args.metrics.as_ref().map(|path| (path, report.write_metrics(path))),
+        args.metrics
+            .as_ref()
+            .map(|path| (path, report.write_metrics(path))),
     ];
     for (path, result) in written.into_iter().flatten() {
         if let Err(error) = result {
             // The archive is what counts; a report that can't be written must not undo it.
-            terminal::line(&format!("tar365: warning: writing {}: {error}", path.display()));
+            terminal::line(&format!(
+                "tar365: warning: writing {}: {error}",
+                path.display()
+            ));
         }
     }
 }

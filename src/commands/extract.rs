@@ -17,20 +17,27 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
     }
     let input = input.into_stream();
     // What an unfinished archive can't prove was asked for by name.
-    let options =
-        Options { overwrite: args.overwrite, damaged: args.damaged || args.incomplete };
+    let options = Options {
+        overwrite: args.overwrite,
+        damaged: args.damaged || args.incomplete,
+    };
     let extracted = extract(
         input,
         &args.directory,
         options,
         &mut wanted,
         &mut |path, error| {
-            terminal::line(&format!("tar365: not extracted: {path}: {}", exit::chain(error)));
+            terminal::line(&format!(
+                "tar365: not extracted: {path}: {}",
+                exit::chain(error)
+            ));
         },
     );
     let extracted = match extracted {
         Err(error @ archive::Error::Truncated { .. }) if args.incomplete => {
-            terminal::line(&format!("tar365: warning: {error}; what is before that was extracted"));
+            terminal::line(&format!(
+                "tar365: warning: {error}; what is before that was extracted"
+            ));
             return Ok(Code::Success);
         }
         extracted => extracted?,
@@ -57,11 +64,13 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
 
 /// Nothing is written of a file that can be seen to be unfinished.
 fn refuse_unsealed(file: &std::fs::File) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
+    let failed =
+        |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
     let mut again = file.try_clone().map_err(failed)?;
     let opened = archive::Index::open(&mut again).map(drop);
     std::io::Seek::rewind(&mut again).map_err(failed)?;
     opened.map_err(|error| {
-        Failure::from(error).hint("--incomplete extracts what there is; nobody knows what is missing")
+        Failure::from(error)
+            .hint("--incomplete extracts what there is; nobody knows what is missing")
     })
 }

@@ -27,11 +27,7 @@ pub(super) fn run(args: &List) -> Result<Code, Failure> {
     Ok(Code::Success)
 }
 
-fn from_manifest(
-    file: std::fs::File,
-    wanted: &mut Wanted,
-    data: &mut Data,
-) -> Result<(), Failure> {
+fn from_manifest(file: std::fs::File, wanted: &mut Wanted, data: &mut Data) -> Result<(), Failure> {
     let mut index = Index::open(file)?;
     // Owners first: their lines are at other places of the file than the manifest.
     let mut metadata = Vec::new();
@@ -74,7 +70,11 @@ fn from_stream(
             wanted.learn(&entry.path, &first);
         }
         if wanted.wants_entry(&entry) {
-            data.line(&if as_json { json_line(&entry) } else { text_line(&entry) })?;
+            data.line(&if as_json {
+                json_line(&entry)
+            } else {
+                text_line(&entry)
+            })?;
         }
     }
     match reader.finish()? {
@@ -97,12 +97,17 @@ fn text_line(entry: &Entry) -> String {
     let time = DateTime::from_timestamp(entry.mtime, 0)
         .map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default();
-    let slash = if entry.kind == Kind::Directory { "/" } else { "" };
+    let slash = if entry.kind == Kind::Directory {
+        "/"
+    } else {
+        ""
+    };
     format!("{:>12}  {time}  {}{slash}", entry.size, entry.path)
 }
 
 fn json_line(entry: &Entry) -> String {
-    let mut line = json!({ "path": entry.path, "size": entry.size, "span": entry.span, "mtime": entry.mtime });
+    let mut line =
+        json!({ "path": entry.path, "size": entry.size, "span": entry.span, "mtime": entry.mtime });
     if let Some(sha256) = &entry.sha256 {
         line["sha256"] = hex(sha256).into();
     }

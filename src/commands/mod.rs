@@ -47,9 +47,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
 }
 
 /// Runs on a runtime whose idle threads do not keep the process alive.
-fn in_runtime(
-    command: impl Future<Output = Result<Code, Failure>>,
-) -> Result<Code, Failure> {
+fn in_runtime(command: impl Future<Output = Result<Code, Failure>>) -> Result<Code, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
         .enable_all()
@@ -62,7 +60,9 @@ fn in_runtime(
 
 /// A few threads suffice for what waits on the network, and each costs memory of its own.
 fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 8)
 }
 
 /// Runs on a thread that may block, beside a runtime for the decoders.

@@ -56,7 +56,11 @@ async fn connect(
     let authority = Authority::new(std::iter::empty::<String>())
         .map_err(|error| Failure::because(Code::Fatal, "making certificates", &error))?;
     std::fs::write(ca_file, authority.ca_pem()).map_err(|error| {
-        Failure::because(Code::Usage, &format!("writing {}", ca_file.display()), &error)
+        Failure::because(
+            Code::Usage,
+            &format!("writing {}", ca_file.display()),
+            &error,
+        )
     })?;
     let failed = |error: std::io::Error| {
         Failure::because(Code::Usage, &format!("listening on {address}"), &error)
@@ -64,7 +68,10 @@ async fn connect(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     data.line("# for the real host names, in place of the two URLs above:")?;
-    data.line(&format!("# export HTTPS_PROXY='http://{address}' TAR365_CA_CERTIFICATE='{}'", ca_file.display()))?;
+    data.line(&format!(
+        "# export HTTPS_PROXY='http://{address}' TAR365_CA_CERTIFICATE='{}'",
+        ca_file.display()
+    ))?;
     let simulator = Arc::clone(simulator);
     Ok(tokio::spawn(async move {
         let router_for = move |host: &str| simulator.router_for(host);
@@ -105,7 +112,11 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
         mails: args.mails,
         files: args.files,
         big_file: args.big_file.map(|size| size.as_u64()),
-        profile: if args.nasty { Profile::Nasty } else { Profile::Plain },
+        profile: if args.nasty {
+            Profile::Nasty
+        } else {
+            Profile::Plain
+        },
         content: args.content.clone(),
         faults: faults.collect::<Result<_, _>>()?,
         fault_seed: args.fault_seed,

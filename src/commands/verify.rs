@@ -9,7 +9,10 @@ use crate::input::Input;
 use crate::terminal::Data;
 
 pub(super) fn run(args: &Verify) -> Result<Code, Failure> {
-    let spool_dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
+    let spool_dir = args
+        .spool_dir
+        .clone()
+        .unwrap_or_else(exporter::default_spool_dir);
     let input = Input::open(&args.archive)?.into_stream();
     let report = verify(input, &spool_dir, &mut |_| {})?;
     let mut data = Data::new();
@@ -40,7 +43,9 @@ fn text(report: &Report) -> Vec<String> {
         .iter()
         .map(|problem| format!("bad   {}: {}", problem.place, problem.what))
         .collect();
-    let more = report.problem_count.saturating_sub(report.problems.len() as u64);
+    let more = report
+        .problem_count
+        .saturating_sub(report.problems.len() as u64);
     if more > 0 {
         lines.push(format!("bad   ... and {more} more"));
     }
@@ -89,4 +94,3 @@ fn json(report: &Report) -> serde_json::Value {
 pub(super) fn summary(report: &Report) -> String {
     text(report).join("\n")
 }
-

@@ -633,6 +633,7 @@ def look(path):
             parts.append([name(part), hashlib.sha256(part.get_payload(decode=True)).hexdigest()])
         elif part.get_content_maintype() == "text":
             text = part.get_payload(decode=True).decode(part.get_content_charset() or "ascii")
+            if "sharepoint.com/\">Link<" in text: continue
             texts.setdefault(part.get_content_subtype(), text.replace("\r\n", "\n").rstrip("\n"))
     head = []
     for key, value in mail.items():

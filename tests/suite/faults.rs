@@ -13,7 +13,7 @@ use serde_json::Value;
 use simulator::{Fault, Kind, Options};
 
 use crate::harness::{
-    Archive, Member, Run, Tenant, run_with, runtime, sha256, tar365, text,
+    Archive, Member, Run, Tenant, json_lines, run_with, runtime, sha256, tar365, text,
 };
 
 /// Runs under way at a time: they wait more than they compute.
@@ -637,4 +637,132 @@ fn table(title: &str, rows: &[Row]) {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("faults-{}.md", title.replace(' ', "-")));
     std::fs::write(file, text).unwrap();
+}
+
+/// A tenant with a file of 30 MiB, and an export that streams it.
+fn large(faults: &[&str], flags: &[&str]) -> (Tenant, Run) {
+    let tenant = Tenant::start(Options {
+        users: 1,
+        special_users: false,
+        mails: 8,
+        files: 12,
+        big_file: Some(30 << 20),
+        faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
+        ..Options::default()
+    });
+    let arguments = ["--progress", "none", "--spool-limit", "1MiB"];
+    let run = tenant.export(&[&arguments[..], flags].concat());
+    (tenant, run)
+}
+
+/// The large file: the only member of that size.
+fn largest(archive: &Archive) -> &Member {
+    archive.members.iter().max_by_key(|member| member.content.len()).unwrap()
+}
+
+fn id_of(archive: &Archive, path: &str) -> String {
+    let lines = archive.lines(&format!("users/{OWNER}/onedrive"));
+    text(lines.iter().find(|line| text(line, "path") == path).unwrap(), "id").to_owned()
+}
+
+/// All members but one are those of another archive, and in the same order.
+#[track_caller]
+fn assert_same_but(archive: &Archive, other: &Archive, path: &str) {
+    let rest = |archive: &Archive| -> Vec<(String, String)> {
+        let kept = |member: &&Member| member.path != path && !member.path.starts_with(".tar365/");
+        let one = |member: &Member| (member.path.clone(), sha256(&member.content));
+        archive.members.iter().filter(kept).map(one).collect()
+    };
+    assert_eq!(rest(archive), rest(other));
+}
+
+#[test]
+fn a_large_file_that_changes_on_every_read_is_one_whole_version() {
+    let (_, calm) = large(&[], &[]);
+    let calm = Archive::new(&calm.expect(0).stdout);
+    for faults in [
+        &["restless"][..],
+        &["restless", "truncate:times=3,match=download.aspx"],
+        &["restless", "url-expired:times=2"],
+        &["restless", "truncate:times=2,match=download.aspx", "range-ignored"],
+    ] {
+        let (tenant, run) = large(faults, &["--strict"]);
+        let run = run.expect(0);
+        run_with(tar365(&["verify", "-"]), &run.stdout).expect(0);
+        let archive = Archive::new(&run.stdout);
+        let file = largest(&archive);
+        tenant.simulator.set_faults(Vec::new());
+        let versions = versions(&tenant, &id_of(&archive, &file.path));
+        assert!(versions.len() > 1, "{faults:?}: the file never changed");
+        assert!(versions.contains(&sha256(&file.content)), "{faults:?}: the bytes are of no version");
+        assert_same_but(&archive, &calm, &file.path);
+    }
+}
+
+#[test]
+fn a_large_file_whose_version_is_gone_costs_that_file_only() {
+    const FAULTS: [&str; 2] = ["restless:versions=gone", "truncate:times=3,match=download.aspx"];
+    let (_, calm) = large(&[], &[]);
+    let calm = Archive::new(&calm.expect(0).stdout);
+    // One damaged file is tolerated; --strict tolerates nothing (design 6).
+    large(&FAULTS, &["--strict"]).1.expect(3);
+    large(&FAULTS, &["--allow-partial"]).1.expect(0);
+    let (tenant, run) = large(&FAULTS, &[]);
+    let run = run.expect(0);
+    assert!(run.stderr.contains("1 damaged"), "{}", run.stderr);
+    run_with(tar365(&["verify", "-"]), &run.stdout).expect(0);
+
+    let archive = Archive::new(&run.stdout);
+    let file = largest(&archive);
+    let ledger = archive.ledger();
+    let damaged: Vec<_> = ledger.iter().filter(|line| text(line, "outcome") == "damaged").collect();
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    assert_eq!(text(damaged[0], "path"), file.path);
+    let manifest = json_lines(&archive.member(archive::MANIFEST_PATH).unwrap().content);
+    let listed: Vec<_> = manifest.iter().filter(|line| line.get("damaged").is_some()).collect();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(text(listed[0], "path"), file.path);
+    assert_eq!(listed[0]["size"], file.content.len());
+    assert_same_but(&archive, &calm, &file.path);
+
+    // What came is the beginning of one version, what did not come is zeros.
+    tenant.simulator.set_faults(Vec::new());
+    let zeros = file.content.iter().rev().take_while(|byte| **byte == 0).count();
+    let came = &file.content[..file.content.len() - zeros];
+    assert!(!came.is_empty() && zeros > 1 << 20, "{} of {}", came.len(), file.content.len());
+    let versions = version_bytes(&tenant, &id_of(&archive, &file.path));
+    assert!(
+        versions.iter().any(|version| {
+            version.len() == file.content.len() && version.starts_with(came)
+        }),
+        "the beginning is of no version"
+    );
+    refused_by_readers(&run.stdout, &file.path, file.content.len());
+}
+
+/// Readers do not hand a damaged file out as if it were whole.
+fn refused_by_readers(bytes: &[u8], path: &str, size: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole.tar");
+    std::fs::write(&whole, bytes).unwrap();
+    let whole = whole.to_str().unwrap();
+    for (name, input) in [("file", whole), ("pipe", "-")] {
+        let into = dir.path().join(name);
+        let target = into.to_str().unwrap();
+        let refused = run_with(tar365(&["extract", input, "-C", target]), bytes).expect(1);
+        assert!(refused.stderr.contains(path), "{}", refused.stderr);
+        assert!(refused.stderr.contains("damaged"), "{}", refused.stderr);
+        assert!(!into.join(path).exists());
+        let others = Archive::new(bytes).members.into_iter().filter(|m| m.path.ends_with(".eml"));
+        for mail in others {
+            assert_eq!(std::fs::read(into.join(&mail.path)).unwrap(), mail.content);
+        }
+        let into = dir.path().join(format!("{name}-damaged"));
+        let target = into.to_str().unwrap();
+        run_with(tar365(&["extract", input, "-C", target, "--damaged"]), bytes).expect(0);
+        assert_eq!(std::fs::metadata(into.join(path)).unwrap().len(), size as u64);
+        let cat = run_with(tar365(&["cat", input, path]), bytes);
+        assert_ne!(cat.code, 0, "cat {input} hands a damaged file out as if it were whole");
+        assert!(cat.stderr.contains("damaged"), "{}", cat.stderr);
+    }
 }

@@ -10,10 +10,10 @@ use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
 use super::{Asked, Fetched, Listing, Note, Presence, time};
+use crate::error::is_fatal;
 use crate::inventory::{Inventory, Name, Node};
 use crate::owner::Owner;
 use crate::section::Context;
-use crate::error::is_fatal;
 use crate::{Error, substitute};
 
 /// The largest page of messages Graph gives (FACTS 3.2).
@@ -97,12 +97,17 @@ const WELL_KNOWN: [&str; 15] = [
 /// Asks for the root of the folder tree.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id));
-    let root = context.graph.get(&scope(owner), &path, Prefer::none()).await?;
+    let root = context
+        .graph
+        .get(&scope(owner), &path, Prefer::none())
+        .await?;
     Ok(Presence::Present(root))
 }
 
 fn root_id(root: &Value) -> &str {
-    root.get("id").and_then(Value::as_str).unwrap_or("msgfolderroot")
+    root.get("id")
+        .and_then(Value::as_str)
+        .unwrap_or("msgfolderroot")
 }
 
 fn scope(owner: &Owner) -> Scope {
@@ -156,7 +161,12 @@ pub(super) async fn list(
             break;
         }
     }
-    let Mailbox { inventory, notes, failed, .. } = mailbox;
+    let Mailbox {
+        inventory,
+        notes,
+        failed,
+        ..
+    } = mailbox;
     let mut notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     notes.sort_by(|a, b| a.0.cmp(&b.0));
     let listing = Listing {
@@ -176,22 +186,35 @@ impl Mailbox<'_> {
     async fn folders(&self, root: &Value, base: &str) -> Result<Vec<String>, Error> {
         let names = self.well_known().await?;
         let searches = names.iter().find(|(name, _)| *name == "searchfolders");
-        let named = |id: &str| names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
+        let named = |id: &str| {
+            names
+                .iter()
+                .find(|(_, known)| known == id)
+                .map(|(name, _)| *name)
+        };
 
         self.put_folder(root, root_id(root), "", None)?;
         let root = root_id(root);
         let mut found = vec![root.to_owned()];
-        let mut queue = vec![(root.to_owned(), format!("/users/{}/mailFolders", self.user()))];
+        let mut queue = vec![(
+            root.to_owned(),
+            format!("/users/{}/mailFolders", self.user()),
+        )];
         if self.context.options.include_recoverable {
             self.recoverable(root, &mut found).await?;
         }
         while let Some((parent, path)) = queue.pop() {
             let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
-            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self
+                .context
+                .graph
+                .pages(scope(self.owner), &path, Prefer::none());
             while let Some(page) = self.next(&mut pages, &parent).await? {
                 for item in &page.items {
                     let folder = item.parse().map_err(|e| self.fatal(e))?;
-                    let Some(id) = folder.get("id").and_then(Value::as_str) else { continue };
+                    let Some(id) = folder.get("id").and_then(Value::as_str) else {
+                        continue;
+                    };
                     let virtual_one = searches.is_some_and(|(_, search)| search == id)
                         || folder.get("@odata.type").and_then(Value::as_str)
                             == Some("#microsoft.graph.mailSearchFolder");
@@ -200,8 +223,11 @@ impl Mailbox<'_> {
                     }
                     self.put_folder(&folder, id, &parent, named(id))?;
                     found.push(id.to_owned());
-                    let below =
-                        format!("/users/{}/mailFolders/{}/childFolders", self.user(), segment(id));
+                    let below = format!(
+                        "/users/{}/mailFolders/{}/childFolders",
+                        self.user(),
+                        segment(id)
+                    );
                     queue.push((id.to_owned(), below));
                 }
             }
@@ -211,8 +237,16 @@ impl Mailbox<'_> {
 
     /// Recoverable items stand beside the ordinary folders, under the name the service gives.
     async fn recoverable(&self, root: &str, found: &mut Vec<String>) -> Result<(), Error> {
-        let path = format!("/users/{}/mailFolders/recoverableitemsdeletions", self.user());
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        let path = format!(
+            "/users/{}/mailFolders/recoverableitemsdeletions",
+            self.user()
+        );
+        match self
+            .context
+            .graph
+            .get(&scope(self.owner), &path, Prefer::none())
+            .await
+        {
             Ok(folder) => {
                 if let Some(id) = folder.get("id").and_then(Value::as_str) {
                     self.put_folder(&folder, id, root, Some("recoverableitemsdeletions"))?;
@@ -223,7 +257,10 @@ impl Mailbox<'_> {
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) => {
                 let message = "the recoverable items could not be opened";
-                self.note("", Note::new(Outcome::Skipped, "recoverable-items", message).with_code(&error));
+                self.note(
+                    "",
+                    Note::new(Outcome::Skipped, "recoverable-items", message).with_code(&error),
+                );
                 Ok(())
             }
         }
@@ -259,7 +296,12 @@ impl Mailbox<'_> {
         name: &'static str,
     ) -> Result<Option<(&'static str, String)>, Error> {
         let path = format!("/users/{}/mailFolders/{name}?$select=id", self.user());
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        match self
+            .context
+            .graph
+            .get(&scope(self.owner), &path, Prefer::none())
+            .await
+        {
             Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(_) => Ok(None),
@@ -274,11 +316,16 @@ impl Mailbox<'_> {
         well_known: Option<&str>,
     ) -> Result<(), Error> {
         let mut graph = folder.as_object().cloned().unwrap_or_default();
-        FOLDER_VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
+        FOLDER_VOLATILE
+            .iter()
+            .for_each(|key| drop(graph.remove(*key)));
         if let Some(name) = well_known {
             graph.insert("wellKnownName".to_owned(), name.into());
         }
-        let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
+        let name = folder
+            .get("displayName")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         self.inventory.put(&Node {
             id,
             listing: FOLDERS,
@@ -304,7 +351,9 @@ impl Mailbox<'_> {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let mut pages = match start.take() {
                 Some(link) => {
-                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
+                    self.context
+                        .graph
+                        .delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
                 }
                 None => {
                     let path = format!(
@@ -313,7 +362,9 @@ impl Mailbox<'_> {
                         segment(&id),
                         query(level)
                     );
-                    self.context.graph.pages(scope(self.owner), &path, Prefer::page_size(PAGE))
+                    self.context
+                        .graph
+                        .pages(scope(self.owner), &path, Prefer::page_size(PAGE))
                 }
             };
             match self.take_pages(&id, &mut pages, level).await? {
@@ -325,7 +376,11 @@ impl Mailbox<'_> {
                 Round::Over => return Ok(None),
             }
         }
-        let note = Note::new(Outcome::Failed, "listing", "the service lost the listing again and again");
+        let note = Note::new(
+            Outcome::Failed,
+            "listing",
+            "the service lost the listing again and again",
+        );
         self.failed_listing(&id, note);
         Ok(None)
     }
@@ -336,16 +391,27 @@ impl Mailbox<'_> {
         for _ in 0..CLOSING_ROUNDS {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let path = format!("{folder}/messages?{}&$top={PAGE}", query(level));
-            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self
+                .context
+                .graph
+                .pages(scope(self.owner), &path, Prefer::none());
             let rows = match self.take_pages(&id, &mut pages, level).await? {
                 Round::Ended { rows, .. } => rows,
                 Round::Lost(_) => continue,
                 Round::Over => return Ok(None),
             };
             let path = format!("{folder}?$select=totalItemCount");
-            match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+            match self
+                .context
+                .graph
+                .get(&scope(self.owner), &path, Prefer::none())
+                .await
+            {
                 Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-                Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
+                Ok(counted)
+                    if counted["totalItemCount"]
+                        .as_u64()
+                        .is_some_and(|n| n != rows) => {}
                 _ => break,
             }
         }
@@ -369,22 +435,35 @@ impl Mailbox<'_> {
         let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
         let prefer = Prefer::page_size(PAGE);
         let mut pages = self.context.graph.pages(scope(self.owner), &path, prefer);
-        Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
+        Ok(self
+            .drain_tree(&mut pages)
+            .await?
+            .and_then(|(_, link)| link))
     }
 
     /// Whether folders came, were renamed or moved since we began: a mail may have gone to a
     /// folder that did not exist when the tree was read. Where it can't be told: yes.
     async fn tree_changed(&self, tree: &mut Option<DeltaLink>) -> Result<bool, Error> {
-        let Some(link) = tree.take() else { return Ok(true) };
+        let Some(link) = tree.take() else {
+            return Ok(true);
+        };
         let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, prefer);
-        let Some((rows, link)) = self.drain_tree(&mut pages).await? else { return Ok(true) };
+        let mut pages = self
+            .context
+            .graph
+            .delta_from(scope(self.owner), &link, prefer);
+        let Some((rows, link)) = self.drain_tree(&mut pages).await? else {
+            return Ok(true);
+        };
         *tree = link;
         Ok(rows > 0)
     }
 
     /// Rows and the deltaLink of a round of the folder tree; none if it failed.
-    async fn drain_tree(&self, pages: &mut Pages) -> Result<Option<(usize, Option<DeltaLink>)>, Error> {
+    async fn drain_tree(
+        &self,
+        pages: &mut Pages,
+    ) -> Result<Option<(usize, Option<DeltaLink>)>, Error> {
         let (mut rows, mut link) = (0, None);
         loop {
             match pages.next().await {
@@ -404,9 +483,13 @@ impl Mailbox<'_> {
     async fn close(&self, folders: &mut [Folder]) -> Result<bool, Error> {
         let mut quiet = true;
         for folder in folders.iter_mut() {
-            let Some(link) = folder.delta.clone() else { continue };
+            let Some(link) = folder.delta.clone() else {
+                continue;
+            };
             let mut pages =
-                self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
+                self.context
+                    .graph
+                    .delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
             match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
                 Round::Ended { delta, rows } => {
                     quiet &= rows == 0;
@@ -425,12 +508,7 @@ impl Mailbox<'_> {
     }
 
     /// One round of one folder, from the first page to the deltaLink.
-    async fn take_pages(
-        &self,
-        id: &str,
-        pages: &mut Pages,
-        level: usize,
-    ) -> Result<Round, Error> {
+    async fn take_pages(&self, id: &str, pages: &mut Pages, level: usize) -> Result<Round, Error> {
         let (mut rows, mut delta) = (0, None);
         loop {
             let page = match pages.next().await {
@@ -462,7 +540,11 @@ impl Mailbox<'_> {
             ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
                 self.inventory.forget(id)?;
                 self.inventory.remove(FOLDERS, id)?;
-                let note = Note::new(Outcome::Skipped, "vanished", "the folder vanished while it was listed");
+                let note = Note::new(
+                    Outcome::Skipped,
+                    "vanished",
+                    "the folder vanished while it was listed",
+                );
                 self.note(id, note.with_code(&error));
                 Ok(Round::Over)
             }
@@ -471,7 +553,11 @@ impl Mailbox<'_> {
                 Ok(Round::Lost(None))
             }
             _ => {
-                let note = Note::new(Outcome::Failed, "listing", "the folder could not be listed to its end");
+                let note = Note::new(
+                    Outcome::Failed,
+                    "listing",
+                    "the folder could not be listed to its end",
+                );
                 self.failed_listing(id, note.with_code(&error));
                 Ok(Round::Over)
             }
@@ -485,7 +571,8 @@ impl Mailbox<'_> {
         let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
         if next.is_ok() {
             let what = ["type casts in $select", "extended properties"][level];
-            let message = format!("the service refuses {what} in message listings; going on without");
+            let message =
+                format!("the service refuses {what} in message listings; going on without");
             self.context.monitor.warn(&message);
         }
     }
@@ -493,7 +580,9 @@ impl Mailbox<'_> {
     /// Takes one row of a delta or list answer. Gives the id back when the row names only what
     /// changed and the rest is not known.
     fn take_row(&self, folder: &str, row: Value) -> Result<Option<String>, Error> {
-        let Value::Object(mut graph) = row else { return Ok(None) };
+        let Value::Object(mut graph) = row else {
+            return Ok(None);
+        };
         let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
             return Ok(None);
         };
@@ -531,7 +620,10 @@ impl Mailbox<'_> {
         let graph = Value::Object(graph);
         let received = time::first(&graph, &["/receivedDateTime", "/createdDateTime"]);
         let mtime = time::seconds(received);
-        let subject = graph.get("subject").and_then(Value::as_str).unwrap_or_default();
+        let subject = graph
+            .get("subject")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         inventory.put(&Node {
             id,
             listing: folder,
@@ -549,14 +641,30 @@ impl Mailbox<'_> {
     /// Asks for the whole of a message that a delta row only hinted at.
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
         let level = self.context.mail_query_level.load(Ordering::Relaxed);
-        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        let path = format!(
+            "/users/{}/messages/{}?{}",
+            self.user(),
+            segment(id),
+            query(level)
+        );
+        match self
+            .context
+            .graph
+            .get(&scope(self.owner), &path, Prefer::none())
+            .await
+        {
             Ok(Value::Object(graph)) => Self::put_message(&self.inventory, folder, id, graph),
             Ok(_) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(error) if matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound) => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound) => {
+                Ok(())
+            }
             Err(error) => {
-                let note = Note::new(Outcome::Failed, "listing", "a changed message could not be read");
+                let note = Note::new(
+                    Outcome::Failed,
+                    "listing",
+                    "a changed message could not be read",
+                );
                 self.failed_listing(folder, note.with_code(&error));
                 Ok(())
             }
@@ -570,7 +678,11 @@ impl Mailbox<'_> {
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) => {
                 if !matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone) {
-                    let note = Note::new(Outcome::Failed, "listing", "the folders below could not be listed");
+                    let note = Note::new(
+                        Outcome::Failed,
+                        "listing",
+                        "the folders below could not be listed",
+                    );
                     self.failed_listing(parent, note.with_code(&error));
                 }
                 Ok(None)
@@ -612,7 +724,10 @@ fn query(level: usize) -> String {
 
 /// How a round of listing one folder ended.
 enum Round {
-    Ended { delta: Option<DeltaLink>, rows: u64 },
+    Ended {
+        delta: Option<DeltaLink>,
+        rows: u64,
+    },
     /// The token is lost: start over, from here if the service says where.
     Lost(Option<DeltaLink>),
     /// The folder vanished, or its listing failed; the ledger has it.
@@ -630,7 +745,10 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
     let mut tries = 0;
     let mut corrupt = false;
     let error = loop {
-        match context.copy_value(&scope(asked.owner), &path, &mut draft).await? {
+        match context
+            .copy_value(&scope(asked.owner), &path, &mut draft)
+            .await?
+        {
             Ok(()) => return Ok(Fetched::Whole(context.finish(draft)?, None)),
             Err(error) if error.is_retryable() && tries < TRIES => tries += 1,
             Err(error) if *error.kind() == ErrorKind::Corrupt && !corrupt => corrupt = true,
@@ -646,10 +764,16 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
             context.restart(&mut draft)?;
             return substitute::message(context, asked, draft, &error).await;
         }
-        ErrorKind::ItemGone | ErrorKind::NotFound => {
-            Note::new(Outcome::Skipped, "vanished", "the message was gone when it was read")
-        }
-        ErrorKind::Corrupt => Note::new(Outcome::Failed, "corrupt", "the service calls the message corrupt"),
+        ErrorKind::ItemGone | ErrorKind::NotFound => Note::new(
+            Outcome::Skipped,
+            "vanished",
+            "the message was gone when it was read",
+        ),
+        ErrorKind::Corrupt => Note::new(
+            Outcome::Failed,
+            "corrupt",
+            "the service calls the message corrupt",
+        ),
         _ => Note::new(Outcome::Failed, "content", "the message could not be read"),
     };
     Ok(Fetched::Without(note.with_code(&error)))

@@ -1,7 +1,7 @@
 //! What there is to export. A new content type is one file here and one arm in each match.
 
 mod mail;
-mod onedrive;
+pub(crate) mod onedrive;
 mod time;
 
 use archive::{LedgerLine, Outcome};
@@ -61,7 +61,12 @@ pub(crate) struct Note {
 
 impl Note {
     pub(crate) fn new(outcome: Outcome, cause: &str, message: &str) -> Self {
-        Self { outcome, cause: cause.to_owned(), code: None, message: message.to_owned() }
+        Self {
+            outcome,
+            cause: cause.to_owned(),
+            code: None,
+            message: message.to_owned(),
+        }
     }
 
     pub(crate) fn with_code(mut self, error: &graph::Error) -> Self {
@@ -185,11 +190,17 @@ impl Service {
             return Ok(Presence::Refused(error));
         }
         let (cause, message) = match error.kind() {
-            ErrorKind::NoMailbox | ErrorKind::NoDrive | ErrorKind::NotFound | ErrorKind::ItemGone => {
+            ErrorKind::NoMailbox
+            | ErrorKind::NoDrive
+            | ErrorKind::NotFound
+            | ErrorKind::ItemGone => {
                 if !owner.licensed {
                     ("unlicensed", "the user has no licence")
                 } else if !owner.enabled {
-                    ("disabled", "the user is disabled and does not have the service")
+                    (
+                        "disabled",
+                        "the user is disabled and does not have the service",
+                    )
                 } else {
                     ("no-service", "the user does not have the service")
                 }
@@ -200,7 +211,9 @@ impl Service {
                 return Ok(Presence::Absent(note.with_code(&error)));
             }
         };
-        Ok(Presence::Absent(Note::new(Outcome::Skipped, cause, message).with_code(&error)))
+        Ok(Presence::Absent(
+            Note::new(Outcome::Skipped, cause, message).with_code(&error),
+        ))
     }
 
     /// Puts all that the owner has into `inventory`.
@@ -217,11 +230,7 @@ impl Service {
         }
     }
 
-    pub(crate) async fn fetch(
-        self,
-        context: &Context,
-        asked: Asked<'_>,
-    ) -> Result<Fetched, Error> {
+    pub(crate) async fn fetch(self, context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
         match self {
             Self::Mail => mail::fetch(context, asked).await,
             Self::OneDrive => onedrive::fetch(context, asked).await,
@@ -231,7 +240,10 @@ impl Service {
     /// What this version leaves in the tenant, per owner: never silence (design.md 3).
     pub(crate) const fn not_covered(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Mail => &[("archive-mailbox", "Graph does not give the in-place archive mailbox")],
+            Self::Mail => &[(
+                "archive-mailbox",
+                "Graph does not give the in-place archive mailbox",
+            )],
             Self::OneDrive => &[
                 ("versions", "earlier versions of files are not exported"),
                 ("sharing", "sharing permissions and links are not exported"),

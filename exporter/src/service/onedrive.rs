@@ -55,7 +55,10 @@ const VOLATILE: [&str; 17] = [
 /// Asks which drive is the owner's OneDrive.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/drive", segment(&owner.id));
-    let drive = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await?;
+    let drive = context
+        .graph
+        .get(&Scope::SharePoint, &path, Prefer::none())
+        .await?;
     Ok(Presence::Present(drive))
 }
 
@@ -72,11 +75,20 @@ pub(super) async fn list(
 ) -> Result<(Inventory, Listing), Error> {
     let mut listing = Listing::default();
     let id = drive_id(drive);
-    let mut drive = Drive { context, owner, id, inventory, listing: &mut listing, page: Some(PAGE) };
+    let mut drive = Drive {
+        context,
+        owner,
+        id,
+        inventory,
+        listing: &mut listing,
+        page: Some(PAGE),
+    };
     let mut link = drive.enumerate(None).await?;
     for _ in 0..CLOSING_ROUNDS {
         let Some(from) = link.take() else { break };
-        let mut pages = context.graph.delta_from(Scope::SharePoint, &from, Prefer::none());
+        let mut pages = context
+            .graph
+            .delta_from(Scope::SharePoint, &from, Prefer::none());
         match drive.take_pages(&mut pages).await? {
             Round::Ended { news: false, .. } | Round::Over => break,
             Round::Ended { delta, .. } => link = delta,
@@ -101,23 +113,35 @@ struct Drive<'a> {
 }
 
 enum Round {
-    Ended { delta: Option<DeltaLink>, news: bool },
+    Ended {
+        delta: Option<DeltaLink>,
+        news: bool,
+    },
     Lost(Option<DeltaLink>),
     Over,
 }
 
 impl Drive<'_> {
     /// The whole drive, from the beginning or from where a lost token says.
-    async fn enumerate(&mut self, mut start: Option<DeltaLink>) -> Result<Option<DeltaLink>, Error> {
+    async fn enumerate(
+        &mut self,
+        mut start: Option<DeltaLink>,
+    ) -> Result<Option<DeltaLink>, Error> {
         for _ in 0..=RESYNCS {
             let mut pages = match start.take() {
-                Some(link) => self.context.graph.delta_from(Scope::SharePoint, &link, Prefer::none()),
+                Some(link) => {
+                    self.context
+                        .graph
+                        .delta_from(Scope::SharePoint, &link, Prefer::none())
+                }
                 None => {
                     let mut path = format!("/drives/{}/root/delta", segment(self.id));
                     if let Some(page) = self.page {
                         path.push_str(&format!("?$top={page}"));
                     }
-                    self.context.graph.pages(Scope::SharePoint, &path, Prefer::none())
+                    self.context
+                        .graph
+                        .pages(Scope::SharePoint, &path, Prefer::none())
                 }
             };
             match self.take_pages(&mut pages).await? {
@@ -176,7 +200,9 @@ impl Drive<'_> {
 
     /// Takes one row. True when it is worth another round (the root comes with every answer).
     fn take_row(&mut self, row: Value) -> Result<bool, Error> {
-        let Value::Object(mut graph) = row else { return Ok(false) };
+        let Value::Object(mut graph) = row else {
+            return Ok(false);
+        };
         let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
             return Ok(false);
         };
@@ -201,12 +227,22 @@ impl Drive<'_> {
     fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<(), Error> {
         let kind = kind(graph);
         let parent = graph.pointer("/parentReference/id").and_then(Value::as_str);
-        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
-        let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
+        let name = graph
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let changed = [
+            "/fileSystemInfo/lastModifiedDateTime",
+            "/lastModifiedDateTime",
+        ];
         self.inventory.put(&Node {
             id,
             listing: LISTING,
-            parent: if is_root { "" } else { parent.unwrap_or_default() },
+            parent: if is_root {
+                ""
+            } else {
+                parent.unwrap_or_default()
+            },
             kind: kind.name,
             folder: is_root || kind.folder,
             key: time::order_key(time::first(graph, &["/createdDateTime"])),
@@ -228,25 +264,49 @@ struct Kind {
 fn kind(graph: &Value) -> Kind {
     let has = |facet: &str| graph.get(facet).is_some_and(|value| !value.is_null());
     let unwanted = |cause: &str, code: &str, message: &str| {
-        Some(Unwanted { cause: cause.to_owned(), code: code.to_owned(), message: message.to_owned() })
+        Some(Unwanted {
+            cause: cause.to_owned(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+        })
     };
     if has("remoteItem") {
         let message = "a shortcut to another drive; its content belongs there";
-        return Kind { name: "shortcut", folder: false, unwanted: unwanted("shortcut", "remoteItem", message) };
+        return Kind {
+            name: "shortcut",
+            folder: false,
+            unwanted: unwanted("shortcut", "remoteItem", message),
+        };
     }
     if has("malware") {
         let message = "the service calls the file malware and does not give it";
-        return Kind { name: "file", folder: false, unwanted: unwanted("malware", "malwareDetected", message) };
+        return Kind {
+            name: "file",
+            folder: false,
+            unwanted: unwanted("malware", "malwareDetected", message),
+        };
     }
     // A package (a OneNote notebook) holds files like a folder.
     if has("folder") || has("root") || has("package") {
-        return Kind { name: "folder", folder: true, unwanted: None };
+        return Kind {
+            name: "folder",
+            folder: true,
+            unwanted: None,
+        };
     }
     if has("file") {
-        return Kind { name: "file", folder: false, unwanted: None };
+        return Kind {
+            name: "file",
+            folder: false,
+            unwanted: None,
+        };
     }
     let message = "neither file nor folder";
-    Kind { name: "other", folder: false, unwanted: unwanted("unsupported", "notSupported", message) }
+    Kind {
+        name: "other",
+        folder: false,
+        unwanted: unwanted("unsupported", "notSupported", message),
+    }
 }
 
 /// Drops what is volatile (FACTS 9).
@@ -271,7 +331,8 @@ fn strip(graph: &mut Map<String, Value>) {
 
 /// What the listing says of a file's content.
 fn listed_hash(item: &Value) -> Option<&str> {
-    item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
+    item.pointer("/file/hashes/quickXorHash")
+        .and_then(Value::as_str)
 }
 
 /// A file, whole and checked, or the promise to stream it.
@@ -295,7 +356,9 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
         }
         context.restart(&mut file.draft)?;
     }
-    Ok(Fetched::Without(last.unwrap_or_else(|| Note::new(Outcome::Failed, "content", "no content"))))
+    Ok(Fetched::Without(last.unwrap_or_else(|| {
+        Note::new(Outcome::Failed, "content", "no content")
+    })))
 }
 
 struct File<'a> {
@@ -325,9 +388,13 @@ impl File<'_> {
         let graph = &self.context.graph;
         let mut download = match graph.open_file(self.drive, &self.asked.item.id).await {
             Ok(download) => download,
-            Err(error) => return self.refused(error),
+            Err(error) => return self.refused(error).await,
         };
-        if let Some(length) = download.length.filter(|n| *n > self.context.spool.longest()) {
+        // Listed sizes lie, but where the download tells none they are all there is.
+        let length = download
+            .length
+            .or_else(|| self.listed.get("size").and_then(Value::as_u64));
+        if let Some(length) = length.filter(|n| *n > self.context.spool.longest()) {
             return Ok(Attempt::TooLarge(length));
         }
         loop {
@@ -337,7 +404,7 @@ impl File<'_> {
                     self.context.write(&mut self.draft, &chunk).await?;
                 }
                 Ok(None) => break,
-                Err(error) => return self.refused(error),
+                Err(error) => return self.refused(error).await,
             }
         }
         self.check(STANDARD.encode(hash.finalize())).await
@@ -345,64 +412,80 @@ impl File<'_> {
 
     /// Compares with the hash of the listing; if that is not it, with the item as it is now.
     async fn check(&mut self, hash: String) -> Result<Attempt, Error> {
-        let Some(listed) = listed_hash(self.listed) else { return Ok(Attempt::Whole(None)) };
+        let Some(listed) = listed_hash(self.listed) else {
+            return Ok(Attempt::Whole(None));
+        };
         if listed == hash {
             return Ok(Attempt::Whole(None));
         }
-        let path = format!("/drives/{}/items/{}", segment(self.drive), segment(self.id()));
-        match self.context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
+        let path = format!(
+            "/drives/{}/items/{}",
+            segment(self.drive),
+            segment(self.id())
+        );
+        match self
+            .context
+            .graph
+            .get(&Scope::SharePoint, &path, Prefer::none())
+            .await
+        {
             Ok(now) => {
-                let moved_on = |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
+                let moved_on =
+                    |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
                 // Changed since it was listed: the bytes are those of a later version. They came
                 // in one piece (the download is pinned), so they are that version's.
                 if listed_hash(&now) == Some(hash.as_str()) || moved_on("eTag") {
                     return Ok(Attempt::Whole(None));
                 }
             }
-            Err(error) => return self.refused(error),
+            Err(error) => return self.refused(error).await,
         }
         if self.earlier.as_deref() == Some(hash.as_str()) {
-            self.context.tally.hash_mismatches.fetch_add(1, Ordering::Relaxed);
+            self.context
+                .tally
+                .hash_mismatches
+                .fetch_add(1, Ordering::Relaxed);
             let message = "the bytes are not those of the service's hash, in two downloads alike";
-            return Ok(Attempt::Whole(Some(Note::new(Outcome::Converted, "hash-mismatch", message))));
+            return Ok(Attempt::Whole(Some(Note::new(
+                Outcome::Converted,
+                "hash-mismatch",
+                message,
+            ))));
         }
         self.earlier = Some(hash);
         let message = "the bytes differ from the service's hash and from each other";
-        Ok(Attempt::Again(Note::new(Outcome::Failed, "hash-mismatch", message)))
+        Ok(Attempt::Again(Note::new(
+            Outcome::Failed,
+            "hash-mismatch",
+            message,
+        )))
     }
 
-    fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
+    async fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
         if is_fatal(&error) {
-            return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
+            return Err(Error::graph(
+                format!("reading {}", self.asked.item.path),
+                error,
+            ));
         }
-        let kind = error.kind();
-        if *kind == ErrorKind::Changed {
+        if *error.kind() == ErrorKind::Changed {
             let message = "the file changed whenever it was read";
-            return Ok(Attempt::Again(Note::new(Outcome::Failed, "changing", message)));
+            return Ok(Attempt::Again(Note::new(
+                Outcome::Failed,
+                "changing",
+                message,
+            )));
         }
         if error.is_retryable() {
-            let message = "the file could not be read";
-            return Ok(Attempt::Again(Note::new(Outcome::Failed, "content", message).with_code(&error)));
+            let note = Note::new(Outcome::Failed, "content", "the file could not be read");
+            return Ok(Attempt::Again(note.with_code(&error)));
         }
-        let onenote = self.listed.pointer("/file/mimeType").and_then(Value::as_str)
-            == Some("application/msonenote");
-        let note = match kind {
-            ErrorKind::ItemGone | ErrorKind::NotFound => {
-                Note::new(Outcome::Skipped, "vanished", "the file was gone when it was read")
-            }
-            ErrorKind::Malware => {
-                let message = "the service calls the file malware and does not give it";
-                Note::new(Outcome::Skipped, "malware", message)
-            }
-            _ if onenote => {
-                // FACTS 3.6: such downloads often fail; one try.
-                let message = "the service does not give this part of a notebook";
-                Note::new(Outcome::Skipped, "onenote-package", message)
-            }
-            ErrorKind::Locked => Note::new(Outcome::Skipped, "locked", "the service keeps the file locked"),
-            _ => Note::new(Outcome::Failed, "content", "the file could not be read"),
-        };
-        Ok(Attempt::Without(note.with_code(&error)))
+        let mime = self
+            .listed
+            .pointer("/file/mimeType")
+            .and_then(Value::as_str);
+        let note = refusal(self.context, self.drive, self.id(), mime, &error).await;
+        Ok(Attempt::Without(note))
     }
 
     fn too_large(&self, length: u64) -> Fetched {
@@ -413,6 +496,63 @@ impl File<'_> {
             mtime: self.asked.item.mtime,
             length,
             hash: listed_hash(self.listed).map(str::to_owned),
+            mime: self
+                .listed
+                .pointer("/file/mimeType")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         }))
+    }
+}
+
+/// Why a file is not here, of an error that no retry cures.
+pub(crate) async fn refusal(
+    context: &Context,
+    drive: &str,
+    id: &str,
+    mime: Option<&str>,
+    error: &graph::Error,
+) -> Note {
+    let note = match error.kind() {
+        ErrorKind::ItemGone | ErrorKind::NotFound if is_gone(context, drive, id).await => {
+            Note::new(
+                Outcome::Skipped,
+                "vanished",
+                "the file was gone when it was read",
+            )
+        }
+        ErrorKind::Malware => {
+            let message = "the service calls the file malware and does not give it";
+            Note::new(Outcome::Skipped, "malware", message)
+        }
+        // FACTS 3.6: such downloads often fail; one try.
+        _ if mime == Some("application/msonenote") => {
+            let message = "the service does not give this part of a notebook";
+            Note::new(Outcome::Skipped, "onenote-package", message)
+        }
+        ErrorKind::Locked => Note::new(
+            Outcome::Skipped,
+            "locked",
+            "the service keeps the file locked",
+        ),
+        _ => Note::new(Outcome::Failed, "content", "the file could not be read"),
+    };
+    note.with_code(error)
+}
+
+/// A download host that says 404 is not the last word: the drive knows.
+async fn is_gone(context: &Context, drive: &str, id: &str) -> bool {
+    let path = format!(
+        "/drives/{}/items/{}?$select=id",
+        segment(drive),
+        segment(id)
+    );
+    match context
+        .graph
+        .get(&Scope::SharePoint, &path, Prefer::none())
+        .await
+    {
+        Ok(item) => item.get("deleted").is_some(),
+        Err(error) => matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound),
     }
 }
