@@ -51,93 +51,94 @@ impl Report<'_> {
 
     /// Writes Prometheus text for node_exporter's textfile collector.
     pub(crate) fn write_metrics(&self, path: &Path) -> io::Result<()> {
-        let mut text = String::new();
         let tenant = self.tenant.replace(['\\', '"', '\n'], "_");
-        let mut gauge = |name: &str, help: &str, value: f64| {
+        let mut text = String::new();
+        for (name, help, value) in self.gauges() {
             text.push_str(&format!(
                 "# HELP tar365_{name} {help}\n# TYPE tar365_{name} gauge\n\
                  tar365_{name}{{tenant=\"{tenant}\"}} {value}\n"
             ));
-        };
+        }
+        replace(path, text.as_bytes())
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
         let float = |n: u64| n as f64;
         let summary = self.summary;
-        gauge(
-            "last_run_timestamp_seconds",
-            "End of the last run.",
-            seconds(self.ended),
-        );
-        if self.code == Code::Success {
-            gauge(
-                "last_success_timestamp_seconds",
-                "End of the last run with exit code 0.",
+        let length = (self.ended - self.started).as_seconds_f64();
+        let mut gauges = vec![
+            (
+                "last_run_timestamp_seconds",
+                "End of the last run.",
                 seconds(self.ended),
-            );
+            ),
+            (
+                "last_exit_code",
+                "Exit code of the last run.",
+                f64::from(self.code.number()),
+            ),
+            ("last_duration_seconds", "Length of the last run.", length),
+            ("owners", "Owners selected.", float(summary.owners)),
+            (
+                "items_exported",
+                "Items in the archive.",
+                float(summary.items),
+            ),
+            (
+                "items_skipped",
+                "Ledger lines: the service does not give it.",
+                float(summary.skipped),
+            ),
+            (
+                "items_failed",
+                "Ledger lines: it should be here and is not.",
+                float(summary.failed),
+            ),
+            (
+                "items_converted",
+                "Ledger lines: came by a fallback.",
+                float(summary.converted),
+            ),
+            (
+                "items_damaged",
+                "Ledger lines: padded.",
+                float(summary.damaged),
+            ),
+            (
+                "failed_listings",
+                "Listings not read to their end.",
+                float(summary.failed_listings),
+            ),
+            (
+                "archive_bytes",
+                "Bytes of the tar, before compression.",
+                float(summary.bytes),
+            ),
+            (
+                "sealed",
+                "1 when the stream has its seal.",
+                f64::from(u8::from(summary.sealed)),
+            ),
+        ];
+        if self.code == Code::Success {
+            let help = "End of the last run with exit code 0.";
+            gauges.push(("last_success_timestamp_seconds", help, seconds(self.ended)));
         }
-        gauge(
-            "last_exit_code",
-            "Exit code of the last run.",
-            f64::from(self.code.number()),
-        );
-        gauge(
-            "last_duration_seconds",
-            "Length of the last run.",
-            (self.ended - self.started).as_seconds_f64(),
-        );
-        gauge("owners", "Owners selected.", float(summary.owners));
-        gauge(
-            "items_exported",
-            "Items in the archive.",
-            float(summary.items),
-        );
-        gauge(
-            "items_skipped",
-            "Ledger lines: the service does not give it.",
-            float(summary.skipped),
-        );
-        gauge(
-            "items_failed",
-            "Ledger lines: it should be here and is not.",
-            float(summary.failed),
-        );
-        gauge(
-            "items_converted",
-            "Ledger lines: came by a fallback.",
-            float(summary.converted),
-        );
-        gauge(
-            "items_damaged",
-            "Ledger lines: padded.",
-            float(summary.damaged),
-        );
-        gauge(
-            "failed_listings",
-            "Listings that did not reach their end.",
-            float(summary.failed_listings),
-        );
-        gauge(
-            "archive_bytes",
-            "Bytes of the tar, before compression.",
-            float(summary.bytes),
-        );
-        gauge(
-            "sealed",
-            "1 when the stream has its seal.",
-            f64::from(u8::from(summary.sealed)),
-        );
         if let Some(counters) = self.counters {
-            gauge(
+            let throttled = float(counters.throttled);
+            gauges.push((
                 "requests",
                 "Requests sent.",
                 float(counters.requests.values().sum()),
-            );
-            gauge(
+            ));
+            gauges.push((
                 "requests_throttled",
                 "Answers that told us to slow down.",
-                float(counters.throttled),
-            );
+                throttled,
+            ));
         }
-        replace(path, text.as_bytes())
+        gauges
     }
 }
 

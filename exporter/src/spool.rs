@@ -168,16 +168,16 @@ pub(crate) struct Draft {
 impl Draft {
     /// Appends. Waits when the disk budget is used up by others and it is not our turn.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Held::Memory(buffer) = &mut self.held {
-            if buffer.capacity() - buffer.len() < bytes.len() {
-                let wanted = (buffer.len() + bytes.len()).next_power_of_two().max(4096);
-                let more = (wanted - buffer.capacity()) as u64;
-                if self.lease.spool.take_memory(more) {
-                    self.lease.memory += more;
-                    buffer.reserve_exact(wanted - buffer.len());
-                } else {
-                    self.spill().await?;
-                }
+        if let Held::Memory(buffer) = &mut self.held
+            && buffer.capacity() - buffer.len() < bytes.len()
+        {
+            let wanted = (buffer.len() + bytes.len()).next_power_of_two().max(4096);
+            let more = (wanted - buffer.capacity()) as u64;
+            if self.lease.spool.take_memory(more) {
+                self.lease.memory += more;
+                buffer.reserve_exact(wanted - buffer.len());
+            } else {
+                self.spill().await?;
             }
         }
         match &mut self.held {

@@ -9,7 +9,7 @@ use crate::sample;
 
 fn run(bytes: &[u8], target: &std::path::Path, options: Options) -> (Extracted, Vec<String>) {
     let mut refused = Vec::new();
-    let done = extract(bytes, target, options, &mut |_| true, &mut |path, error| {
+    let done = extract(bytes, target, options, &mut |_: &archive::Entry| true, &mut |path, error| {
         refused.push(format!("{path}: {error}"));
     });
     (done.unwrap(), refused)
@@ -146,7 +146,7 @@ fn what_is_not_proven_leaves_nothing_behind() {
         damaged: true,
     };
     let torn = &bytes[..streamed - 600];
-    assert!(extract(torn, target.path(), options, &mut |_| true, &mut |_, _| {}).is_err());
+    assert!(extract(torn, target.path(), options, &mut |_: &archive::Entry| true, &mut |_, _| {}).is_err());
     let names = sample::tree(target.path());
     assert!(names.keys().any(|name| name.ends_with("streamed.iso")));
     assert!(names.keys().all(|name| !name.contains(".tar365-")));
