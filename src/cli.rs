@@ -23,11 +23,7 @@ EXIT STATUS
 /// Microsoft 365 as a deterministic tar, for the backup software you already trust.
 #[derive(Debug, Parser)]
 #[command(name = "tar365", version = VERSION, after_help = EXIT_STATUS, max_term_width = 100)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -122,12 +118,7 @@ pub(crate) struct Connection {
     #[arg(long, env = "TAR365_PACE", value_enum, default_value_t = Pace::Documented)]
     pub(crate) pace: Pace,
     /// Another limit for a scope: mailbox=10000/600, sharepoint=1250/60, directory=3500/10.
-    #[arg(
-        long,
-        env = "TAR365_BUDGET",
-        value_name = "SCOPE=N/SECONDS",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "TAR365_BUDGET", value_name = "SCOPE=N/SECONDS", value_delimiter = ',')]
     pub(crate) budget: Vec<graph::Budget>,
 }
 

@@ -70,10 +70,7 @@ pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
     };
     config.graph_url.clone_from(&connection.graph_url);
     config.login_url.clone_from(&connection.login_url);
-    for url in [&connection.graph_url, &connection.login_url]
-        .into_iter()
-        .flatten()
-    {
+    for url in [&connection.graph_url, &connection.login_url].into_iter().flatten() {
         warn_of_clear_text(url);
     }
     if let Some(file) = &connection.ca_certificate {
@@ -112,11 +109,7 @@ pub(crate) fn pace(config: &mut Config, connection: &Connection) {
 
 fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| {
-        Failure::because(
-            Code::Usage,
-            &format!("reading {what} {}", file.display()),
-            &error,
-        )
+        Failure::because(Code::Usage, &format!("reading {what} {}", file.display()), &error)
     })
 }
 
@@ -126,10 +119,7 @@ fn credential(connection: &Connection) -> Result<Credential, Failure> {
     if connection.managed_identity {
         let client_id = connection.client_id.clone().filter(|id| !id.is_empty());
         let endpoint = connection.imds_url.clone();
-        return Ok(Credential::ManagedIdentity {
-            client_id,
-            endpoint,
-        });
+        return Ok(Credential::ManagedIdentity { client_id, endpoint });
     }
     let Some(client_id) = connection.client_id.clone().filter(|id| !id.is_empty()) else {
         return Err(Failure::usage("no application is named")
@@ -141,17 +131,10 @@ fn credential(connection: &Connection) -> Result<Credential, Failure> {
     }
     if let Some(file) = &connection.client_certificate {
         let pem = read(file, "the client certificate")?;
-        return Ok(Credential::Certificate {
-            client_id,
-            pem,
-            legacy: connection.legacy_assertion,
-        });
+        return Ok(Credential::Certificate { client_id, pem, legacy: connection.legacy_assertion });
     }
     if let Some(file) = &connection.federated_token_file {
-        return Ok(Credential::FederatedToken {
-            client_id,
-            file: file.clone(),
-        });
+        return Ok(Credential::FederatedToken { client_id, file: file.clone() });
     }
     let secret = match &connection.client_secret_file {
         Some(file) => String::from_utf8(read(file, "the client secret")?)

@@ -52,11 +52,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-        }
+        Self { code, message: message.into(), hint: None }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -66,11 +62,7 @@ impl Failure {
     /// With the chain of causes of `error` behind `doing`.
     pub(crate) fn because(code: Code, doing: &str, error: &dyn StdError) -> Self {
         let chain = chain(error);
-        let message = if doing.is_empty() {
-            chain
-        } else {
-            format!("{doing}: {chain}")
-        };
+        let message = if doing.is_empty() { chain } else { format!("{doing}: {chain}") };
         Self::new(code, message)
     }
 

@@ -37,10 +37,8 @@ impl Input {
         let mut file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(failed)?;
         if meta.is_dir() {
-            return Err(
-                Failure::new(Code::Fatal, format!("{} is a folder", path.display()))
-                    .hint("an archive is a file, or - for standard input"),
-            );
+            return Err(Failure::new(Code::Fatal, format!("{} is a folder", path.display()))
+                .hint("an archive is a file, or - for standard input"));
         }
         if !meta.is_file() {
             return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
@@ -79,15 +77,9 @@ fn unpack(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     }
     let packed = tokio::io::BufReader::with_capacity(256 * 1024, Blocking(whole));
     Ok(if is_zstd {
-        Box::new(SyncIoBridge::new_with_handle(
-            ZstdDecoder::new(packed),
-            Handle::current(),
-        ))
+        Box::new(SyncIoBridge::new_with_handle(ZstdDecoder::new(packed), Handle::current()))
     } else {
-        Box::new(SyncIoBridge::new_with_handle(
-            GzipDecoder::new(packed),
-            Handle::current(),
-        ))
+        Box::new(SyncIoBridge::new_with_handle(GzipDecoder::new(packed), Handle::current()))
     })
 }
 
@@ -118,11 +110,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     pub(crate) fn new(selection: Selection) -> Result<Self, Failure> {
         let selector = selection.compile()?;
-        Ok(Self {
-            selection,
-            selector,
-            owner: None,
-        })
+        Ok(Self { selection, selector, owner: None })
     }
 
     /// True when everything is wanted, also what is the archive's own.
@@ -160,10 +148,7 @@ impl Wanted {
             return false;
         };
         let owner = self.selection.users.is_empty()
-            || self
-                .owner
-                .as_ref()
-                .is_some_and(|(known, wanted)| known == folder && *wanted);
+            || self.owner.as_ref().is_some_and(|(known, wanted)| known == folder && *wanted);
         owner
             && self.selector.matches_service(service(path))
             && self.selector.matches_path(path)

@@ -21,7 +21,7 @@ use crate::cli::{Compression, Sink};
 use crate::exit::{Code, Failure};
 
 /// How long an engine gets to clean up after SIGTERM.
-const ENGINE_GRACE: Duration = Duration::from_secs(5);
+const ENGINE_GRACE: Duration = Duration::from_secs(4);
 
 /// The engine we run, reachable also while its pipe is blocked.
 pub(crate) type Engine = Arc<Mutex<Option<Child>>>;
@@ -52,11 +52,16 @@ fn bridge<E: AsyncWrite + Unpin>(encoder: E) -> SyncIoBridge<E> {
     SyncIoBridge::new_with_handle(encoder, Handle::current())
 }
 
-fn open_stdout() -> Result<Box<dyn Output>, Failure> {
-    if io::stdout().is_terminal() {
+/// An archive on a terminal helps nobody.
+pub(crate) fn refuse_terminal(sink: &Sink) -> Result<(), Failure> {
+    if sink.output.is_none() && sink.to_command.is_none() && io::stdout().is_terminal() {
         return Err(Failure::usage("an archive is not written to a terminal")
             .hint("pipe it into a backup engine, or use --output FILE or --to-command COMMAND"));
     }
+    Ok(())
+}
+
+fn open_stdout() -> Result<Box<dyn Output>, Failure> {
     // Not std's stdout: that one looks for line ends in our gigabytes.
     let stdout = io::stdout()
         .as_fd()
@@ -79,9 +84,8 @@ fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path
-        .file_name()
-        .ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
+    let name =
+        path.file_name().ok_or_else(|| Failure::usage(format!("{} is no file", path.display())))?;
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     prefix.push(".");
@@ -90,10 +94,7 @@ fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
         .suffix(".partial")
         .tempfile_in(directory)
         .map_err(failed)?;
-    Ok(Box::new(Whole {
-        file,
-        path: path.to_owned(),
-    }))
+    Ok(Box::new(Whole { file, path: path.to_owned() }))
 }
 
 /// A pipe or device: what is written is gone.
@@ -174,11 +175,7 @@ impl CommandOutput {
                 Failure::because(Code::Usage, &format!("starting {program}"), &error)
             })?;
         let stdin = child.stdin.take();
-        Ok(Self {
-            stdin,
-            engine: Arc::new(Mutex::new(Some(child))),
-            name: program.clone(),
-        })
+        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name: program.clone() })
     }
 }
 
@@ -187,9 +184,7 @@ pub(crate) fn end(engine: &Engine) {
     let Some(mut child) = engine.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };
-    let pid = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // Gone already is as good.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -221,11 +216,7 @@ impl Write for CommandOutput {
 impl Output for CommandOutput {
     fn complete(mut self: Box<Self>) -> io::Result<()> {
         drop(self.stdin.take());
-        let child = self
-            .engine
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let child = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut child) = child else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };

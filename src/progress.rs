@@ -35,10 +35,7 @@ impl Shown {
             ProgressMode::Json => How::Json,
             ProgressMode::None => How::None,
         };
-        Self {
-            how,
-            last: Mutex::new(None),
-        }
+        Self { how, last: Mutex::new(None) }
     }
 
     /// Leaves the terminal as it was.

@@ -63,83 +63,45 @@ impl Report<'_> {
     }
 
     fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
-        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-        let float = |n: u64| n as f64;
-        let summary = self.summary;
         let length = (self.ended - self.started).as_seconds_f64();
+        let sealed = f64::from(u8::from(self.summary.sealed));
         let mut gauges = vec![
-            (
-                "last_run_timestamp_seconds",
-                "End of the last run.",
-                seconds(self.ended),
-            ),
-            (
-                "last_exit_code",
-                "Exit code of the last run.",
-                f64::from(self.code.number()),
-            ),
+            ("last_run_timestamp_seconds", "End of the last run.", seconds(self.ended)),
+            ("last_exit_code", "Exit code of the last run.", f64::from(self.code.number())),
             ("last_duration_seconds", "Length of the last run.", length),
-            ("owners", "Owners selected.", float(summary.owners)),
-            (
-                "items_exported",
-                "Items in the archive.",
-                float(summary.items),
-            ),
-            (
-                "items_skipped",
-                "Ledger lines: the service does not give it.",
-                float(summary.skipped),
-            ),
-            (
-                "items_failed",
-                "Ledger lines: it should be here and is not.",
-                float(summary.failed),
-            ),
-            (
-                "items_converted",
-                "Ledger lines: came by a fallback.",
-                float(summary.converted),
-            ),
-            (
-                "items_damaged",
-                "Ledger lines: padded.",
-                float(summary.damaged),
-            ),
-            (
-                "failed_listings",
-                "Listings not read to their end.",
-                float(summary.failed_listings),
-            ),
-            (
-                "archive_bytes",
-                "Bytes of the tar, before compression.",
-                float(summary.bytes),
-            ),
-            (
-                "sealed",
-                "1 when the stream has its seal.",
-                f64::from(u8::from(summary.sealed)),
-            ),
+            ("sealed", "1 when the stream has its seal.", sealed),
         ];
+        gauges.extend(self.counts().map(|(name, help, count)| (name, help, float(count))));
         if self.code == Code::Success {
             let help = "End of the last run with exit code 0.";
             gauges.push(("last_success_timestamp_seconds", help, seconds(self.ended)));
         }
         if let Some(counters) = self.counters {
             let throttled = float(counters.throttled);
-            gauges.push((
-                "requests",
-                "Requests sent.",
-                float(counters.requests.values().sum()),
-            ));
-            gauges.push((
-                "requests_throttled",
-                "Answers that told us to slow down.",
-                throttled,
-            ));
+            gauges.push(("requests", "Requests sent.", float(counters.requests.values().sum())));
+            gauges.push(("requests_throttled", "Answers that told us to slow down.", throttled));
         }
         gauges
     }
+
+    fn counts(&self) -> [(&'static str, &'static str, u64); 8] {
+        let summary = self.summary;
+        [
+            ("owners", "Owners selected.", summary.owners),
+            ("items_exported", "Items in the archive.", summary.items),
+            ("items_skipped", "Ledger lines: the service does not give it.", summary.skipped),
+            ("items_failed", "Ledger lines: it should be here and is not.", summary.failed),
+            ("items_converted", "Ledger lines: came by a fallback.", summary.converted),
+            ("items_damaged", "Ledger lines: padded.", summary.damaged),
+            ("failed_listings", "Listings not read to their end.", summary.failed_listings),
+            ("archive_bytes", "Bytes of the tar, before compression.", summary.bytes),
+        ]
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+fn float(n: u64) -> f64 {
+    n as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float")]

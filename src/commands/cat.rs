@@ -68,12 +68,10 @@ fn from_stream(
 fn copy(content: &mut impl Read, path: &str, data: &mut Data) -> Result<(), Failure> {
     // The reader compares the digest at the end of the content; what was wrong is on stdout by
     // then, so the exit code must say so.
-    data.copy(content)
-        .map(drop)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::BrokenPipe => gone(&error),
-            _ => Failure::because(Code::Fatal, &format!("reading {path}"), &error),
-        })
+    data.copy(content).map(drop).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => gone(&error),
+        _ => Failure::because(Code::Fatal, &format!("reading {path}"), &error),
+    })
 }
 
 fn missing(path: &str) -> Failure {

@@ -23,8 +23,7 @@ pub(super) fn run(args: &Completions) -> Result<Code, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, "tar365", &mut script);
         let mut data = crate::terminal::Data::new();
-        data.copy(&mut script.as_slice())
-            .map_err(|error| crate::terminal::gone(&error))?;
+        data.copy(&mut script.as_slice()).map_err(|error| crate::terminal::gone(&error))?;
         data.finish()?;
     }
     Ok(Code::Success)

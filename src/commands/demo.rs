@@ -18,8 +18,7 @@ use crate::terminal::Data;
 pub(crate) async fn tenant(connection: &Connection) -> Result<Tenant, Failure> {
     let simulator = simulate::start(simulator::Options::default()).await?;
     let url = |text: String| {
-        text.parse()
-            .map_err(|_| Failure::new(Code::Fatal, format!("bad simulator address {text}")))
+        text.parse().map_err(|_| Failure::new(Code::Fatal, format!("bad simulator address {text}")))
     };
     let mut config = graph::Config::new(simulator.tenant_id());
     config.graph_url = Some(url(simulator.graph_url())?);
@@ -37,16 +36,9 @@ pub(crate) async fn tenant(connection: &Connection) -> Result<Tenant, Failure> {
 pub(super) async fn run(args: Demo) -> Result<Code, Failure> {
     let temporary = tempfile::tempdir()
         .map_err(|error| Failure::because(Code::Fatal, "making a temporary folder", &error))?;
-    let directory = args
-        .directory
-        .clone()
-        .unwrap_or_else(|| temporary.path().to_owned());
+    let directory = args.directory.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&directory).map_err(|error| {
-        Failure::because(
-            Code::Usage,
-            &format!("making {}", directory.display()),
-            &error,
-        )
+        Failure::because(Code::Usage, &format!("making {}", directory.display()), &error)
     })?;
     let archive = directory.join("m365.tar");
     let mut data = Data::new();
@@ -79,12 +71,8 @@ With your own tenant (doc/tenant-setup.md registers the app in ten minutes):
 
 async fn export(archive: &Path) -> Result<String, Failure> {
     let tenant = tenant(&Connection::demo()).await?;
-    let sink = Sink {
-        output: Some(archive.to_owned()),
-        to_command: None,
-        compress: None,
-        align: None,
-    };
+    let sink =
+        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
     let (output, _) = output::open(&sink)?;
     let spool = SpoolOptions::in_dir(exporter::default_spool_dir())
         .map_err(|error| Failure::because(Code::Usage, "using the spool directory", &error))?;
@@ -125,11 +113,7 @@ fn show(archive: &Path, spool: &Path, directory: &Path) -> Result<Vec<String>, F
     };
     let mut lines = vec!["2. tar365 verify m365.tar".to_owned()];
     let report = archive::verify::verify(open()?, spool, &mut |_| {})?;
-    lines.extend(
-        verify::summary(&report)
-            .lines()
-            .map(|line| format!("   {line}")),
-    );
+    lines.extend(verify::summary(&report).lines().map(|line| format!("   {line}")));
     if !report.is_proven() {
         return Err(Failure::new(Code::Fatal, lines.join("\n")));
     }
@@ -153,25 +137,13 @@ fn show(archive: &Path, spool: &Path, directory: &Path) -> Result<Vec<String>, F
     let mut reader = index.open_entry(mail)?;
     let content = reader.content().into_vec(64 << 20)?;
     std::fs::write(&restored, &content).map_err(|error| {
-        Failure::because(
-            Code::Fatal,
-            &format!("writing {}", restored.display()),
-            &error,
-        )
+        Failure::because(Code::Fatal, &format!("writing {}", restored.display()), &error)
     })?;
-    lines.push(format!(
-        "   {} ({} bytes, digest proven)",
-        restored.display(),
-        content.len()
-    ));
+    lines.push(format!("   {} ({} bytes, digest proven)", restored.display(), content.len()));
     let text = String::from_utf8_lossy(&content);
     lines.extend(
         text.lines()
-            .filter(|line| {
-                ["From:", "Subject:", "Date:"]
-                    .iter()
-                    .any(|name| line.starts_with(name))
-            })
+            .filter(|line| ["From:", "Subject:", "Date:"].iter().any(|name| line.starts_with(name)))
             .take(3)
             .map(|line| format!("   | {line}")),
     );

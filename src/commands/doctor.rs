@@ -47,11 +47,7 @@ impl Findings {
 }
 
 pub(super) async fn run(args: Doctor) -> Result<Code, Failure> {
-    let mut findings = Findings {
-        data: Data::new(),
-        failed: false,
-        refused: false,
-    };
+    let mut findings = Findings { data: Data::new(), failed: false, refused: false };
     let tenant = match config::connect(&args.connection).await {
         Ok(tenant) => tenant,
         Err(failure) => {
@@ -108,11 +104,7 @@ async fn expiry(args: &Doctor, tenant: &Tenant, findings: &mut Findings) -> Resu
     if keyless {
         return findings.ok("credential expiry: this kind of credential has none of its own");
     }
-    let Some(client_id) = tenant
-        .identity
-        .app_id
-        .clone()
-        .or_else(|| connection.client_id.clone())
+    let Some(client_id) = tenant.identity.app_id.clone().or_else(|| connection.client_id.clone())
     else {
         return findings.warn("secret expiry: unknown, the token does not name the app");
     };
@@ -120,19 +112,11 @@ async fn expiry(args: &Doctor, tenant: &Tenant, findings: &mut Findings) -> Resu
         "/applications?$filter=appId%20eq%20'{}'&$select=id,passwordCredentials",
         segment(&client_id)
     );
-    match tenant
-        .graph
-        .get(&Scope::Directory, &path, Prefer::none())
-        .await
-    {
+    match tenant.graph.get(&Scope::Directory, &path, Prefer::none()).await {
         Ok(answer) => {
-            let ends = answer["value"][0]["passwordCredentials"]
-                .as_array()
-                .map(|all| {
-                    all.iter()
-                        .filter_map(|one| one["endDateTime"].as_str()?.parse().ok())
-                        .max()
-                });
+            let ends = answer["value"][0]["passwordCredentials"].as_array().map(|all| {
+                all.iter().filter_map(|one| one["endDateTime"].as_str()?.parse().ok()).max()
+            });
             match ends.flatten() {
                 Some(end) => tell_end("newest secret of the app", end, findings),
                 None => findings.warn("secret expiry: the app registration lists no secret"),
@@ -152,14 +136,10 @@ fn tell_end(what: &str, end: DateTime<Utc>, findings: &mut Findings) -> Result<(
     match days {
         i64::MIN..0 => findings.fail(&format!("expiry: the {what} ended on {date}")),
         0..=EXPIRY_DAYS => {
-            findings.warn(&format!(
-                "expiry: the {what} ends on {date}, in {days} days"
-            ))?;
+            findings.warn(&format!("expiry: the {what} ends on {date}, in {days} days"))?;
             findings.hint("add the new one to the app registration before, both work side by side")
         }
-        _ => findings.ok(&format!(
-            "expiry: the {what} ends on {date}, in {days} days"
-        )),
+        _ => findings.ok(&format!("expiry: the {what} ends on {date}, in {days} days")),
     }
 }
 
@@ -170,11 +150,7 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
     };
     let holds = |any: &[&str]| any.iter().any(|role| roles.iter().any(|held| held == role));
     let mut needed: Vec<(&str, &[&str])> = vec![("users", &DIRECTORY_ROLES)];
-    needed.extend(
-        services
-            .iter()
-            .map(|service| (service.name(), service.roles())),
-    );
+    needed.extend(services.iter().map(|service| (service.name(), service.roles())));
     for (what, any) in &needed {
         if holds(any) {
             findings.ok(&format!("role for {what}: held"))?;
@@ -195,21 +171,14 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
                 "role too wide: {role} lets this app change the tenant; an export only reads"
             ))?;
         } else if needless && role != "Application.Read.All" && role != "Organization.Read.All" {
-            findings.ok(&format!(
-                "role unused: {role} is not needed for {}",
-                names(services)
-            ))?;
+            findings.ok(&format!("role unused: {role} is not needed for {}", names(services)))?;
         }
     }
     Ok(())
 }
 
 fn names(services: &[Service]) -> String {
-    services
-        .iter()
-        .map(|service| service.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+    services.iter().map(|service| service.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// Tries a sample of the owners.
@@ -230,10 +199,7 @@ async fn reach(
             return findings.hint("an export needs User.Read.All");
         }
     };
-    findings.ok(&format!(
-        "users: {} of {} selected",
-        owners.selected, owners.total
-    ))?;
+    findings.ok(&format!("users: {} of {} selected", owners.selected, owners.total))?;
     let sample = owners.after("", args.sample)?;
     for service in services {
         let mut tally = [0_u32; 3];
@@ -265,10 +231,7 @@ async fn reach(
             Some((upn, why)) => {
                 findings.refused = true;
                 findings.fail(&text)?;
-                findings.hint(&format!(
-                    "{upn}: {why}; is {} consented?",
-                    service.roles()[0]
-                ))?;
+                findings.hint(&format!("{upn}: {why}; is {} consented?", service.roles()[0]))?;
             }
         }
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use archive::Selection;
 use chrono::Utc;
-use exporter::{Monitor, Options, SpoolOptions, Summary, Tolerance, Verdict};
+use exporter::{Monitor, Options, Service, SpoolOptions, Summary, Tolerance, Verdict};
+use graph::Counters;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,36 +22,68 @@ use crate::terminal;
 const WAITING: Duration = Duration::from_secs(30);
 /// How long a stream that is being interrupted may take to say so in its data. The consumer may
 /// be blocked; schedulers send SIGKILL after 10 s.
-const LAST_WORDS: Duration = Duration::from_secs(7);
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     let started = Utc::now();
-    let selection = config::selection(&args.selection)?;
-    let (services, services_named) = config::services(&args.selection)?;
-    let spool = spool(&args.spool)?;
+    let plan = Plan::new(&args)?;
     let stop = stop_signals()?;
-    let (output, engine) = output::open(&args.sink)?;
-    // Nothing is written before the tenant let us in: an engine that we run must not be left
-    // with an empty stream either.
-    let interrupted = stop.1.clone();
+    let mut outcome = Outcome::default();
+    let ended = export(&args, plan, &stop, &mut outcome).await;
+    write_reports(&args, started, &outcome, &ended);
+    if ended.is_ok() {
+        last_line(&args, &outcome.summary, outcome.verdict);
+    }
+    ended
+}
+
+/// What the flags say, checked before anything is asked or written.
+struct Plan {
+    selection: Selection,
+    services: Vec<Service>,
+    services_named: bool,
+    spool: SpoolOptions,
+}
+
+impl Plan {
+    fn new(args: &Export) -> Result<Self, Failure> {
+        let (services, services_named) = config::services(&args.selection)?;
+        let selection = config::selection(&args.selection)?;
+        output::refuse_terminal(&args.sink)?;
+        Ok(Self { selection, services, services_named, spool: spool(&args.spool)? })
+    }
+}
+
+/// What is known of a run when it ends, however it ends.
+#[derive(Default)]
+struct Outcome {
+    tenant: String,
+    summary: Summary,
+    verdict: Option<Verdict>,
+    counters: Option<Counters>,
+}
+
+async fn export(
+    args: &Export,
+    plan: Plan,
+    stop: &(Stopped, CancellationToken),
+    outcome: &mut Outcome,
+) -> Result<Code, Failure> {
     let tenant = tokio::select! {
-        tenant = config::connect(&args.connection) => tenant,
-        () = interrupted.cancelled() => Err(stop.0.failure()),
+        tenant = config::connect(&args.connection) => tenant?,
+        () = stop.1.cancelled() => return Err(stop.0.failure()),
     };
-    let tenant = match tenant {
-        Ok(tenant) => tenant,
-        Err(failure) => {
-            engine.as_ref().inspect(|engine| output::end(engine));
-            return Err(failure);
-        }
-    };
+    outcome.tenant.clone_from(&tenant.name);
+    // Only now: an engine of ours must not be started, nor a file touched, for a tenant that does
+    // not let us in.
+    let (output, engine) = output::open(&args.sink)?;
     let shown = Arc::new(Shown::new(args.progress));
-    warn_of_roles(&tenant, &services, shown.as_ref());
+    warn_of_roles(&tenant, &plan.services, shown.as_ref());
     let options = Options {
-        services: services.clone(),
-        selection,
+        services: plan.services.clone(),
+        selection: plan.selection,
         concurrency: usize::from(args.concurrency),
-        spool,
+        spool: plan.spool,
         align: args.sink.align,
         include_recoverable: args.include_recoverable,
         tenant: tenant.name.clone(),
@@ -63,22 +97,19 @@ pub(super) async fn run(args: Export) -> Result<Code, Failure> {
         stop.1.clone(),
     );
     let patient = tokio::spawn(tell_waiting(tenant.graph.clone(), Arc::clone(&shown)));
-    let (summary, ended) = watched(export, &stop, engine.as_ref()).await;
+    let (summary, ended) = watched(export, stop, engine.as_ref()).await;
     patient.abort();
     shown.finish();
-    let (verdict, ended) = conclude(&args, &summary, ended, &services, services_named, &stop.0);
-    write_reports(&args, started, &tenant, &summary, verdict, &ended);
-    if ended.is_ok() {
-        last_line(&args, &summary, verdict);
-    }
-    ended
+    outcome.counters = Some(tenant.graph.counters());
+    outcome.summary = summary;
+    ended?;
+    let verdict = verdict(args, &outcome.summary, &plan.services, plan.services_named);
+    outcome.verdict = Some(verdict);
+    Ok(if verdict == Verdict::Complete { Code::Success } else { Code::Missing })
 }
 
 fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
-    let dir = args
-        .spool_dir
-        .clone()
-        .unwrap_or_else(exporter::default_spool_dir);
+    let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
     let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(|error| {
         Failure::because(
             Code::Usage,
@@ -182,16 +213,12 @@ async fn tell_waiting(graph: graph::Graph, shown: Arc<Shown>) {
     }
 }
 
-fn warn_of_roles(tenant: &Tenant, services: &[exporter::Service], monitor: &Shown) {
+fn warn_of_roles(tenant: &Tenant, services: &[Service], monitor: &Shown) {
     let Some(roles) = &tenant.identity.roles else {
         return;
     };
     for service in services {
-        if !service
-            .roles()
-            .iter()
-            .any(|role| roles.iter().any(|held| held == role))
-        {
+        if !service.roles().iter().any(|role| roles.iter().any(|held| held == role)) {
             monitor.warn(&format!(
                 "the token has no permission for {}: {} is missing",
                 service.name(),
@@ -201,35 +228,15 @@ fn warn_of_roles(tenant: &Tenant, services: &[exporter::Service], monitor: &Show
     }
 }
 
-/// The verdict on what was written, and the exit code.
-fn conclude(
-    args: &Export,
-    summary: &Summary,
-    ended: Result<(), Failure>,
-    services: &[exporter::Service],
-    named: bool,
-    _stopped: &Stopped,
-) -> (Option<Verdict>, Result<Code, Failure>) {
-    if let Err(failure) = ended {
-        return (None, Err(failure));
-    }
-    let OutcomeArgs {
-        strict,
-        allow_partial,
-        allow_empty,
-    } = args.outcome;
+/// The verdict on what was written, by the flags.
+fn verdict(args: &Export, summary: &Summary, services: &[Service], named: bool) -> Verdict {
+    let OutcomeArgs { strict, allow_partial, allow_empty } = args.outcome;
     let tolerance = match (strict, allow_partial) {
         (true, _) => Tolerance::Strict,
         (_, true) => Tolerance::Partial,
         _ => Tolerance::Default,
     };
-    let verdict = summary.verdict(tolerance, services, named, allow_empty);
-    let code = if verdict == Verdict::Complete {
-        Code::Success
-    } else {
-        Code::Missing
-    };
-    (Some(verdict), Ok(code))
+    summary.verdict(tolerance, services, named, allow_empty)
 }
 
 /// The loud last line: a silent 0 is the field's worst habit.
@@ -270,38 +277,28 @@ fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
 fn write_reports(
     args: &Export,
     started: chrono::DateTime<Utc>,
-    tenant: &Tenant,
-    summary: &Summary,
-    verdict: Option<Verdict>,
+    outcome: &Outcome,
     ended: &Result<Code, Failure>,
 ) {
     let error = ended.as_ref().err().map(ToString::to_string);
-    let counters = tenant.graph.counters();
     let report = Report {
         started,
         ended: Utc::now(),
-        tenant: &tenant.name,
-        summary,
-        verdict,
-        counters: Some(&counters),
-        code: ended
-            .as_ref()
-            .map_or_else(|failure| failure.code, |code| *code),
+        tenant: &outcome.tenant,
+        summary: &outcome.summary,
+        verdict: outcome.verdict,
+        counters: outcome.counters.as_ref(),
+        code: ended.as_ref().map_or_else(|failure| failure.code, |code| *code),
         error: error.as_deref(),
     };
     let written = [
         args.report.as_ref().map(|path| (path, report.write(path))),
-        args.metrics
-            .as_ref()
-            .map(|path| (path, report.write_metrics(path))),
+        args.metrics.as_ref().map(|path| (path, report.write_metrics(path))),
     ];
     for (path, result) in written.into_iter().flatten() {
         if let Err(error) = result {
             // The archive is what counts; a report that can't be written must not undo it.
-            terminal::line(&format!(
-                "tar365: warning: writing {}: {error}",
-                path.display()
-            ));
+            terminal::line(&format!("tar365: warning: writing {}: {error}", path.display()));
         }
     }
 }

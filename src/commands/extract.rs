@@ -17,27 +17,13 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
     }
     let input = input.into_stream();
     // What an unfinished archive can't prove was asked for by name.
-    let options = Options {
-        overwrite: args.overwrite,
-        damaged: args.damaged || args.incomplete,
-    };
-    let extracted = extract(
-        input,
-        &args.directory,
-        options,
-        &mut wanted,
-        &mut |path, error| {
-            terminal::line(&format!(
-                "tar365: not extracted: {path}: {}",
-                exit::chain(error)
-            ));
-        },
-    );
+    let options = Options { overwrite: args.overwrite, damaged: args.damaged || args.incomplete };
+    let extracted = extract(input, &args.directory, options, &mut wanted, &mut |path, error| {
+        terminal::line(&format!("tar365: not extracted: {path}: {}", exit::chain(error)));
+    });
     let extracted = match extracted {
         Err(error @ archive::Error::Truncated { .. }) if args.incomplete => {
-            terminal::line(&format!(
-                "tar365: warning: {error}; what is before that was extracted"
-            ));
+            terminal::line(&format!("tar365: warning: {error}; what is before that was extracted"));
             return Ok(Code::Success);
         }
         extracted => extracted?,

@@ -70,11 +70,7 @@ fn from_stream(
             wanted.learn(&entry.path, &first);
         }
         if wanted.wants_entry(&entry) {
-            data.line(&if as_json {
-                json_line(&entry)
-            } else {
-                text_line(&entry)
-            })?;
+            data.line(&if as_json { json_line(&entry) } else { text_line(&entry) })?;
         }
     }
     match reader.finish()? {
@@ -97,11 +93,7 @@ fn text_line(entry: &Entry) -> String {
     let time = DateTime::from_timestamp(entry.mtime, 0)
         .map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default();
-    let slash = if entry.kind == Kind::Directory {
-        "/"
-    } else {
-        ""
-    };
+    let slash = if entry.kind == Kind::Directory { "/" } else { "" };
     format!("{:>12}  {time}  {}{slash}", entry.size, entry.path)
 }
 

@@ -60,9 +60,7 @@ fn in_runtime(command: impl Future<Output = Result<Code, Failure>>) -> Result<Co
 
 /// A few threads suffice for what waits on the network, and each costs memory of its own.
 fn worker_threads() -> usize {
-    std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .clamp(2, 8)
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
 }
 
 /// Runs on a thread that may block, beside a runtime for the decoders.

@@ -56,11 +56,7 @@ async fn connect(
     let authority = Authority::new(std::iter::empty::<String>())
         .map_err(|error| Failure::because(Code::Fatal, "making certificates", &error))?;
     std::fs::write(ca_file, authority.ca_pem()).map_err(|error| {
-        Failure::because(
-            Code::Usage,
-            &format!("writing {}", ca_file.display()),
-            &error,
-        )
+        Failure::because(Code::Usage, &format!("writing {}", ca_file.display()), &error)
     })?;
     let failed = |error: std::io::Error| {
         Failure::because(Code::Usage, &format!("listening on {address}"), &error)
@@ -112,11 +108,7 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
         mails: args.mails,
         files: args.files,
         big_file: args.big_file.map(|size| size.as_u64()),
-        profile: if args.nasty {
-            Profile::Nasty
-        } else {
-            Profile::Plain
-        },
+        profile: if args.nasty { Profile::Nasty } else { Profile::Plain },
         content: args.content.clone(),
         faults: faults.collect::<Result<_, _>>()?,
         fault_seed: args.fault_seed,

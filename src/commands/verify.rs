@@ -9,10 +9,7 @@ use crate::input::Input;
 use crate::terminal::Data;
 
 pub(super) fn run(args: &Verify) -> Result<Code, Failure> {
-    let spool_dir = args
-        .spool_dir
-        .clone()
-        .unwrap_or_else(exporter::default_spool_dir);
+    let spool_dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
     let input = Input::open(&args.archive)?.into_stream();
     let report = verify(input, &spool_dir, &mut |_| {})?;
     let mut data = Data::new();
@@ -27,10 +24,8 @@ pub(super) fn run(args: &Verify) -> Result<Code, Failure> {
     if report.is_proven() {
         return Ok(Code::Success);
     }
-    let failure = Failure::new(
-        Code::Fatal,
-        format!("the archive is bad: {} problems", report.problem_count),
-    );
+    let failure =
+        Failure::new(Code::Fatal, format!("the archive is bad: {} problems", report.problem_count));
     Err(match report.seal {
         None => failure.hint("an archive without its seal comes from an export that did not end well: take an earlier one"),
         Some(_) => failure,
@@ -43,9 +38,7 @@ fn text(report: &Report) -> Vec<String> {
         .iter()
         .map(|problem| format!("bad   {}: {}", problem.place, problem.what))
         .collect();
-    let more = report
-        .problem_count
-        .saturating_sub(report.problems.len() as u64);
+    let more = report.problem_count.saturating_sub(report.problems.len() as u64);
     if more > 0 {
         lines.push(format!("bad   ... and {more} more"));
     }
