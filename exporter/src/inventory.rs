@@ -89,7 +89,7 @@ pub(crate) struct Inventory {
 
 const SCHEMA: &str = "
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA cache_size = -2048; PRAGMA temp_store = FILE;
+PRAGMA cache_size = -1024; PRAGMA temp_store = FILE;
 CREATE TABLE node (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL, listing TEXT NOT NULL, parent TEXT NOT NULL,

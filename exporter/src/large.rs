@@ -100,25 +100,30 @@ impl Large {
         Some(Note::new(Outcome::Damaged, "torn", message))
     }
 
-    /// Opens the file and tells which version it is: the newest, both before and after.
+    /// Opens the file and tells which version it is. The newest, if that was so before and after;
+    /// or if it is after, and the item has the download's entity tag still. A file that changes
+    /// whenever it is opened needs the second rule.
     async fn open(&self, context: &Context) -> Result<Opened, graph::Error> {
         let mut before = self.newest_version(context).await;
-        for _ in 0..OPENINGS {
+        for _ in 1..OPENINGS {
             let download = context.graph.open_file(&self.drive, &self.id).await?;
             let after = self.newest_version(context).await;
-            if before == after {
-                return Ok(Opened {
-                    download,
-                    version: after,
-                });
+            if before == after || self.has_tag(context, download.etag.as_deref()).await {
+                return Ok(Opened { download, version: after });
             }
             before = after;
         }
         let download = context.graph.open_file(&self.drive, &self.id).await?;
-        Ok(Opened {
-            download,
-            version: None,
-        })
+        Ok(Opened { download, version: None })
+    }
+
+    /// Whether the item's eTag is that of the download: nothing has changed since it was opened.
+    async fn has_tag(&self, context: &Context, tag: Option<&str>) -> bool {
+        let Some(tag) = tag else { return false };
+        let path =
+            format!("/drives/{}/items/{}?$select=id,eTag", segment(&self.drive), segment(&self.id));
+        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await;
+        item.is_ok_and(|item| item["eTag"].as_str() == Some(tag))
     }
 
     /// Without versions (or the right to see them) a file that changes is damaged, no more.

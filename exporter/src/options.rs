@@ -46,7 +46,7 @@ impl SpoolOptions {
         Ok(Self {
             dir,
             disk_bytes,
-            memory_bytes: 48 << 20,
+            memory_bytes: 32 << 20,
         })
     }
 }

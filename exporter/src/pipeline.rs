@@ -27,6 +27,9 @@ const EVENTS_AHEAD: usize = 256;
 /// Sections under way for each 4 of `--concurrency` (a mailbox takes 4 at a time).
 const REQUESTS_A_SECTION: usize = 4;
 
+/// Sections under way at most: each has an inventory of its own, with a little memory.
+const MOST_SECTIONS: usize = 16;
+
 /// Writes the selected content of the tenant to `output`.
 ///
 /// The summary tells the numbers also of a run that failed. Before the first byte of a stream is
@@ -184,7 +187,7 @@ async fn write(
         .options
         .concurrency
         .div_ceil(REQUESTS_A_SECTION)
-        .max(1);
+        .clamp(1, MOST_SECTIONS);
     let last = services.len().saturating_sub(1);
     let mut index = 0;
     let sections = each(owners)

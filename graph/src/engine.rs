@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use reqwest::{RequestBuilder, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 use url::Url;
 use uuid::Uuid;
@@ -30,7 +31,15 @@ pub(crate) struct Engine {
     pub(crate) tally: Arc<Tally>,
     pub(crate) patience: Duration,
     pub(crate) backoff: Duration,
+    /// Bounds the pages that are in memory at the same time, whatever the number of tasks.
+    pub(crate) rooms: Arc<Semaphore>,
 }
+
+/// Pages in memory at the same time: one of 1,000 messages is about 2 MB, twice while it is read.
+pub(crate) const ROOMS: usize = 4;
+
+/// The right to hold a page in memory.
+pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
 
 /// A good answer whose body is still to be read. A mailbox's connection goes with it.
 pub(crate) struct Reply {
@@ -85,12 +94,14 @@ impl Engine {
         &self,
         call: &mut Call,
         parse: impl Fn(&str) -> serde_json::Result<T>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Room), Error> {
         let mut tries = self.attempts();
         loop {
             let reply = self.send(call, &mut tries).await?;
             let (id, status) = (reply.id, reply.response.status());
             let failure = describe(call, id);
+            // Only now, when the answer is there: who is told to wait must not keep others out.
+            let room = self.room(call).await;
             let body = reply.response.bytes().await;
             // Waiting for another try must not occupy the mailbox.
             drop(reply.permit);
@@ -98,7 +109,7 @@ impl Engine {
                 Ok(body) => {
                     self.tally.bytes(body.len());
                     match parse(&json::repair(&body)) {
-                        Ok(answer) => return Ok(answer),
+                        Ok(answer) => return Ok((answer, room)),
                         // Without a length only the end that is missing tells of a broken connection.
                         Err(error) if error.is_eof() => {
                             let failure = failure.with_kind(ErrorKind::Interrupted).because(error);
@@ -116,6 +127,15 @@ impl Engine {
                 }
             }
             call.shrink();
+        }
+    }
+
+    async fn room(&self, call: &Call) -> Room {
+        match call.purpose {
+            Purpose::FirstPage | Purpose::NextPage => {
+                Arc::clone(&self.rooms).acquire_owned().await.ok().map(Arc::new)
+            }
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::Json;
 use crate::call::{Call, Purpose};
-use crate::engine::Engine;
+use crate::engine::{Engine, Room};
 use crate::error::{Error, ErrorKind};
 use crate::link::DeltaLink;
 
@@ -43,7 +43,7 @@ impl Pages {
             Some(Ok(call)) => call,
             Some(Err(error)) => return Err(error.clone()),
         };
-        let answer: Answer = self
+        let (answer, room): (Answer, Room) = self
             .engine
             .json(call, |text| serde_json::from_str(text))
             .await?;
@@ -53,6 +53,7 @@ impl Pages {
             items: answer.value.into_iter().map(Item).collect(),
             next: answer.next_link.is_some(),
             delta: delta.map(DeltaLink::new),
+            _room: room,
         };
         self.next = match answer.next_link {
             Some(link) => Some(Ok(Call {
@@ -90,6 +91,8 @@ pub struct Page {
     pub next: bool,
     /// On the last page of a delta round: where the next round starts.
     pub delta: Option<DeltaLink>,
+    /// Given back when the page is dropped: keep none longer than needed.
+    _room: Room,
 }
 
 /// One item as text, so that a page of 2 MB is not a tree at once.

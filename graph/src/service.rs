@@ -52,6 +52,7 @@ impl Graph {
             pacer: Pacer::new(&config),
             patience: config.patience,
             backoff: config.backoff,
+            rooms: Arc::new(tokio::sync::Semaphore::new(crate::engine::ROOMS)),
             transport,
             tally,
             tokens: Tokens::new(login),
@@ -78,9 +79,8 @@ impl Graph {
     pub async fn get(&self, scope: &Scope, path: &str, prefer: Prefer) -> Result<Json, Error> {
         let mut call = self.call("get", Purpose::Object, scope.clone(), path)?;
         call.prefer = prefer;
-        self.engine
-            .json(&mut call, |text| serde_json::from_str(text))
-            .await
+        let (json, _) = self.engine.json(&mut call, |text| serde_json::from_str(text)).await?;
+        Ok(json)
     }
 
     /// A list, or the first round of a delta.

@@ -74,7 +74,10 @@ fn ask(tenant: &Tenant, path: &str) -> Value {
         ("scope", "https://graph.microsoft.com/.default"),
     ];
     let body = form.map(|(name, value)| {
-        format!("{name}={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>())
+        format!(
+            "{name}={}",
+            url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()
+        )
     });
     let url = format!("{}/v1.0{path}", simulator.graph_url());
     runtime().block_on(async {
@@ -118,7 +121,10 @@ fn every_byte_of_every_message_and_file() {
                     if file.malware || packed {
                         let cause = if packed { "onenote-package" } else { "malware" };
                         let line = ledger.iter().find(|line| text(line, "id") == file.id).unwrap();
-                        assert_eq!((text(line, "outcome"), text(line, "cause")), ("skipped", cause));
+                        assert_eq!(
+                            (text(line, "outcome"), text(line, "cause")),
+                            ("skipped", cause)
+                        );
                         assert_eq!(found, None);
                     } else {
                         assert_eq!(found, Some(file.sha256()), "{:?}", file.path);
@@ -136,7 +142,9 @@ fn every_byte_of_every_message_and_file() {
             let lines = archive.lines(section);
             announced.extend(lines.iter().map(|line| text(line, "path").to_owned()));
         }
-        announced.extend([archive::HEAD_PATH, archive::MANIFEST_PATH, archive::LEDGER_PATH].map(String::from));
+        announced.extend(
+            [archive::HEAD_PATH, archive::MANIFEST_PATH, archive::LEDGER_PATH].map(String::from),
+        );
         let strange = archive.members.iter().find(|member| !announced.contains(&member.path));
         assert!(strange.is_none(), "{:?}", strange.map(|member| &member.path));
         let paths: BTreeSet<&str> = archive.members.iter().map(|m| m.path.as_str()).collect();
@@ -164,7 +172,8 @@ const MESSAGE: &str = "id changeKey categories createdDateTime lastModifiedDateT
 const MEETING: &str = "meetingMessageType startDateTime endDateTime location isAllDay isOutOfDate \
     isDelegated recurrence type previousLocation previousStartDateTime previousEndDateTime \
     responseRequested allowNewTimeProposals meetingRequestType";
-const IN_THE_EML: [&str; 5] = ["body", "bodyPreview", "uniqueBody", "webLink", "internetMessageHeaders"];
+const IN_THE_EML: [&str; 5] =
+    ["body", "bodyPreview", "uniqueBody", "webLink", "internetMessageHeaders"];
 
 #[test]
 fn metadata_of_messages_has_every_property() {
@@ -256,8 +265,11 @@ fn folders_are_lines_and_members_and_search_folders_are_neither() {
         assert_eq!(lines[0]["kind"], "owner");
         assert_eq!(lines[0]["graph"]["userPrincipalName"], user.upn.as_str());
         assert_eq!(lines[0]["graph"]["displayName"], user.display_name.as_str());
-        let by_id: BTreeMap<&str, &Value> =
-            lines.iter().filter(|line| line["kind"] == "folder").map(|l| (text(l, "id"), l)).collect();
+        let by_id: BTreeMap<&str, &Value> = lines
+            .iter()
+            .filter(|line| line["kind"] == "folder")
+            .map(|l| (text(l, "id"), l))
+            .collect();
         let (mut hidden, mut empty, mut known, mut wanted) = (0, 0, 0, 0);
         for folder in tenant.simulator.tenant().folders(&user.id).unwrap() {
             if folder.search || matches!(folder.well_known, Some(RECOVERABLE | "searchfolders")) {
@@ -272,7 +284,10 @@ fn folders_are_lines_and_members_and_search_folders_are_neither() {
             if folder.well_known != Some("msgfolderroot") {
                 assert_eq!(text(&line["graph"], "displayName"), name);
                 let tail = folder.path.join("/");
-                assert!(text(line, "path").ends_with(&tail) || tail.contains('~'), "{line}: {tail}");
+                assert!(
+                    text(line, "path").ends_with(&tail) || tail.contains('~'),
+                    "{line}: {tail}"
+                );
                 assert_eq!(line["graph"]["isHidden"], folder.hidden);
                 let well_known = line["graph"].get("wellKnownName").and_then(Value::as_str);
                 assert_eq!(well_known, folder.well_known);
@@ -320,7 +335,8 @@ fn real_mails_and_files_come_back_byte_for_byte() {
         }
         // A mail has a name of our making; it is in the folder it came from.
         let given = disk.iter().filter(|(path, _)| path.ends_with(".eml"));
-        let given = given.map(|(path, mail)| (path.rsplit_once('/').unwrap().0.to_owned(), sha256(mail)));
+        let given =
+            given.map(|(path, mail)| (path.rsplit_once('/').unwrap().0.to_owned(), sha256(mail)));
         let mut given: Vec<_> = given.collect();
         given.sort();
         mails.sort();
@@ -368,7 +384,10 @@ fn no_request_more_than_needed() {
     let folders = tenant.simulator.tenant().folders(&user.id).unwrap();
     let mut expected = asked.len();
     let mut largest = 0;
-    for folder in folders.iter().filter(|folder| is_listed(folder) && folder.well_known != Some("searchfolders")) {
+    for folder in folders
+        .iter()
+        .filter(|folder| is_listed(folder) && folder.well_known != Some("searchfolders"))
+    {
         let here = |r: &&Record| is_delta(r) && folder_of(r) == Some(&folder.id);
         let closing = |r: &&Record| r.query.contains("deltatoken");
         let all: Vec<&Record> = records.iter().filter(here).collect();
@@ -404,7 +423,9 @@ fn nothing_is_asked_of_what_is_excluded() {
     let tenant = Tenant::start(tenant(3, 60, 10));
     let users = tenant.simulator.tenant().users();
     let (kept, mailbox) = (&users[1], "users/*/mail/Sent Items");
-    let run = tenant.export(&["--user", &kept.upn, "--exclude", mailbox, "--exclude", "onedrive"]).expect(0);
+    let run = tenant
+        .export(&["--user", &kept.upn, "--exclude", mailbox, "--exclude", "onedrive"])
+        .expect(0);
     let log = tenant.simulator.log();
     for user in users.iter().filter(|user| user.id != kept.id) {
         assert_eq!(log.count(|r| r.path.contains(&user.id)), 0, "{} was not asked for", user.upn);
@@ -448,12 +469,16 @@ fn misplaced(tenant: &Tenant, user: &User, archive: &[u8]) -> Vec<String> {
         folders.into_iter().filter(is_listed).map(|folder| folder.id).collect();
     let mut wrong = Vec::new();
     let mut expected = 0;
-    for mail in world.messages(&user.id).unwrap().iter().filter(|mail| listed.contains(&mail.folder)) {
+    for mail in
+        world.messages(&user.id).unwrap().iter().filter(|mail| listed.contains(&mail.folder))
+    {
         expected += 1;
         let place = places.get(mail.folder.as_str()).copied().unwrap_or("no line");
         match found.get(mail.id.as_str()).map(Vec::as_slice) {
             Some([path]) if path.rsplit_once('/').map(|(folder, _)| folder) == Some(place) => {}
-            other => wrong.push(format!("{} in {:?}: {other:?}", mail.subject, names[&mail.folder])),
+            other => {
+                wrong.push(format!("{} in {:?}: {other:?}", mail.subject, names[&mail.folder]))
+            }
         }
     }
     if wrong.is_empty() {
@@ -470,7 +495,8 @@ fn export_while(tenant: &Tenant, place: &str, act: impl FnOnce()) -> Vec<u8> {
     tenant.simulator.log().clear();
     std::thread::scope(|scope| {
         let export = scope.spawn(|| tenant.export(&["--service", "mail"]));
-        let struck = || tenant.simulator.log().count(|record| record.fault.as_deref() == Some("throttle"));
+        let struck =
+            || tenant.simulator.log().count(|record| record.fault.as_deref() == Some("throttle"));
         while struck() == 0 {
             assert!(!export.is_finished(), "{place} was never asked for");
             std::thread::sleep(Duration::from_millis(1));
@@ -495,7 +521,8 @@ fn a_mail_moved_during_listing_is_there_once() {
     let closing = |at: usize| format!("mailFolders('{}')/messages/delta?$deltatoken", order[at]);
     let last = order.len() - 1;
     assert!(last > 12, "{order:?}");
-    let moments = [listing(0), listing(last / 2), listing(last), closing(0), closing(last / 2), value];
+    let moments =
+        [listing(0), listing(last / 2), listing(last), closing(0), closing(last / 2), value];
     let mut wrong = Vec::new();
     for (moment, late) in moments.iter().zip([false, false, false, false, false, true]) {
         let tenant = Tenant::start(tenant(1, 40, 0));
@@ -538,7 +565,9 @@ fn a_mail_moved_during_listing_is_there_once() {
             assert_eq!(exported(&found, &section), digests(&tenant, &user, is_listed));
         } else {
             let found = misplaced(&tenant, &user, &archive);
-            wrong.extend(found.iter().take(5).map(|mail| format!("{}, {moment}: {mail}", found.len())));
+            wrong.extend(
+                found.iter().take(5).map(|mail| format!("{}, {moment}: {mail}", found.len())),
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -601,7 +630,8 @@ fn who_has_nothing_is_in_the_ledger() {
         ("otto.ohne/onedrive", "no-service", "ResourceNotFound"),
         ("vera.vorstand/mail", "refused", "ErrorAccessDenied"),
     ];
-    let expected = expected.map(|(name, cause, code)| (name.to_owned(), cause.to_owned(), code.to_owned()));
+    let expected =
+        expected.map(|(name, cause, code)| (name.to_owned(), cause.to_owned(), code.to_owned()));
     assert_eq!(found, BTreeSet::from(expected));
     // What this version leaves behind is told of every owner that has the service.
     for user in tenant.simulator.tenant().users().iter().filter(|user| has_mailbox(user)) {
@@ -662,7 +692,10 @@ fn without_mime_headers_body_and_attachments_stay() {
             let name = format!("{at}-{number}");
             std::fs::write(theirs.path().join(&name), mail.mime()).unwrap();
             std::fs::write(ours.path().join(&name), &member.content).unwrap();
-            let draft = archive.lines(&section).iter().any(|l| text(l, "id") == id && l["graph"]["isDraft"] == true);
+            let draft = archive
+                .lines(&section)
+                .iter()
+                .any(|l| text(l, "id") == id && l["graph"]["isDraft"] == true);
             kinds.insert(name, (draft, mail.class == "IPM.Note.SMIME"));
             let told = |line: &Value| text(line, "id") == id && line["outcome"] == "converted";
             let line = archive.ledger().into_iter().find(told).unwrap();
@@ -670,26 +703,34 @@ fn without_mime_headers_body_and_attachments_stay() {
             assert_eq!(text(&line, "path"), member.path);
         }
     }
-    let compared: Value =
-        serde_json::from_str(&python(COMPARE, &[theirs.path().as_os_str(), ours.path().as_os_str()])).unwrap();
+    let compared: Value = serde_json::from_str(&python(
+        COMPARE,
+        &[theirs.path().as_os_str(), ours.path().as_os_str()],
+    ))
+    .unwrap();
     let mut attachments = 0;
     for (name, pair) in compared.as_object().unwrap() {
         let (theirs, ours, (draft, smime)) = (&pair[0], &pair[1], kinds[name]);
         assert_eq!(ours["defects"], json!([]), "{name}");
         // A link to a file in the cloud has no bytes; ours says its name.
-        let linked = |part: &&Value| part[0].as_str().is_none_or(|n| !n.starts_with("Gemeinsame Planung"));
-        let parts = |mail: &Value| mail["parts"].as_array().unwrap().iter().filter(linked).cloned().collect::<Vec<_>>();
+        let linked =
+            |part: &&Value| part[0].as_str().is_none_or(|n| !n.starts_with("Gemeinsame Planung"));
+        let parts = |mail: &Value| {
+            mail["parts"].as_array().unwrap().iter().filter(linked).cloned().collect::<Vec<_>>()
+        };
         attachments += parts(ours).len();
         assert_eq!(parts(ours), parts(theirs), "attachments of {name}");
         if !smime {
-            let body = |mail: &Value| mail["texts"].get("html").or(mail["texts"].get("plain")).cloned();
+            let body =
+                |mail: &Value| mail["texts"].get("html").or(mail["texts"].get("plain")).cloned();
             assert_eq!(body(ours), body(theirs), "body of {name}");
         }
         // A draft has no headers yet: what Outlook shows of it must do.
         let kept = ["from", "to", "cc", "subject"];
         let head = |mail: &Value| {
             let all = mail["head"].as_array().unwrap().iter().cloned();
-            all.filter(|line| !draft || kept.contains(&line[0].as_str().unwrap())).collect::<Vec<_>>()
+            all.filter(|line| !draft || kept.contains(&line[0].as_str().unwrap()))
+                .collect::<Vec<_>>()
         };
         let (mut ours, mut theirs) = (head(ours), head(theirs));
         if draft {
@@ -699,6 +740,8 @@ fn without_mime_headers_body_and_attachments_stay() {
         }
         assert_eq!(ours, theirs, "headers of {name}");
     }
-    assert!(attachments > 20 && kinds.values().any(|kind| kind.0) && kinds.values().any(|kind| kind.1));
+    assert!(
+        attachments > 20 && kinds.values().any(|kind| kind.0) && kinds.values().any(|kind| kind.1)
+    );
     assert!(kinds.len() > 150);
 }

@@ -15,11 +15,7 @@ use tokio::runtime::Runtime;
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     })
 }
 
@@ -47,9 +43,7 @@ impl Run {
 
 impl Tenant {
     pub fn start(options: Options) -> Self {
-        Self {
-            simulator: runtime().block_on(simulator::serve(options)).unwrap(),
-        }
+        Self { simulator: runtime().block_on(simulator::serve(options)).unwrap() }
     }
 
     /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace.
@@ -103,17 +97,13 @@ fn untouched(program: &str) -> Command {
 pub fn tool(name: &str) -> Command {
     let provided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
     let usual = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::iter::once(provided)
-        .chain(std::env::split_paths(&usual))
-        .collect();
+    let folders: Vec<_> = std::iter::once(provided).chain(std::env::split_paths(&usual)).collect();
     assert!(
         folders.iter().any(|folder| folder.join(name).is_file()),
         "{name} is missing: run tests/setup"
     );
     let mut command = untouched(name);
-    command
-        .env("PATH", std::env::join_paths(folders).unwrap())
-        .env("LC_ALL", "C.UTF-8");
+    command.env("PATH", std::env::join_paths(folders).unwrap()).env("LC_ALL", "C.UTF-8");
     command
 }
 
@@ -122,10 +112,7 @@ pub fn tool(name: &str) -> Command {
 pub fn wait_until(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(
-            start.elapsed() < limit,
-            "after {limit:?} still not so: {what}"
-        );
+        assert!(start.elapsed() < limit, "after {limit:?} still not so: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -170,26 +157,15 @@ pub fn children(of: u32, name: &str) -> Vec<u32> {
     let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let named = |id: &u32| {
         let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        let mut words = line
-            .split(|byte| *byte == 0)
-            .take(2)
-            .map(String::from_utf8_lossy);
-        words.any(|word| {
-            Path::new(&*word)
-                .file_name()
-                .is_some_and(|found| found == name)
-        })
+        let mut words = line.split(|byte| *byte == 0).take(2).map(String::from_utf8_lossy);
+        words.any(|word| Path::new(&*word).file_name().is_some_and(|found| found == name))
     };
-    ids.filter(|id| process(*id).is_some_and(|(parent, _)| parent == of))
-        .filter(named)
-        .collect()
+    ids.filter(|id| process(*id).is_some_and(|(parent, _)| parent == of)).filter(named).collect()
 }
 
 /// Runs a command to its end.
 pub fn run(mut command: Command) -> Run {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Run {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
@@ -242,12 +218,7 @@ pub fn members(archive: &[u8]) -> Vec<Member> {
         let mut content = Vec::new();
         reader.content().read_to_end(&mut content).unwrap();
         let is_directory = entry.kind == archive::Kind::Directory;
-        members.push(Member {
-            path: entry.path,
-            content,
-            mtime: entry.mtime,
-            is_directory,
-        });
+        members.push(Member { path: entry.path, content, mtime: entry.mtime, is_directory });
     }
     members
 }
@@ -264,10 +235,7 @@ pub fn json_lines(content: &[u8]) -> Vec<serde_json::Value> {
 /// The ledger of an archive in memory.
 pub fn ledger(archive: &[u8]) -> Vec<serde_json::Value> {
     let members = members(archive);
-    let ledger = members
-        .iter()
-        .find(|member| member.path == archive::LEDGER_PATH)
-        .unwrap();
+    let ledger = members.iter().find(|member| member.path == archive::LEDGER_PATH).unwrap();
     json_lines(&ledger.content)
 }
 
@@ -283,10 +251,7 @@ pub fn corpus() -> Option<PathBuf> {
         "{} is missing",
         corpus.display()
     );
-    eprintln!(
-        "*** NOT TESTED with real-world files: {} is missing ***",
-        corpus.display()
-    );
+    eprintln!("*** NOT TESTED with real-world files: {} is missing ***", corpus.display());
     None
 }
 
@@ -297,9 +262,7 @@ pub struct Archive {
 
 impl Archive {
     pub fn new(archive: &[u8]) -> Self {
-        Self {
-            members: members(archive),
-        }
+        Self { members: members(archive) }
     }
 
     pub fn member(&self, path: &str) -> Option<&Member> {
@@ -314,19 +277,13 @@ impl Archive {
 
     /// Path and content of every item of a section by the service's id.
     pub fn items(&self, section: &str) -> BTreeMap<String, &Member> {
-        let by_path: BTreeMap<&str, &Member> = self
-            .members
-            .iter()
-            .map(|member| (member.path.as_str(), member))
-            .collect();
+        let by_path: BTreeMap<&str, &Member> =
+            self.members.iter().map(|member| (member.path.as_str(), member)).collect();
         self.lines(section)
             .iter()
             .filter(|line| !matches!(text(line, "kind"), "owner" | "folder"))
             .filter_map(|line| {
-                Some((
-                    text(line, "id").to_owned(),
-                    *by_path.get(text(line, "path"))?,
-                ))
+                Some((text(line, "id").to_owned(), *by_path.get(text(line, "path"))?))
             })
             .collect()
     }
@@ -338,19 +295,13 @@ impl Archive {
 
 /// A string of a JSON object; empty when it has none of that name.
 pub fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
-    value
-        .get(key)
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or_default()
+    value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All files below a folder, by their path in it.
@@ -375,11 +326,7 @@ pub fn files_below(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 #[track_caller]
 pub fn python(program: &str, arguments: &[&std::ffi::OsStr]) -> String {
     let mut command = Command::new("python3");
-    command
-        .arg("-c")
-        .arg(program)
-        .args(arguments)
-        .env("PYTHONIOENCODING", "utf-8");
+    command.arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8");
     let run = run(command).expect(0);
     String::from_utf8(run.stdout).unwrap()
 }

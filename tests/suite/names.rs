@@ -6,9 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use simulator::{Options, Profile};
 
-use crate::harness::{
-    Archive, Tenant, files_below, python, run, run_with, tar365, text, verify,
-};
+use crate::harness::{Archive, Tenant, files_below, python, run, run_with, tar365, text, verify};
 
 /// What python says of paths, one JSON string a line in the file that is its argument.
 const JUDGE: &str = r#"
@@ -47,17 +45,46 @@ fn assert_harmless(paths: &[String]) {
 
 /// Every hazard of the simulator, and some more.
 fn nasty() -> Tenant {
-    let options = Options { users: 2, mails: 400, files: 20, profile: Profile::Nasty, ..Options::default() };
+    let options =
+        Options { users: 2, mails: 400, files: 20, profile: Profile::Nasty, ..Options::default() };
     let tenant = Tenant::start(options);
     let world = tenant.simulator.tenant();
     let user = &world.users()[0].id;
     let long = "Ungewöhnlich lange Bezeichnung ".repeat(14);
     let long_twin = format!("{long}zwei");
     let names = [
-        "com1", "LPT9.txt", "COM¹.dat", "NUL", "con.tar.gz", "conout$", "a:b", "a?b*c", "pipe|quote\"",
-        "\u{2066}iso\u{2069}", "del\u{7f}\u{85}", "line\u{2028}sep", "STRASSE", "straße", "ﬁle", "file",
-        "Ǆ", "ǆ", "I\u{307}x", "ix", "\u{212b}", "\u{c5}", "%", "%25", "~", "...", " . ", "tab\t", long.as_str(),
-        long_twin.as_str(), "e\u{301}\u{327}", "\u{329}%",
+        "com1",
+        "LPT9.txt",
+        "COM¹.dat",
+        "NUL",
+        "con.tar.gz",
+        "conout$",
+        "a:b",
+        "a?b*c",
+        "pipe|quote\"",
+        "\u{2066}iso\u{2069}",
+        "del\u{7f}\u{85}",
+        "line\u{2028}sep",
+        "STRASSE",
+        "straße",
+        "ﬁle",
+        "file",
+        "Ǆ",
+        "ǆ",
+        "I\u{307}x",
+        "ix",
+        "\u{212b}",
+        "\u{c5}",
+        "%",
+        "%25",
+        "~",
+        "...",
+        " . ",
+        "tab\t",
+        long.as_str(),
+        long_twin.as_str(),
+        "e\u{301}\u{327}",
+        "\u{329}%",
     ];
     for (number, name) in names.iter().enumerate() {
         world.add_folder(user, "Sonderfälle", name).unwrap();
@@ -95,11 +122,16 @@ fn nasty_names_are_harmless_and_can_be_read_back() {
         for folder in world.folders(&user.id).unwrap_or_default() {
             names.insert(folder.id, folder.path.last().cloned().unwrap_or_default());
         }
-        let section = |service: &str| format!("users/{}/{service}", archive::path::directory_component(&user.upn, &user.id));
+        let section = |service: &str| {
+            format!("users/{}/{service}", archive::path::directory_component(&user.upn, &user.id))
+        };
         let lines = [archive.lines(&section("mail")), archive.lines(&section("onedrive"))].concat();
         let mut told = 0;
-        for line in lines.iter().filter(|line| line["kind"] != "message" && line["kind"] != "owner") {
-            let Some(name) = names.get(text(line, "id")).filter(|name| !name.is_empty()) else { continue };
+        for line in lines.iter().filter(|line| line["kind"] != "message" && line["kind"] != "owner")
+        {
+            let Some(name) = names.get(text(line, "id")).filter(|name| !name.is_empty()) else {
+                continue;
+            };
             told += 1;
             let key = if text(line, "kind") == "file" { "name" } else { "displayName" };
             assert_eq!(text(&line["graph"], key), name, "{line}");
@@ -116,7 +148,11 @@ fn nasty_names_are_harmless_and_can_be_read_back() {
         let folders = world.folders(&user.id).unwrap_or_default().len();
         let expected = names.len() - if folders > 0 { 4 } else { 0 };
         if user.upn != "vera.vorstand@contoso.onmicrosoft.com" {
-            assert_eq!(told, expected, "{}: all but the root, search folders and recoverable items", user.upn);
+            assert_eq!(
+                told, expected,
+                "{}: all but the root, search folders and recoverable items",
+                user.upn
+            );
         }
         for line in lines.iter().filter(|line| line["kind"] == "message") {
             let mail = world.message(&user.id, text(line, "id")).unwrap();
@@ -154,7 +190,8 @@ fn unicode(text: &str) -> String {
         return text.to_owned();
     }
     let mut known = KNOWN.lock().unwrap();
-    let program = "import sys, unicodedata; print(unicodedata.normalize('NFC', sys.argv[1]), end='')";
+    let program =
+        "import sys, unicodedata; print(unicodedata.normalize('NFC', sys.argv[1]), end='')";
     known.entry(text.to_owned()).or_insert_with(|| python(program, &[text.as_ref()])).clone()
 }
 
@@ -197,7 +234,9 @@ fn selected(archive: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut items = BTreeSet::new();
     for member in archive.members.iter().filter(|member| member.path.starts_with("users/")) {
         match member.path.strip_suffix(".ndjson") {
-            Some(section) if section.matches('/').count() == 2 => drop(sections.insert(section.to_owned())),
+            Some(section) if section.matches('/').count() == 2 => {
+                drop(sections.insert(section.to_owned()))
+            }
             _ if !member.is_directory => drop(items.insert(member.path.clone())),
             _ => {}
         }
@@ -207,7 +246,13 @@ fn selected(archive: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn owners_and_services_are_chosen_by_name() {
-    let tenant = Tenant::start(Options { users: 3, mails: 20, files: 5, special_users: false, ..Options::default() });
+    let tenant = Tenant::start(Options {
+        users: 3,
+        mails: 20,
+        files: 5,
+        special_users: false,
+        ..Options::default()
+    });
     let users = tenant.simulator.tenant().users();
     let upns: Vec<&str> = users.iter().map(|user| user.upn.as_str()).collect();
     assert_eq!(upns[0], "anna.schmidt@contoso.onmicrosoft.com");
@@ -229,7 +274,8 @@ fn owners_and_services_are_chosen_by_name() {
         verify(&archive);
         let mut expected = BTreeSet::new();
         for owner in *owners {
-            expected.extend(services.iter().map(|service| format!("users/{}/{service}", upns[*owner])));
+            expected
+                .extend(services.iter().map(|service| format!("users/{}/{service}", upns[*owner])));
         }
         if number == 8 {
             expected.remove(&format!("users/{}/onedrive", upns[0]));
@@ -251,7 +297,13 @@ fn owners_and_services_are_chosen_by_name() {
 
 #[test]
 fn items_are_chosen_by_path_and_time() {
-    let tenant = Tenant::start(Options { users: 2, mails: 60, files: 30, special_users: false, ..Options::default() });
+    let tenant = Tenant::start(Options {
+        users: 2,
+        mails: 60,
+        files: 30,
+        special_users: false,
+        ..Options::default()
+    });
     let everything = Archive::new(&tenant.export(&[]).expect(0).stdout);
     let items: Vec<(String, i64)> = everything
         .members
@@ -264,32 +316,64 @@ fn items_are_chosen_by_path_and_time() {
     let (since, until) = (time("2019-05-01T00:00:00Z"), time("2022-02-03T04:05:06Z"));
     // A time that an item has: --since takes it, --until does not.
     let edge = items[items.len() / 3].1;
-    let edge_text = chrono::DateTime::from_timestamp(edge, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+    let edge_text = chrono::DateTime::from_timestamp(edge, 0)
+        .unwrap()
+        .format("%Y-%m-%dT%H:%M:%S+00:00")
+        .to_string();
     type Wanted<'a> = Box<dyn Fn(&str, i64) -> bool + 'a>;
     let cases: [(&[&str], Wanted<'_>); 9] = [
         (&["--include", "*.eml"], Box::new(|path, _| path.ends_with(".eml"))),
-        (&["--include", "users/*/mail/Posteingang"], Box::new(|path, _| path.contains("/mail/Posteingang/"))),
-        (&["--include", "users/*/mail/*/*.eml"], Box::new(|path, _| path.contains("/mail/") && path.matches('/').count() == 4)),
-        (&["--include", "users/**/*.docx", "--exclude", "Projekte"], Box::new(|path, _| path.ends_with(".docx") && !path.contains("/Projekte/"))),
-        (&["--exclude", "users/*/mail/*/Projekte/**", "--exclude", "*.pdf"], Box::new(|path, _| !path.contains("/Projekte/") | path.contains("/onedrive/") && !path.ends_with(".pdf"))),
+        (
+            &["--include", "users/*/mail/Posteingang"],
+            Box::new(|path, _| path.contains("/mail/Posteingang/")),
+        ),
+        (
+            &["--include", "users/*/mail/*/*.eml"],
+            Box::new(|path, _| path.contains("/mail/") && path.matches('/').count() == 4),
+        ),
+        (
+            &["--include", "users/**/*.docx", "--exclude", "Projekte"],
+            Box::new(|path, _| path.ends_with(".docx") && !path.contains("/Projekte/")),
+        ),
+        (
+            &["--exclude", "users/*/mail/*/Projekte/**", "--exclude", "*.pdf"],
+            Box::new(|path, _| {
+                !path.contains("/Projekte/") | path.contains("/onedrive/")
+                    && !path.ends_with(".pdf")
+            }),
+        ),
         (&["--since", "2019-05-01"], Box::new(move |_, at| at >= since)),
         (&["--until", "2022-02-03T04:05:06Z"], Box::new(move |_, at| at < until)),
         (&["--since", &edge_text], Box::new(move |_, at| at >= edge)),
-        (&["--until", &edge_text, "--include", "mail"], Box::new(move |path, at| at < edge && path.contains("/mail/"))),
+        (
+            &["--until", &edge_text, "--include", "mail"],
+            Box::new(move |path, at| at < edge && path.contains("/mail/")),
+        ),
     ];
     for (flags, wanted) in cases {
         let run = tenant.export(flags).expect(0);
         verify(&run.stdout);
-        let expected: BTreeSet<String> =
-            items.iter().filter(|(path, at)| wanted(path, *at)).map(|(path, _)| path.clone()).collect();
-        assert!(!expected.is_empty() && expected.len() < items.len(), "{flags:?} chooses nothing or all");
+        let expected: BTreeSet<String> = items
+            .iter()
+            .filter(|(path, at)| wanted(path, *at))
+            .map(|(path, _)| path.clone())
+            .collect();
+        assert!(
+            !expected.is_empty() && expected.len() < items.len(),
+            "{flags:?} chooses nothing or all"
+        );
         let found = selected(&run.stdout).1;
         assert_eq!(found, expected, "{flags:?}");
         // The same selection of the whole archive chooses the same.
         let whole = tenant.export(&[]).expect(0).stdout;
-        let listed = run_with(tar365(&[&["list", "-", "--json"], flags].concat()), &whole).expect(0);
-        let listed: BTreeSet<String> = paths(&listed.stdout).into_iter().filter(|path| path.matches('/').count() > 2).collect();
-        let listed = listed.into_iter().filter(|path| items.iter().any(|(item, _)| item == path)).collect();
+        let listed =
+            run_with(tar365(&[&["list", "-", "--json"], flags].concat()), &whole).expect(0);
+        let listed: BTreeSet<String> = paths(&listed.stdout)
+            .into_iter()
+            .filter(|path| path.matches('/').count() > 2)
+            .collect();
+        let listed =
+            listed.into_iter().filter(|path| items.iter().any(|(item, _)| item == path)).collect();
         assert_eq!(found, listed, "list {flags:?}");
     }
     let run = tenant.export(&["--since", "2020-01-01", "--until", "2019-01-01"]).expect(2);
@@ -299,17 +383,34 @@ fn items_are_chosen_by_path_and_time() {
 /// The paths that `list --json` names.
 fn paths(json: &[u8]) -> Vec<String> {
     let lines = json.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| text(&serde_json::from_slice::<Value>(line).unwrap(), "path").to_owned()).collect()
+    lines
+        .map(|line| text(&serde_json::from_slice::<Value>(line).unwrap(), "path").to_owned())
+        .collect()
 }
 
 #[test]
 fn archives_are_read_from_files_and_pipes_plain_and_compressed() {
-    let tenant = Tenant::start(Options { users: 2, mails: 40, files: 12, special_users: false, ..Options::default() });
+    let tenant = Tenant::start(Options {
+        users: 2,
+        mails: 40,
+        files: 12,
+        special_users: false,
+        ..Options::default()
+    });
     let users = tenant.simulator.tenant().users();
     let plain = tenant.export(&[]).expect(0).stdout;
     let members = Archive::new(&plain).members;
-    let mail = members.iter().find(|m| m.path.starts_with(&format!("users/{}/mail/", users[1].upn)) && m.path.ends_with(".eml")).unwrap();
-    let id = Archive::new(&plain).lines(&format!("users/{}/mail", users[1].upn)).into_iter().find(|line| text(line, "path") == mail.path).unwrap();
+    let mail = members
+        .iter()
+        .find(|m| {
+            m.path.starts_with(&format!("users/{}/mail/", users[1].upn)) && m.path.ends_with(".eml")
+        })
+        .unwrap();
+    let id = Archive::new(&plain)
+        .lines(&format!("users/{}/mail", users[1].upn))
+        .into_iter()
+        .find(|line| text(line, "path") == mail.path)
+        .unwrap();
     let mime = tenant.simulator.tenant().message(&users[1].id, text(&id, "id")).unwrap().mime();
     let dir = tempfile::tempdir().unwrap();
     let mut sizes = Vec::new();
@@ -331,14 +432,20 @@ fn archives_are_read_from_files_and_pipes_plain_and_compressed() {
         for piped in [false, true] {
             let read = |arguments: &[&str]| {
                 let place = if piped { "-" } else { file.to_str().unwrap() };
-                let arguments: Vec<&str> =
-                    arguments.iter().map(|argument| if *argument == "@" { place } else { argument }).collect();
+                let arguments: Vec<&str> = arguments
+                    .iter()
+                    .map(|argument| if *argument == "@" { place } else { argument })
+                    .collect();
                 let command: Command = tar365(&arguments);
-                (if piped { run_with(command, &bytes) } else { crate::harness::run(command) }).expect(0)
+                (if piped { run_with(command, &bytes) } else { crate::harness::run(command) })
+                    .expect(0)
             };
             assert!(read(&["verify", "@", "--json"]).stdout.starts_with(b"{"));
             let listed = paths(&read(&["list", "@", "--json"]).stdout);
-            assert_eq!(listed.iter().filter(|path| !path.starts_with(".tar365/")).count(), members.len() - 3);
+            assert_eq!(
+                listed.iter().filter(|path| !path.starts_with(".tar365/")).count(),
+                members.len() - 3
+            );
             let lines = read(&["list", "@"]).stdout;
             assert!(String::from_utf8(lines).unwrap().contains(&mail.path));
             let one = read(&["cat", "@", &mail.path]).stdout;
