@@ -74,10 +74,7 @@ pub enum Error {
 impl Error {
     /// Names what was being done when `source` ended the run.
     pub(crate) fn graph(doing: impl Into<String>, source: graph::Error) -> Self {
-        Self::Graph {
-            doing: doing.into(),
-            source: Box::new(source),
-        }
+        Self::Graph { doing: doing.into(), source: Box::new(source) }
     }
 }
 

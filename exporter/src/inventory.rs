@@ -110,15 +110,9 @@ impl Inventory {
         let file = tempfile::Builder::new()
             .prefix("tar365-inventory-")
             .tempfile_in(dir)
-            .map_err(|source| Error::Spool {
-                dir: dir.to_owned(),
-                source,
-            })?
+            .map_err(|source| Error::Spool { dir: dir.to_owned(), source })?
             .into_temp_path();
-        let at = |source| Error::Inventory {
-            dir: dir.to_owned(),
-            source,
-        };
+        let at = |source| Error::Inventory { dir: dir.to_owned(), source };
         let db = Connection::open(&file).map_err(at)?;
         // What sorting spills belongs there too; deprecated, but there is no other way to say it.
         db.pragma_update(None, "temp_store_directory", dir.to_string_lossy().as_ref())
@@ -127,14 +121,8 @@ impl Inventory {
         register_names(&db).map_err(at)?;
         db.execute_batch("BEGIN").map_err(at)?;
         // Open, but nameless from here on: nothing is left behind, however we end.
-        file.close().map_err(|source| Error::Spool {
-            dir: dir.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            db: Mutex::new(db),
-            dir: dir.to_owned(),
-        })
+        file.close().map_err(|source| Error::Spool { dir: dir.to_owned(), source })?;
+        Ok(Self { db: Mutex::new(db), dir: dir.to_owned() })
     }
 
     /// Puts a folder or item in, over what the same listing told of the same id before.
@@ -171,19 +159,13 @@ impl Inventory {
     pub(crate) fn json(&self, listing: &str, id: &str) -> Result<Option<String>, Error> {
         self.db()
             .prepare_cached("SELECT json FROM node WHERE id = ?1 AND listing = ?2")
-            .and_then(|mut s| {
-                s.query_row(params![id, listing], |row| row.get(0))
-                    .optional()
-            })
+            .and_then(|mut s| s.query_row(params![id, listing], |row| row.get(0)).optional())
             .map_err(|source| self.error(source))
     }
 
     /// `listing` says that `id` is gone. What another listing says of it stays.
     pub(crate) fn remove(&self, listing: &str, id: &str) -> Result<(), Error> {
-        self.execute(
-            "DELETE FROM node WHERE id = ?1 AND listing = ?2",
-            params![id, listing],
-        )?;
+        self.execute("DELETE FROM node WHERE id = ?1 AND listing = ?2", params![id, listing])?;
         Ok(())
     }
 
@@ -196,9 +178,7 @@ impl Inventory {
     /// How many items (not folders) there are.
     pub(crate) fn items(&self) -> Result<u64, Error> {
         self.db()
-            .query_row("SELECT count(*) FROM node WHERE NOT folder", [], |row| {
-                row.get::<_, i64>(0)
-            })
+            .query_row("SELECT count(*) FROM node WHERE NOT folder", [], |row| row.get::<_, i64>(0))
             .map(|n| u64::try_from(n).unwrap_or(0))
             .map_err(|source| self.error(source))
     }
@@ -327,9 +307,7 @@ impl Inventory {
         let select = || {
             let db = self.db();
             let mut statement = db.prepare_cached(sql)?;
-            statement
-                .query_map(params, item)?
-                .collect::<Result<Vec<_>, _>>()
+            statement.query_map(params, item)?.collect::<Result<Vec<_>, _>>()
         };
         select().map_err(|source| self.error(source))
     }
@@ -346,10 +324,7 @@ impl Inventory {
     }
 
     fn error(&self, source: rusqlite::Error) -> Error {
-        Error::Inventory {
-            dir: self.dir.clone(),
-            source,
-        }
+        Error::Inventory { dir: self.dir.clone(), source }
     }
 }
 
@@ -363,11 +338,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
     let cause: Option<String> = row.get(5)?;
     let unwanted = match cause {
         None => None,
-        Some(cause) => Some(Unwanted {
-            cause,
-            code: row.get(6)?,
-            message: row.get(7)?,
-        }),
+        Some(cause) => Some(Unwanted { cause, code: row.get(6)?, message: row.get(7)? }),
     };
     Ok(Item {
         key: row.get(0)?,
@@ -386,11 +357,7 @@ fn fold(name: &str, id: &str, folder: bool) -> String {
 }
 
 fn component(name: &str, id: &str, folder: bool) -> String {
-    if folder {
-        path::directory_component(name, id)
-    } else {
-        path::component(name, id)
-    }
+    if folder { path::directory_component(name, id) } else { path::component(name, id) }
 }
 
 fn tagged(name: &str, id: &str, folder: bool) -> String {
@@ -404,10 +371,9 @@ fn tagged(name: &str, id: &str, folder: bool) -> String {
 /// Gives SQL the format's own naming rules.
 fn register_names(db: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    for (function, rule) in [
-        ("component", component as fn(&str, &str, bool) -> String),
-        ("tagged", tagged),
-    ] {
+    for (function, rule) in
+        [("component", component as fn(&str, &str, bool) -> String), ("tagged", tagged)]
+    {
         db.create_scalar_function(function, 3, flags, move |call| {
             let (name, id): (String, String) = (call.get(0)?, call.get(1)?);
             Ok(rule(&name, &id, call.get(2)?))
@@ -444,11 +410,7 @@ mod tests {
         inventory.arrange("root", "d").unwrap();
         let folders = inventory.folders_after("", 100).unwrap();
         let items = inventory.items_after((i64::MIN, ""), 100).unwrap();
-        folders
-            .into_iter()
-            .chain(items)
-            .map(|item| item.path)
-            .collect()
+        folders.into_iter().chain(items).map(|item| item.path).collect()
     }
 
     #[test]
@@ -465,18 +427,10 @@ mod tests {
     fn names_that_some_file_system_folds_together_are_all_tagged() {
         let inventory = inventory();
         inventory.put(&node("root", "", true, "root")).unwrap();
-        inventory
-            .put(&node("1", "root", false, "Readme.TXT"))
-            .unwrap();
-        inventory
-            .put(&node("2", "root", false, "readme.txt"))
-            .unwrap();
-        inventory
-            .put(&node("3", "root", true, "README.txt"))
-            .unwrap();
-        inventory
-            .put(&node("4", "root", false, "other.txt"))
-            .unwrap();
+        inventory.put(&node("1", "root", false, "Readme.TXT")).unwrap();
+        inventory.put(&node("2", "root", false, "readme.txt")).unwrap();
+        inventory.put(&node("3", "root", true, "README.txt")).unwrap();
+        inventory.put(&node("4", "root", false, "other.txt")).unwrap();
         let tag = archive::path::tag;
         assert_eq!(
             paths(&inventory),
@@ -494,30 +448,14 @@ mod tests {
     fn what_has_no_folder_is_in_an_odd_place_but_not_lost() {
         let inventory = inventory();
         inventory.put(&node("root", "", true, "root")).unwrap();
-        inventory
-            .put(&node("1", "gone", false, "orphan.txt"))
-            .unwrap();
-        inventory
-            .put(&node("c1", "c2", true, "circle one"))
-            .unwrap();
-        inventory
-            .put(&node("c2", "c1", true, "circle two"))
-            .unwrap();
-        inventory
-            .put(&node("2", "c1", false, "in the circle.txt"))
-            .unwrap();
+        inventory.put(&node("1", "gone", false, "orphan.txt")).unwrap();
+        inventory.put(&node("c1", "c2", true, "circle one")).unwrap();
+        inventory.put(&node("c2", "c1", true, "circle two")).unwrap();
+        inventory.put(&node("2", "c1", false, "in the circle.txt")).unwrap();
         let found = paths(&inventory);
         assert_eq!(found.len(), 5, "{found:?}");
-        assert!(
-            found.iter().any(|path| path.starts_with("d/orphan~")),
-            "{found:?}"
-        );
-        assert!(
-            found
-                .iter()
-                .any(|path| path.ends_with("/in the circle.txt")),
-            "{found:?}"
-        );
+        assert!(found.iter().any(|path| path.starts_with("d/orphan~")), "{found:?}");
+        assert!(found.iter().any(|path| path.ends_with("/in the circle.txt")), "{found:?}");
     }
 
     #[test]
@@ -552,9 +490,7 @@ mod tests {
             let parent = if depth == 0 { "root" } else { &ids[depth - 1] };
             inventory.put(&node(id, parent, true, &name)).unwrap();
         }
-        inventory
-            .put(&node("x", "059", false, "deepest.txt"))
-            .unwrap();
+        inventory.put(&node("x", "059", false, "deepest.txt")).unwrap();
         let found = paths(&inventory);
         assert_eq!(found.len(), 62);
         assert!(

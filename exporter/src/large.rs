@@ -56,19 +56,16 @@ impl Large {
             Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
             Err(error) => {
                 let mime = self.mime.as_deref();
-                return Ok(Some(
-                    refusal(context, &self.drive, &self.id, mime, &error).await,
-                ));
+                return Ok(Some(refusal(context, &self.drive, &self.id, mime, &error).await));
             }
         };
-        let size = opened.download.length.unwrap_or(self.length);
+        let size = match opened.download.length {
+            Some(length) => length,
+            None => self.told_size(context).await,
+        };
         let (path, mtime) = (self.path.clone(), self.mtime);
         stream.send(Command::Begin { path, mtime, size }).await?;
-        let mut body = Body {
-            left: size,
-            hash: QuickXorHash::new(),
-            moved: false,
-        };
+        let mut body = Body { left: size, hash: QuickXorHash::new(), moved: false, surplus: false };
         let torn = self.copy(context, stream, &mut opened, &mut body).await?;
         let note = match torn {
             Some(error) => {
@@ -80,13 +77,13 @@ impl Large {
                 let message = "the file is shorter than the service said; the rest is zeros";
                 Some(Note::new(Outcome::Damaged, "short", message))
             }
+            None if body.surplus => {
+                let message = "the file is longer than the service said; what is beyond is missing";
+                Some(Note::new(Outcome::Damaged, "long", message))
+            }
             None => self.check(body.moved, &opened, &STANDARD.encode(body.hash.finalize())),
         };
-        stream
-            .send(Command::End {
-                damaged: note.is_some(),
-            })
-            .await?;
+        stream.send(Command::End { damaged: note.is_some() }).await?;
         Ok(note)
     }
 
@@ -128,16 +125,8 @@ impl Large {
 
     /// Without versions (or the right to see them) a file that changes is damaged, no more.
     async fn newest_version(&self, context: &Context) -> Option<String> {
-        let path = format!(
-            "/drives/{}/items/{}/versions",
-            segment(&self.drive),
-            segment(&self.id)
-        );
-        let versions = context
-            .graph
-            .get(&Scope::SharePoint, &path, Prefer::none())
-            .await
-            .ok()?;
+        let path = format!("/drives/{}/items/{}/versions", segment(&self.drive), segment(&self.id));
+        let versions = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
         versions["value"][0]["id"].as_str().map(str::to_owned)
     }
 
@@ -171,11 +160,7 @@ impl Large {
             };
             body.moved |= changed;
             let offset = size - body.left;
-            match context
-                .graph
-                .open_version(&self.drive, &self.id, &version, offset)
-                .await
-            {
+            match context.graph.open_version(&self.drive, &self.id, &version, offset).await {
                 Ok(download) if download.length.is_none_or(|length| length == size) => {
                     opened.download = download;
                 }
@@ -184,7 +169,18 @@ impl Large {
                 Err(error) => return Ok(Some(error)),
             }
         }
+        // Without a length nobody told the download where to end.
+        body.surplus |= opened.download.length.is_none()
+            && matches!(opened.download.chunk().await, Ok(Some(more)) if !more.is_empty());
         Ok(None)
+    }
+
+    /// The size the item has now, for a download that tells none.
+    async fn told_size(&self, context: &Context) -> u64 {
+        let path =
+            format!("/drives/{}/items/{}?$select=id,size", segment(&self.drive), segment(&self.id));
+        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await;
+        item.ok().and_then(|item| item["size"].as_u64()).unwrap_or(self.length)
     }
 
     fn fatal(&self, error: graph::Error) -> Error {
@@ -196,12 +192,15 @@ struct Body {
     left: u64,
     hash: QuickXorHash,
     moved: bool,
+    /// More came than the header has room for.
+    surplus: bool,
 }
 
 impl Body {
     /// At most what the header still has room for.
     fn take(&mut self, mut chunk: Bytes) -> Bytes {
         if chunk.len() as u64 > self.left {
+            self.surplus = true;
             chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         }
         self.left -= chunk.len() as u64;

@@ -6,10 +6,7 @@
 //!
 //! Memory is bounded by [`Options`], never by the tenant: what is listed stands in a temporary
 //! database, what is fetched ahead in the spool.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
 mod error;
 mod inventory;

@@ -77,11 +77,7 @@ impl Summary {
         allow_empty: bool,
     ) -> Verdict {
         let has = |service: &Service| self.owners_with.get(service.name()).is_some_and(|n| *n > 0);
-        let empty = if named {
-            !services.iter().all(has)
-        } else {
-            !services.iter().any(has)
-        };
+        let empty = if named { !services.iter().all(has) } else { !services.iter().any(has) };
         let tolerated = match tolerance {
             Tolerance::Partial => true,
             Tolerance::Strict => self.failed == 0 && self.failed_listings == 0 && self.damaged == 0,

@@ -36,10 +36,7 @@ impl Owner {
     fn parse(user: &Value) -> Option<Self> {
         let text = |key: &str| user.get(key).and_then(Value::as_str);
         let id = text("id")?.to_owned();
-        let upn = text("userPrincipalName")
-            .filter(|upn| !upn.is_empty())
-            .unwrap_or(&id)
-            .to_owned();
+        let upn = text("userPrincipalName").filter(|upn| !upn.is_empty()).unwrap_or(&id).to_owned();
         let mut addresses: Vec<&str> = user
             .get("proxyAddresses")
             .and_then(Value::as_array)
@@ -54,17 +51,11 @@ impl Owner {
             "userType": user.get("userType"),
             "proxyAddresses": addresses,
         });
-        let list_is_empty = |key: &str| {
-            user.get(key)
-                .and_then(Value::as_array)
-                .is_some_and(Vec::is_empty)
-        };
+        let list_is_empty =
+            |key: &str| user.get(key).and_then(Value::as_array).is_some_and(Vec::is_empty);
         Some(Self {
             guest: text("userType").is_some_and(|kind| kind.eq_ignore_ascii_case("guest")),
-            enabled: user
-                .get("accountEnabled")
-                .and_then(Value::as_bool)
-                .unwrap_or(true),
+            enabled: user.get("accountEnabled").and_then(Value::as_bool).unwrap_or(true),
             licensed: !list_is_empty("assignedLicenses"),
             id,
             upn,
@@ -75,10 +66,7 @@ impl Owner {
     /// The folder of the owner in the archive.
     #[must_use]
     pub fn path(&self) -> String {
-        format!(
-            "users/{}",
-            archive::path::directory_component(&self.upn, &self.id)
-        )
+        format!("users/{}", archive::path::directory_component(&self.upn, &self.id))
     }
 
     fn names(&self) -> OwnerNames {
@@ -106,15 +94,11 @@ impl Owners {
         let mut total = 0;
         let path = format!("/users?$select={SELECT}&$top={PAGE}");
         let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
-        while let Some(page) = pages
-            .next()
-            .await
-            .map_err(|source| Error::graph("listing the users", source))?
+        while let Some(page) =
+            pages.next().await.map_err(|source| Error::graph("listing the users", source))?
         {
             for item in &page.items {
-                let user = item
-                    .parse()
-                    .map_err(|e| Error::graph("listing the users", e))?;
+                let user = item.parse().map_err(|e| Error::graph("listing the users", e))?;
                 let Some(owner) = Owner::parse(&user) else {
                     continue;
                 };
@@ -125,11 +109,7 @@ impl Owners {
             }
         }
         let selected = inventory.items()?;
-        Ok(Self {
-            inventory,
-            selected,
-            total,
-        })
+        Ok(Self { inventory, selected, total })
     }
 
     /// The selected owners after `after` (an id), in stream order.

@@ -113,18 +113,12 @@ async fn run(
 async fn prepare(context: &Context) -> Result<Owners, Error> {
     let owners = Owners::list(&context.graph, &context.selector, context.spool.dir()).await?;
     if owners.selected == 0 {
-        return Err(Error::NoOwner {
-            owners: owners.total,
-        });
+        return Err(Error::NoOwner { owners: owners.total });
     }
     for service in services(&context.options) {
         if let Some((count, source)) = refused_for_all(context, each(&owners), service).await? {
             let source = Box::new(source);
-            return Err(Error::Refused {
-                service: service.name(),
-                owners: count,
-                source,
-            });
+            return Err(Error::Refused { service: service.name(), owners: count, source });
         }
     }
     Ok(owners)
@@ -180,14 +174,8 @@ async fn write(
     archive: &mut Archive,
 ) -> Result<(), Error> {
     let services = services(&context.options);
-    archive
-        .send(Command::Head(Box::new(head(&context.options, &services))))
-        .await?;
-    let ahead = context
-        .options
-        .concurrency
-        .div_ceil(REQUESTS_A_SECTION)
-        .clamp(1, MOST_SECTIONS);
+    archive.send(Command::Head(Box::new(head(&context.options, &services)))).await?;
+    let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).clamp(1, MOST_SECTIONS);
     let last = services.len().saturating_sub(1);
     let mut index = 0;
     let sections = each(owners)
@@ -211,18 +199,9 @@ async fn write(
             };
             // A section is a task: it goes on by itself until its channel is full.
             let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-            let section = Section {
-                index,
-                owner,
-                service,
-            };
+            let section = Section { index, owner, service };
             let task = tokio::spawn(section.run(Arc::clone(context), sender));
-            started.push_back(Running {
-                index,
-                events,
-                task,
-                owner_done,
-            });
+            started.push_back(Running { index, events, task, owner_done });
             index += 1;
         }
         let Some(section) = started.pop_front() else {
@@ -237,10 +216,7 @@ async fn write(
 fn head(options: &Options, services: &[Service]) -> Head {
     Head::new(
         options.tenant.clone(),
-        services
-            .iter()
-            .map(|service| service.name().to_owned())
-            .collect(),
+        services.iter().map(|service| service.name().to_owned()).collect(),
         options.selection.to_json(),
         Vec::new(),
     )
@@ -252,10 +228,7 @@ async fn drain(
     mut section: Running,
     archive: &mut Archive,
 ) -> Result<(), Error> {
-    context.spool.set_head(Turn {
-        section: section.index,
-        item: 0,
-    });
+    context.spool.set_head(Turn { section: section.index, item: 0 });
     while let Some(event) = section.events.recv().await {
         let turn = match event {
             Event::Ledger(line) => {
@@ -266,54 +239,26 @@ async fn drain(
                 archive.send(Command::Directory { path, mtime }).await?;
                 continue;
             }
-            Event::Metadata {
-                turn,
-                path,
-                content,
-            } => {
+            Event::Metadata { turn, path, content } => {
                 report(context, &path);
-                archive
-                    .send(Command::File {
-                        path,
-                        mtime: 0,
-                        item: false,
-                        content,
-                    })
-                    .await?;
+                archive.send(Command::File { path, mtime: 0, item: false, content }).await?;
                 turn
             }
-            Event::Item {
-                turn,
-                path,
-                mtime,
-                content,
-            } => {
+            Event::Item { turn, path, mtime, content } => {
                 report(context, &path);
-                archive
-                    .send(Command::File {
-                        path,
-                        mtime,
-                        item: true,
-                        content,
-                    })
-                    .await?;
+                archive.send(Command::File { path, mtime, item: true, content }).await?;
                 turn
             }
             Event::Large { turn, large, id } => {
                 report(context, &large.path);
                 if let Some(note) = large.write(context, archive).await? {
-                    archive
-                        .send(Command::Ledger(note.of_item(&large.path, &id)))
-                        .await?;
+                    archive.send(Command::Ledger(note.of_item(&large.path, &id))).await?;
                 }
                 turn
             }
             Event::Passed { turn } => turn,
         };
-        context.spool.set_head(Turn {
-            item: turn.item + 1,
-            ..turn
-        });
+        context.spool.set_head(Turn { item: turn.item + 1, ..turn });
     }
     match (&mut section.task).await {
         Ok(ended) => ended,

@@ -60,10 +60,7 @@ impl Context {
     }
 
     pub(crate) async fn write(&self, draft: &mut Draft, bytes: &[u8]) -> Result<(), Error> {
-        draft
-            .write(bytes)
-            .await
-            .map_err(|source| self.spool_error(source))
+        draft.write(bytes).await.map_err(|source| self.spool_error(source))
     }
 
     pub(crate) fn restart(&self, draft: &mut Draft) -> Result<(), Error> {
@@ -81,10 +78,7 @@ impl Context {
     }
 
     pub(crate) fn spool_error(&self, source: std::io::Error) -> Error {
-        Error::Spool {
-            dir: self.spool.dir().clone(),
-            source,
-        }
+        Error::Spool { dir: self.spool.dir().clone(), source }
     }
 }
 
@@ -158,10 +152,8 @@ impl Section {
         };
         context.tally.count_owner_with(self.service);
         let inventory = Inventory::create(context.spool.dir())?;
-        let (inventory, listing) = self
-            .service
-            .list(&context, &self.owner, &root, inventory)
-            .await?;
+        let (inventory, listing) =
+            self.service.list(&context, &self.owner, &root, inventory).await?;
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
         tokio::task::block_in_place(|| inventory.arrange(&listing.root, &base))?;
@@ -218,10 +210,7 @@ impl Section {
             })?;
             inventory.use_parents()?;
         }
-        let turn = Turn {
-            section: self.index,
-            item: 0,
-        };
+        let turn = Turn { section: self.index, item: 0 };
         let mut draft = context.spool.draft(turn);
         let owner = Line {
             kind: metadata::OWNER.to_owned(),
@@ -250,13 +239,7 @@ impl Section {
         }
         let content = context.finish(draft)?;
         let path = format!("{base}.ndjson");
-        outlet
-            .send(Event::Metadata {
-                turn,
-                path,
-                content,
-            })
-            .await?;
+        outlet.send(Event::Metadata { turn, path, content }).await?;
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
             for folder in folders.into_iter().filter(folder_selected) {
@@ -276,18 +259,11 @@ impl Section {
         root: &Value,
         outlet: &Outlet,
     ) -> Result<(), Error> {
-        let width = context
-            .options
-            .concurrency
-            .min(self.service.owner_concurrency())
-            .max(1);
+        let width = context.options.concurrency.min(self.service.owner_concurrency()).max(1);
         let fetched = in_order(inventory, &context.selector)
             .map(|next| async move {
                 let (number, item) = next?;
-                let turn = Turn {
-                    section: self.index,
-                    item: number,
-                };
+                let turn = Turn { section: self.index, item: number };
                 self.fetch(context, root, item, turn).await
             })
             .buffered(width);
@@ -318,41 +294,18 @@ impl Section {
             line.path = line.path.filter(|_| item.has_path());
             return Ok(vec![Event::Ledger(line), Event::Passed { turn }]);
         }
-        let asked = Asked {
-            owner: &self.owner,
-            root,
-            item: &item,
-            turn,
-        };
+        let asked = Asked { owner: &self.owner, root, item: &item, turn };
         let fetched = self.service.fetch(context, asked).await?;
-        let Item {
-            id, path, mtime, ..
-        } = item;
+        let Item { id, path, mtime, .. } = item;
         Ok(match fetched {
-            Fetched::Whole(content, None) => vec![Event::Item {
-                turn,
-                path,
-                mtime,
-                content,
-            }],
+            Fetched::Whole(content, None) => vec![Event::Item { turn, path, mtime, content }],
             Fetched::Whole(content, Some(note)) => {
                 let line = note.of_item(&path, &id);
-                vec![
-                    Event::Ledger(line),
-                    Event::Item {
-                        turn,
-                        path,
-                        mtime,
-                        content,
-                    },
-                ]
+                vec![Event::Ledger(line), Event::Item { turn, path, mtime, content }]
             }
             Fetched::TooLarge(large) => vec![Event::Large { turn, large, id }],
             Fetched::Without(note) => {
-                vec![
-                    Event::Ledger(note.of_item(&path, &id)),
-                    Event::Passed { turn },
-                ]
+                vec![Event::Ledger(note.of_item(&path, &id)), Event::Passed { turn }]
             }
         })
     }
@@ -366,13 +319,7 @@ fn line(item: &Item) -> Result<String, Error> {
     let graph: Value = serde_json::from_str(&item.json)
         .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
     let path = item.has_path().then(|| item.path.clone());
-    Ok(Line {
-        kind: item.kind.clone(),
-        id: item.id.clone(),
-        path,
-        graph,
-    }
-    .encode())
+    Ok(Line { kind: item.kind.clone(), id: item.id.clone(), path, graph }.encode())
 }
 
 fn for_each_batch(
@@ -414,10 +361,7 @@ struct Outlet {
 
 impl Outlet {
     async fn send(&self, event: Event) -> Result<(), Error> {
-        self.events
-            .send(event)
-            .await
-            .map_err(|_| Error::Interrupted)
+        self.events.send(event).await.map_err(|_| Error::Interrupted)
     }
 }
 

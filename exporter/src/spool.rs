@@ -48,11 +48,7 @@ pub(crate) struct Spool {
 
 impl Spool {
     pub(crate) fn new(options: SpoolOptions) -> Arc<Self> {
-        Arc::new(Self {
-            options,
-            used: Mutex::default(),
-            freed: Notify::new(),
-        })
+        Arc::new(Self { options, used: Mutex::default(), freed: Notify::new() })
     }
 
     /// Directory of the temporary files.
@@ -74,12 +70,7 @@ impl Spool {
     /// A place for content that will be written at `turn`.
     pub(crate) fn draft(self: &Arc<Self>, turn: Turn) -> Draft {
         Draft {
-            lease: Lease {
-                spool: Arc::clone(self),
-                memory: 0,
-                disk: 0,
-                files: 0,
-            },
+            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 },
             turn,
             held: Held::Memory(Vec::new()),
             size: 0,
@@ -189,6 +180,11 @@ impl Draft {
         Ok(())
     }
 
+    /// Bytes written so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Forgets what was written: the content starts over.
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         match &mut self.held {
@@ -281,11 +277,7 @@ mod tests {
     use super::*;
 
     fn spool(memory_bytes: u64, disk_bytes: u64) -> Arc<Spool> {
-        Spool::new(SpoolOptions {
-            dir: std::env::temp_dir(),
-            disk_bytes,
-            memory_bytes,
-        })
+        Spool::new(SpoolOptions { dir: std::env::temp_dir(), disk_bytes, memory_bytes })
     }
 
     fn turn(item: u64) -> Turn {

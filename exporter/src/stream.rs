@@ -35,25 +35,11 @@ pub trait Output: Write + Send {
 #[derive(Debug)]
 pub(crate) enum Command {
     Head(Box<Head>),
-    Directory {
-        path: String,
-        mtime: i64,
-    },
-    File {
-        path: String,
-        mtime: i64,
-        item: bool,
-        content: Spooled,
-    },
-    Begin {
-        path: String,
-        mtime: i64,
-        size: u64,
-    },
+    Directory { path: String, mtime: i64 },
+    File { path: String, mtime: i64, item: bool, content: Spooled },
+    Begin { path: String, mtime: i64, size: u64 },
     Chunk(Bytes),
-    End {
-        damaged: bool,
-    },
+    End { damaged: bool },
     Ledger(LedgerLine),
     Finish,
     Fail(String),
@@ -84,10 +70,7 @@ impl Stream {
                 let _ = report.send(write(writer, &mut inbox, &tally));
             })
             .map_err(|_| Error::Internal("the writer thread did not start"))?;
-        Ok(Self {
-            commands,
-            ended: Some(ended),
-        })
+        Ok(Self { commands, ended: Some(ended) })
     }
 
     /// Hands one command over; waits while the consumer is slow.
@@ -108,9 +91,9 @@ impl Stream {
 
     async fn end(&mut self) -> Result<Option<Seal>, Error> {
         match self.ended.take() {
-            Some(ended) => ended
-                .await
-                .unwrap_or(Err(Error::Internal("the writer thread panicked"))),
+            Some(ended) => {
+                ended.await.unwrap_or(Err(Error::Internal("the writer thread panicked")))
+            }
             None => Err(Error::Internal("the writer has ended")),
         }
     }
@@ -143,23 +126,9 @@ fn apply(
     match command {
         Command::Head(head) => writer.head(&head),
         Command::Directory { path, mtime } => writer.directory(&path, mtime),
-        Command::File {
-            path,
-            mtime,
-            item,
-            mut content,
-        } => {
+        Command::File { path, mtime, item, mut content } => {
             let (size, sha256) = (content.size, content.sha256);
-            writer.file(
-                &FileMember {
-                    path: &path,
-                    mtime,
-                    size,
-                    sha256,
-                    item,
-                },
-                &mut content,
-            )?;
+            writer.file(&FileMember { path: &path, mtime, size, sha256, item }, &mut content)?;
             if item {
                 Tally::add(&tally.items, 1);
             }
@@ -169,12 +138,7 @@ fn apply(
         Command::Chunk(bytes) => writer.stream(&bytes),
         Command::End { damaged } => {
             Tally::add(&tally.items, 1);
-            if damaged {
-                writer.end_damaged()
-            } else {
-                writer.end_stream()
-            }
-            .map(|_| ())
+            if damaged { writer.end_damaged() } else { writer.end_stream() }.map(|_| ())
         }
         Command::Ledger(line) => {
             tally.count_ledger(line.outcome, &line.cause);

@@ -28,12 +28,8 @@ use crate::spool::Draft;
 /// Bytes of one line of base64 (RFC 2045: 76 characters).
 const BASE64_LINE: usize = 57;
 /// Headers that describe the structure the message had, not the one we give it.
-const STRUCTURE: [&str; 4] = [
-    "content-type",
-    "content-transfer-encoding",
-    "mime-version",
-    "content-length",
-];
+const STRUCTURE: [&str; 4] =
+    ["content-type", "content-transfer-encoding", "mime-version", "content-length"];
 
 /// Writes the message into `draft` from its JSON and attachments.
 pub(crate) async fn message(
@@ -46,11 +42,7 @@ pub(crate) async fn message(
         context,
         asked,
         scope: Scope::Mailbox(asked.owner.id.clone()),
-        base: format!(
-            "/users/{}/messages/{}",
-            segment(&asked.owner.id),
-            segment(&asked.item.id)
-        ),
+        base: format!("/users/{}/messages/{}", segment(&asked.owner.id), segment(&asked.item.id)),
     };
     match substitute.write(&mut draft).await? {
         Ok(missing) => {
@@ -75,15 +67,10 @@ pub(crate) async fn message(
         }
         Err(error) => {
             let gone = matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound);
-            let (outcome, cause) = if gone {
-                (Outcome::Skipped, "vanished")
-            } else {
-                (Outcome::Failed, "content")
-            };
+            let (outcome, cause) =
+                if gone { (Outcome::Skipped, "vanished") } else { (Outcome::Failed, "content") };
             let message = "neither the MIME nor the properties of the message could be read";
-            Ok(Fetched::Without(
-                Note::new(outcome, cause, message).with_code(&error),
-            ))
+            Ok(Fetched::Without(Note::new(outcome, cause, message).with_code(&error)))
         }
     }
 }
@@ -127,18 +114,15 @@ impl Substitute<'_> {
                 missing += 1;
             }
         }
-        self.context
-            .write(draft, format!("\r\n--{boundary}--\r\n").as_bytes())
-            .await?;
+        self.context.write(draft, format!("\r\n--{boundary}--\r\n").as_bytes()).await?;
         Ok(Ok(missing))
     }
 
     async fn get(&self, path: &str, prefer: Prefer) -> Result<Result<Value, graph::Error>, Error> {
         match self.context.graph.get(&self.scope, path, prefer).await {
-            Err(error) if crate::error::is_fatal(&error) => Err(Error::graph(
-                format!("reading {}", self.asked.item.path),
-                error,
-            )),
+            Err(error) if crate::error::is_fatal(&error) => {
+                Err(Error::graph(format!("reading {}", self.asked.item.path), error))
+            }
             answer => Ok(answer),
         }
     }
@@ -147,16 +131,12 @@ impl Substitute<'_> {
     async fn attachments(&self) -> Result<Result<Vec<Value>, graph::Error>, Error> {
         let plain = "id,name,contentType,size,isInline";
         let mut answer = Vec::new();
-        for select in [
-            format!("{plain},microsoft.graph.fileAttachment/contentId"),
-            plain.to_owned(),
-        ] {
+        for select in
+            [format!("{plain},microsoft.graph.fileAttachment/contentId"), plain.to_owned()]
+        {
             let path = format!("{}/attachments?$select={select}", self.base);
             answer.clear();
-            let mut pages = self
-                .context
-                .graph
-                .pages(self.scope.clone(), &path, Prefer::none());
+            let mut pages = self.context.graph.pages(self.scope.clone(), &path, Prefer::none());
             loop {
                 match pages.next().await {
                     Ok(Some(page)) => {
@@ -208,29 +188,17 @@ impl Substitute<'_> {
             self.context.write(draft, &part).await?;
             return Ok(true);
         }
-        let path = format!(
-            "{}/attachments/{}/$value",
-            self.base,
-            segment(text(attachment, "id"))
-        );
+        let path = format!("{}/attachments/{}/$value", self.base, segment(text(attachment, "id")));
         // Into a draft of its own first: a body torn half-way must not leave half a part.
         let mut content = self.context.spool.draft(self.asked.turn);
         for _ in 0..4 {
-            match self
-                .context
-                .copy_value(&self.scope, &path, &mut content)
-                .await?
-            {
+            match self.context.copy_value(&self.scope, &path, &mut content).await? {
                 Ok(()) => {
-                    self.part(attachment, kind, boundary, content, draft)
-                        .await?;
+                    self.part(attachment, kind, boundary, content, draft).await?;
                     return Ok(true);
                 }
                 Err(error) if crate::error::is_fatal(&error) => {
-                    return Err(Error::graph(
-                        format!("reading {}", self.asked.item.path),
-                        error,
-                    ));
+                    return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
                 }
                 Err(error) if error.is_retryable() => self.context.restart(&mut content)?,
                 Err(_) => return Ok(false),
@@ -268,8 +236,7 @@ impl Substitute<'_> {
         let disposition = if inline { "inline" } else { "attachment" };
         let name = ContentType::new(disposition)
             .attribute("filename", text(attachment, "name").to_owned());
-        part.headers
-            .push(("Content-Disposition".into(), name.into()));
+        part.headers.push(("Content-Disposition".into(), name.into()));
         let content_id = text(attachment, "contentId");
         if !content_id.is_empty() {
             part = part.cid(clean(content_id).trim_matches(['<', '>']).to_owned());
@@ -314,10 +281,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// Without what would end a header line.
 fn clean(value: &str) -> String {
-    value
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn utf8(kind: &'static str) -> ContentType<'static> {
@@ -335,10 +299,7 @@ fn body_part(message: &Value) -> MimePart<'static> {
     } else {
         "text/plain"
     };
-    MimePart::new(
-        utf8(kind),
-        BodyPart::Text(text(body, "content").to_owned().into()),
-    )
+    MimePart::new(utf8(kind), BodyPart::Text(text(body, "content").to_owned().into()))
 }
 
 /// The headers as received where the service has them, else made of the properties.
@@ -348,9 +309,7 @@ fn write_headers(message: &Value, id: &str, boundary: &str, output: &mut Vec<u8>
         output.extend_from_slice(b": ");
         value.write_header(output, name.len() + 2);
     };
-    let received = message
-        .get("internetMessageHeaders")
-        .and_then(Value::as_array);
+    let received = message.get("internetMessageHeaders").and_then(Value::as_array);
     match received.filter(|headers| !headers.is_empty()) {
         Some(headers) => {
             for line in headers {
@@ -406,11 +365,7 @@ fn from_properties(message: &Value, id: &str, header: &mut impl FnMut(&str, Head
     }
     let message_id = text(message, "internetMessageId").trim_matches(['<', '>']);
     let made = format!("{}@tar365.invalid", archive::path::tag(id));
-    let message_id = if message_id.is_empty() {
-        made
-    } else {
-        clean(message_id)
-    };
+    let message_id = if message_id.is_empty() { made } else { clean(message_id) };
     header("Message-ID", MessageId::new(message_id).into());
 }
 

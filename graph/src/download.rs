@@ -21,7 +21,7 @@ use crate::retry::{Attempts, Trouble};
 use crate::transport::Fault;
 
 /// Addresses in a row that the download host refuses before we believe it.
-const REFUSED_ADDRESSES: u32 = 3;
+const REFUSED_ADDRESSES: u32 = 6;
 
 /// A file being read. It survives torn connections and expired addresses by itself, and never
 /// mixes two versions of the file: then it ends with [`ErrorKind::Changed`].
@@ -350,15 +350,14 @@ impl Download {
         if expired && !refusal.has_reason() {
             self.address = None;
             self.refused_addresses += 1;
-            self.tries.retries += 1;
-            self.engine.tally.retry();
-            if self.refused_addresses < REFUSED_ADDRESSES {
-                return Ok(());
-            }
-            return Err(match refusal.status.as_u16() {
+            let failure = match refusal.status.as_u16() {
                 404 | 410 => explained(ErrorKind::ItemGone),
                 _ => explained(ErrorKind::Permission),
-            });
+            };
+            if self.refused_addresses < REFUSED_ADDRESSES {
+                return self.engine.retry(&mut self.tries, Trouble::Torn, id, failure).await;
+            }
+            return Err(failure);
         }
         match refusal.verdict(&self.call) {
             Verdict::Retry(trouble, kind) => {

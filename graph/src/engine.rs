@@ -77,16 +77,65 @@ impl Engine {
                     let refusal = Refusal::read(response).await;
                     log(&refusal, &call.shown(), id);
                     drop(permit);
-                    self.refused(call, tries, &token, &refusal, id).await?;
+                    let wait = self.refused(call, tries, &token, &refusal, id).await;
+                    self.unless_outage(call, tries, id, wait).await?;
                 }
                 Err(error) => {
                     drop(permit);
                     let failure = describe(call, id);
-                    self.failed(tries, Fault::of(&error), id, failure, error)
-                        .await?;
+                    let wait = self.failed(tries, Fault::of(&error), id, failure, error).await;
+                    self.unless_outage(call, tries, id, wait).await?;
                 }
             }
         }
+    }
+
+    /// A request that has used up its tries is the item's failure only if others are answered.
+    /// When nobody is, the service is out, and that is a matter of patience.
+    async fn unless_outage(
+        &self,
+        call: &Call,
+        tries: &mut Attempts,
+        id: Uuid,
+        ended: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Err(error) = ended else { return Ok(()) };
+        let used_up = matches!(error.kind(), ErrorKind::Server | ErrorKind::Interrupted);
+        if !used_up || self.answers(&call.scope).await {
+            return Err(error);
+        }
+        let error = error.with_kind(ErrorKind::Unreachable);
+        self.retry(tries, Trouble::Unreachable, id, error).await
+    }
+
+    /// Whether the service answers anything at all in this scope, refusals included.
+    async fn answers(&self, scope: &Scope) -> bool {
+        let path = match scope {
+            Scope::Mailbox(user) => {
+                format!("/users/{}/mailFolders/inbox?$select=id", crate::link::segment(user))
+            }
+            Scope::SharePoint => "/sites/root?$select=id".to_owned(),
+            Scope::Directory => "/users?$top=1&$select=id".to_owned(),
+            Scope::Other => return true,
+        };
+        let Ok(url) = self.root.resolve(&path) else { return true };
+        let call = Call {
+            operation: "probe",
+            purpose: Purpose::Object,
+            scope: scope.clone(),
+            url,
+            prefer: crate::Prefer::none(),
+        };
+        let Ok(_permit) = self.pacer.admit(scope, call.units(), &self.tally).await else {
+            return false;
+        };
+        let Ok(token) = self.tokens.get().await else { return false };
+        self.tally.request(scope.name());
+        let answer = self.request(&call, &token, Uuid::new_v4(), true).send().await;
+        answer.is_ok_and(|answer| {
+            let status = answer.status();
+            !status.is_server_error() && status != http::StatusCode::TOO_MANY_REQUESTS
+        })
     }
 
     /// An answer's JSON, repaired and read by `parse`. A torn answer is asked for again.

@@ -214,7 +214,7 @@ async fn a_host_that_refuses_every_address_is_believed() {
         let (mock, graph) = service(&host).await;
         let error = graph.open_file("d", "i").await.unwrap_err();
         assert_eq!(*error.kind(), kind);
-        assert_eq!((mock.seen().len(), host.seen().len()), (3, 3));
+        assert_eq!((mock.seen().len(), host.seen().len()), (6, 6));
         assert!(
             !format!("{error} {error:?}").contains("secret-"),
             "{error:?}"

@@ -1,5 +1,7 @@
 //! Pages of a collection: how many rows, which properties, and the link to what follows.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -80,14 +82,20 @@ impl Page {
         let line = call.line();
         let is_delta = call.segments.iter().any(|segment| segment == "delta");
         if is_delta && world.faults.strikes(Kind::Repeat, &line, &line).is_some() {
-            let again: Vec<Value> = self.rows.iter().step_by(3).cloned().collect();
+            let last_of_id = |(at, row): &(usize, &Value)| {
+                let later = self.rows.get(at + 1..).unwrap_or_default();
+                !later.iter().any(|other| other["id"] == row["id"])
+            };
+            let again: Vec<Value> = (self.rows.iter().enumerate())
+                .filter(last_of_id)
+                .map(|(_, row)| row.clone())
+                .step_by(3)
+                .collect();
             self.rows.extend(again);
         }
         if world.options.reorder || world.faults.strikes(Kind::Reorder, &line, &line).is_some() {
-            let mut dice = dice::Dice::new(&[world.options.fault_seed, dice::text(&line)]);
-            for at in (1..self.rows.len()).rev() {
-                self.rows.swap(at, dice.below(at as u64 + 1) as usize);
-            }
+            let dice = dice::Dice::new(&[world.options.fault_seed, dice::text(&line)]);
+            shuffle(&mut self.rows, dice);
         }
         let mut body = Map::new();
         let context = format!("{}/v1.0/$metadata#{}", call.roots.graph, self.context);
@@ -104,6 +112,22 @@ impl Page {
         );
         body.insert("value".into(), self.rows.into());
         Reply::json(body.into())
+    }
+}
+
+/// Permutes rows, but not those of one id among each other: the last one of an id counts.
+fn shuffle(rows: &mut [Value], mut dice: dice::Dice) {
+    let mut order: BTreeMap<String, VecDeque<Value>> = BTreeMap::new();
+    for row in rows.iter() {
+        order.entry(row["id"].to_string()).or_default().push_back(row.clone());
+    }
+    for at in (1..rows.len()).rev() {
+        rows.swap(at, dice.below(at as u64 + 1) as usize);
+    }
+    for row in rows.iter_mut() {
+        if let Some(next) = order.get_mut(&row["id"].to_string()).and_then(VecDeque::pop_front) {
+            *row = next;
+        }
     }
 }
 

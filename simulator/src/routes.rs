@@ -352,7 +352,9 @@ fn download(world: &World, call: &Call) -> Outcome {
 /// Faults that strike a finished reply.
 fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
     let reply = &mut outcome.reply;
-    if outcome.fault.is_some() || !reply.status.is_success() || reply.reset {
+    // A restless read is a good one; it can be cut short like any other.
+    let spoilt = outcome.fault.is_some_and(|kind| kind != Kind::Restless);
+    if spoilt || !reply.status.is_success() || reply.reset {
         return;
     }
     let (line, key) = (call.line(), fault_key(call));

@@ -97,17 +97,12 @@ const WELL_KNOWN: [&str; 15] = [
 /// Asks for the root of the folder tree.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id));
-    let root = context
-        .graph
-        .get(&scope(owner), &path, Prefer::none())
-        .await?;
+    let root = context.graph.get(&scope(owner), &path, Prefer::none()).await?;
     Ok(Presence::Present(root))
 }
 
 fn root_id(root: &Value) -> &str {
-    root.get("id")
-        .and_then(Value::as_str)
-        .unwrap_or("msgfolderroot")
+    root.get("id").and_then(Value::as_str).unwrap_or("msgfolderroot")
 }
 
 fn scope(owner: &Owner) -> Scope {
@@ -137,13 +132,8 @@ pub(super) async fn list(
     root: &Value,
     inventory: Inventory,
 ) -> Result<(Inventory, Listing), Error> {
-    let mailbox = Mailbox {
-        context,
-        owner,
-        inventory,
-        notes: Mutex::default(),
-        failed: AtomicU64::new(0),
-    };
+    let mailbox =
+        Mailbox { context, owner, inventory, notes: Mutex::default(), failed: AtomicU64::new(0) };
     let base = format!("{}/mail", owner.path());
     let mut tree = mailbox.watch_tree().await?;
     let ids = mailbox.folders(root, &base).await?;
@@ -161,19 +151,10 @@ pub(super) async fn list(
             break;
         }
     }
-    let Mailbox {
-        inventory,
-        notes,
-        failed,
-        ..
-    } = mailbox;
+    let Mailbox { inventory, notes, failed, .. } = mailbox;
     let mut notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     notes.sort_by(|a, b| a.0.cmp(&b.0));
-    let listing = Listing {
-        root: root_id(root).to_owned(),
-        notes,
-        failed: failed.into_inner(),
-    };
+    let listing = Listing { root: root_id(root).to_owned(), notes, failed: failed.into_inner() };
     Ok((inventory, listing))
 }
 
@@ -186,29 +167,18 @@ impl Mailbox<'_> {
     async fn folders(&self, root: &Value, base: &str) -> Result<Vec<String>, Error> {
         let names = self.well_known().await?;
         let searches = names.iter().find(|(name, _)| *name == "searchfolders");
-        let named = |id: &str| {
-            names
-                .iter()
-                .find(|(_, known)| known == id)
-                .map(|(name, _)| *name)
-        };
+        let named = |id: &str| names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
 
         self.put_folder(root, root_id(root), "", None)?;
         let root = root_id(root);
         let mut found = vec![root.to_owned()];
-        let mut queue = vec![(
-            root.to_owned(),
-            format!("/users/{}/mailFolders", self.user()),
-        )];
+        let mut queue = vec![(root.to_owned(), format!("/users/{}/mailFolders", self.user()))];
         if self.context.options.include_recoverable {
             self.recoverable(root, &mut found).await?;
         }
         while let Some((parent, path)) = queue.pop() {
             let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
-            let mut pages = self
-                .context
-                .graph
-                .pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
             while let Some(page) = self.next(&mut pages, &parent).await? {
                 for item in &page.items {
                     let folder = item.parse().map_err(|e| self.fatal(e))?;
@@ -223,11 +193,8 @@ impl Mailbox<'_> {
                     }
                     self.put_folder(&folder, id, &parent, named(id))?;
                     found.push(id.to_owned());
-                    let below = format!(
-                        "/users/{}/mailFolders/{}/childFolders",
-                        self.user(),
-                        segment(id)
-                    );
+                    let below =
+                        format!("/users/{}/mailFolders/{}/childFolders", self.user(), segment(id));
                     queue.push((id.to_owned(), below));
                 }
             }
@@ -237,16 +204,8 @@ impl Mailbox<'_> {
 
     /// Recoverable items stand beside the ordinary folders, under the name the service gives.
     async fn recoverable(&self, root: &str, found: &mut Vec<String>) -> Result<(), Error> {
-        let path = format!(
-            "/users/{}/mailFolders/recoverableitemsdeletions",
-            self.user()
-        );
-        match self
-            .context
-            .graph
-            .get(&scope(self.owner), &path, Prefer::none())
-            .await
-        {
+        let path = format!("/users/{}/mailFolders/recoverableitemsdeletions", self.user());
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(folder) => {
                 if let Some(id) = folder.get("id").and_then(Value::as_str) {
                     self.put_folder(&folder, id, root, Some("recoverableitemsdeletions"))?;
@@ -296,12 +255,7 @@ impl Mailbox<'_> {
         name: &'static str,
     ) -> Result<Option<(&'static str, String)>, Error> {
         let path = format!("/users/{}/mailFolders/{name}?$select=id", self.user());
-        match self
-            .context
-            .graph
-            .get(&scope(self.owner), &path, Prefer::none())
-            .await
-        {
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(_) => Ok(None),
@@ -316,16 +270,11 @@ impl Mailbox<'_> {
         well_known: Option<&str>,
     ) -> Result<(), Error> {
         let mut graph = folder.as_object().cloned().unwrap_or_default();
-        FOLDER_VOLATILE
-            .iter()
-            .for_each(|key| drop(graph.remove(*key)));
+        FOLDER_VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
         if let Some(name) = well_known {
             graph.insert("wellKnownName".to_owned(), name.into());
         }
-        let name = folder
-            .get("displayName")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
         self.inventory.put(&Node {
             id,
             listing: FOLDERS,
@@ -351,9 +300,7 @@ impl Mailbox<'_> {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let mut pages = match start.take() {
                 Some(link) => {
-                    self.context
-                        .graph
-                        .delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
+                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
                 }
                 None => {
                     let path = format!(
@@ -362,9 +309,7 @@ impl Mailbox<'_> {
                         segment(&id),
                         query(level)
                     );
-                    self.context
-                        .graph
-                        .pages(scope(self.owner), &path, Prefer::page_size(PAGE))
+                    self.context.graph.pages(scope(self.owner), &path, Prefer::page_size(PAGE))
                 }
             };
             match self.take_pages(&id, &mut pages, level).await? {
@@ -376,11 +321,8 @@ impl Mailbox<'_> {
                 Round::Over => return Ok(None),
             }
         }
-        let note = Note::new(
-            Outcome::Failed,
-            "listing",
-            "the service lost the listing again and again",
-        );
+        let note =
+            Note::new(Outcome::Failed, "listing", "the service lost the listing again and again");
         self.failed_listing(&id, note);
         Ok(None)
     }
@@ -391,27 +333,16 @@ impl Mailbox<'_> {
         for _ in 0..CLOSING_ROUNDS {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let path = format!("{folder}/messages?{}&$top={PAGE}", query(level));
-            let mut pages = self
-                .context
-                .graph
-                .pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
             let rows = match self.take_pages(&id, &mut pages, level).await? {
                 Round::Ended { rows, .. } => rows,
                 Round::Lost(_) => continue,
                 Round::Over => return Ok(None),
             };
             let path = format!("{folder}?$select=totalItemCount");
-            match self
-                .context
-                .graph
-                .get(&scope(self.owner), &path, Prefer::none())
-                .await
-            {
+            match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
                 Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-                Ok(counted)
-                    if counted["totalItemCount"]
-                        .as_u64()
-                        .is_some_and(|n| n != rows) => {}
+                Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
                 _ => break,
             }
         }
@@ -435,10 +366,7 @@ impl Mailbox<'_> {
         let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
         let prefer = Prefer::page_size(PAGE);
         let mut pages = self.context.graph.pages(scope(self.owner), &path, prefer);
-        Ok(self
-            .drain_tree(&mut pages)
-            .await?
-            .and_then(|(_, link)| link))
+        Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
     }
 
     /// Whether folders came, were renamed or moved since we began: a mail may have gone to a
@@ -448,10 +376,7 @@ impl Mailbox<'_> {
             return Ok(true);
         };
         let prefer = Prefer::page_size(PAGE);
-        let mut pages = self
-            .context
-            .graph
-            .delta_from(scope(self.owner), &link, prefer);
+        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, prefer);
         let Some((rows, link)) = self.drain_tree(&mut pages).await? else {
             return Ok(true);
         };
@@ -487,9 +412,7 @@ impl Mailbox<'_> {
                 continue;
             };
             let mut pages =
-                self.context
-                    .graph
-                    .delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
+                self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
             match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
                 Round::Ended { delta, rows } => {
                     quiet &= rows == 0;
@@ -620,10 +543,7 @@ impl Mailbox<'_> {
         let graph = Value::Object(graph);
         let received = time::first(&graph, &["/receivedDateTime", "/createdDateTime"]);
         let mtime = time::seconds(received);
-        let subject = graph
-            .get("subject")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let subject = graph.get("subject").and_then(Value::as_str).unwrap_or_default();
         inventory.put(&Node {
             id,
             listing: folder,
@@ -641,18 +561,8 @@ impl Mailbox<'_> {
     /// Asks for the whole of a message that a delta row only hinted at.
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
         let level = self.context.mail_query_level.load(Ordering::Relaxed);
-        let path = format!(
-            "/users/{}/messages/{}?{}",
-            self.user(),
-            segment(id),
-            query(level)
-        );
-        match self
-            .context
-            .graph
-            .get(&scope(self.owner), &path, Prefer::none())
-            .await
-        {
+        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
+        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(Value::Object(graph)) => Self::put_message(&self.inventory, folder, id, graph),
             Ok(_) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
@@ -660,11 +570,8 @@ impl Mailbox<'_> {
                 Ok(())
             }
             Err(error) => {
-                let note = Note::new(
-                    Outcome::Failed,
-                    "listing",
-                    "a changed message could not be read",
-                );
+                let note =
+                    Note::new(Outcome::Failed, "listing", "a changed message could not be read");
                 self.failed_listing(folder, note.with_code(&error));
                 Ok(())
             }
@@ -736,19 +643,13 @@ enum Round {
 
 /// The MIME of one message, or an EML of our own when the service has none.
 pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
-    let path = format!(
-        "/users/{}/messages/{}/$value",
-        segment(&asked.owner.id),
-        segment(&asked.item.id)
-    );
+    let path =
+        format!("/users/{}/messages/{}/$value", segment(&asked.owner.id), segment(&asked.item.id));
     let mut draft = context.spool.draft(asked.turn);
     let mut tries = 0;
     let mut corrupt = false;
     let error = loop {
-        match context
-            .copy_value(&scope(asked.owner), &path, &mut draft)
-            .await?
-        {
+        match context.copy_value(&scope(asked.owner), &path, &mut draft).await? {
             Ok(()) => return Ok(Fetched::Whole(context.finish(draft)?, None)),
             Err(error) if error.is_retryable() && tries < TRIES => tries += 1,
             Err(error) if *error.kind() == ErrorKind::Corrupt && !corrupt => corrupt = true,
@@ -764,16 +665,12 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
             context.restart(&mut draft)?;
             return substitute::message(context, asked, draft, &error).await;
         }
-        ErrorKind::ItemGone | ErrorKind::NotFound => Note::new(
-            Outcome::Skipped,
-            "vanished",
-            "the message was gone when it was read",
-        ),
-        ErrorKind::Corrupt => Note::new(
-            Outcome::Failed,
-            "corrupt",
-            "the service calls the message corrupt",
-        ),
+        ErrorKind::ItemGone | ErrorKind::NotFound => {
+            Note::new(Outcome::Skipped, "vanished", "the message was gone when it was read")
+        }
+        ErrorKind::Corrupt => {
+            Note::new(Outcome::Failed, "corrupt", "the service calls the message corrupt")
+        }
         _ => Note::new(Outcome::Failed, "content", "the message could not be read"),
     };
     Ok(Fetched::Without(note.with_code(&error)))

@@ -61,12 +61,7 @@ pub(crate) struct Note {
 
 impl Note {
     pub(crate) fn new(outcome: Outcome, cause: &str, message: &str) -> Self {
-        Self {
-            outcome,
-            cause: cause.to_owned(),
-            code: None,
-            message: message.to_owned(),
-        }
+        Self { outcome, cause: cause.to_owned(), code: None, message: message.to_owned() }
     }
 
     pub(crate) fn with_code(mut self, error: &graph::Error) -> Self {
@@ -197,10 +192,7 @@ impl Service {
                 if !owner.licensed {
                     ("unlicensed", "the user has no licence")
                 } else if !owner.enabled {
-                    (
-                        "disabled",
-                        "the user is disabled and does not have the service",
-                    )
+                    ("disabled", "the user is disabled and does not have the service")
                 } else {
                     ("no-service", "the user does not have the service")
                 }
@@ -211,9 +203,7 @@ impl Service {
                 return Ok(Presence::Absent(note.with_code(&error)));
             }
         };
-        Ok(Presence::Absent(
-            Note::new(Outcome::Skipped, cause, message).with_code(&error),
-        ))
+        Ok(Presence::Absent(Note::new(Outcome::Skipped, cause, message).with_code(&error)))
     }
 
     /// Puts all that the owner has into `inventory`.
@@ -240,10 +230,9 @@ impl Service {
     /// What this version leaves in the tenant, per owner: never silence (design.md 3).
     pub(crate) const fn not_covered(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Mail => &[(
-                "archive-mailbox",
-                "Graph does not give the in-place archive mailbox",
-            )],
+            Self::Mail => {
+                &[("archive-mailbox", "Graph does not give the in-place archive mailbox")]
+            }
             Self::OneDrive => &[
                 ("versions", "earlier versions of files are not exported"),
                 ("sharing", "sharing permissions and links are not exported"),

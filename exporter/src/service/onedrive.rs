@@ -55,10 +55,7 @@ const VOLATILE: [&str; 17] = [
 /// Asks which drive is the owner's OneDrive.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/drive", segment(&owner.id));
-    let drive = context
-        .graph
-        .get(&Scope::SharePoint, &path, Prefer::none())
-        .await?;
+    let drive = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await?;
     Ok(Presence::Present(drive))
 }
 
@@ -75,20 +72,12 @@ pub(super) async fn list(
 ) -> Result<(Inventory, Listing), Error> {
     let mut listing = Listing::default();
     let id = drive_id(drive);
-    let mut drive = Drive {
-        context,
-        owner,
-        id,
-        inventory,
-        listing: &mut listing,
-        page: Some(PAGE),
-    };
+    let mut drive =
+        Drive { context, owner, id, inventory, listing: &mut listing, page: Some(PAGE) };
     let mut link = drive.enumerate(None).await?;
     for _ in 0..CLOSING_ROUNDS {
         let Some(from) = link.take() else { break };
-        let mut pages = context
-            .graph
-            .delta_from(Scope::SharePoint, &from, Prefer::none());
+        let mut pages = context.graph.delta_from(Scope::SharePoint, &from, Prefer::none());
         match drive.take_pages(&mut pages).await? {
             Round::Ended { news: false, .. } | Round::Over => break,
             Round::Ended { delta, .. } => link = delta,
@@ -113,10 +102,7 @@ struct Drive<'a> {
 }
 
 enum Round {
-    Ended {
-        delta: Option<DeltaLink>,
-        news: bool,
-    },
+    Ended { delta: Option<DeltaLink>, news: bool },
     Lost(Option<DeltaLink>),
     Over,
 }
@@ -130,18 +116,14 @@ impl Drive<'_> {
         for _ in 0..=RESYNCS {
             let mut pages = match start.take() {
                 Some(link) => {
-                    self.context
-                        .graph
-                        .delta_from(Scope::SharePoint, &link, Prefer::none())
+                    self.context.graph.delta_from(Scope::SharePoint, &link, Prefer::none())
                 }
                 None => {
                     let mut path = format!("/drives/{}/root/delta", segment(self.id));
                     if let Some(page) = self.page {
                         path.push_str(&format!("?$top={page}"));
                     }
-                    self.context
-                        .graph
-                        .pages(Scope::SharePoint, &path, Prefer::none())
+                    self.context.graph.pages(Scope::SharePoint, &path, Prefer::none())
                 }
             };
             match self.take_pages(&mut pages).await? {
@@ -227,22 +209,12 @@ impl Drive<'_> {
     fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<(), Error> {
         let kind = kind(graph);
         let parent = graph.pointer("/parentReference/id").and_then(Value::as_str);
-        let name = graph
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let changed = [
-            "/fileSystemInfo/lastModifiedDateTime",
-            "/lastModifiedDateTime",
-        ];
+        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
+        let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
         self.inventory.put(&Node {
             id,
             listing: LISTING,
-            parent: if is_root {
-                ""
-            } else {
-                parent.unwrap_or_default()
-            },
+            parent: if is_root { "" } else { parent.unwrap_or_default() },
             kind: kind.name,
             folder: is_root || kind.folder,
             key: time::order_key(time::first(graph, &["/createdDateTime"])),
@@ -288,18 +260,10 @@ fn kind(graph: &Value) -> Kind {
     }
     // A package (a OneNote notebook) holds files like a folder.
     if has("folder") || has("root") || has("package") {
-        return Kind {
-            name: "folder",
-            folder: true,
-            unwanted: None,
-        };
+        return Kind { name: "folder", folder: true, unwanted: None };
     }
     if has("file") {
-        return Kind {
-            name: "file",
-            folder: false,
-            unwanted: None,
-        };
+        return Kind { name: "file", folder: false, unwanted: None };
     }
     let message = "neither file nor folder";
     Kind {
@@ -331,8 +295,7 @@ fn strip(graph: &mut Map<String, Value>) {
 
 /// What the listing says of a file's content.
 fn listed_hash(item: &Value) -> Option<&str> {
-    item.pointer("/file/hashes/quickXorHash")
-        .and_then(Value::as_str)
+    item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
 }
 
 /// A file, whole and checked, or the promise to stream it.
@@ -356,9 +319,9 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
         }
         context.restart(&mut file.draft)?;
     }
-    Ok(Fetched::Without(last.unwrap_or_else(|| {
-        Note::new(Outcome::Failed, "content", "no content")
-    })))
+    Ok(Fetched::Without(
+        last.unwrap_or_else(|| Note::new(Outcome::Failed, "content", "no content")),
+    ))
 }
 
 struct File<'a> {
@@ -390,11 +353,8 @@ impl File<'_> {
             Ok(download) => download,
             Err(error) => return self.refused(error).await,
         };
-        // Listed sizes lie, but where the download tells none they are all there is.
-        let length = download
-            .length
-            .or_else(|| self.listed.get("size").and_then(Value::as_u64));
-        if let Some(length) = length.filter(|n| *n > self.context.spool.longest()) {
+        let longest = self.context.spool.longest();
+        if let Some(length) = download.length.filter(|length| *length > longest) {
             return Ok(Attempt::TooLarge(length));
         }
         loop {
@@ -402,6 +362,10 @@ impl File<'_> {
                 Ok(Some(chunk)) => {
                     hash.update(&chunk);
                     self.context.write(&mut self.draft, &chunk).await?;
+                    // Only a download that tells no length gets here with too much.
+                    if self.draft.size() > longest {
+                        return Ok(Attempt::TooLarge(self.draft.size()));
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => return self.refused(error).await,
@@ -418,17 +382,8 @@ impl File<'_> {
         if listed == hash {
             return Ok(Attempt::Whole(None));
         }
-        let path = format!(
-            "/drives/{}/items/{}",
-            segment(self.drive),
-            segment(self.id())
-        );
-        match self
-            .context
-            .graph
-            .get(&Scope::SharePoint, &path, Prefer::none())
-            .await
-        {
+        let path = format!("/drives/{}/items/{}", segment(self.drive), segment(self.id()));
+        match self.context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
             Ok(now) => {
                 let moved_on =
                     |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
@@ -441,10 +396,7 @@ impl File<'_> {
             Err(error) => return self.refused(error).await,
         }
         if self.earlier.as_deref() == Some(hash.as_str()) {
-            self.context
-                .tally
-                .hash_mismatches
-                .fetch_add(1, Ordering::Relaxed);
+            self.context.tally.hash_mismatches.fetch_add(1, Ordering::Relaxed);
             let message = "the bytes are not those of the service's hash, in two downloads alike";
             return Ok(Attempt::Whole(Some(Note::new(
                 Outcome::Converted,
@@ -454,36 +406,22 @@ impl File<'_> {
         }
         self.earlier = Some(hash);
         let message = "the bytes differ from the service's hash and from each other";
-        Ok(Attempt::Again(Note::new(
-            Outcome::Failed,
-            "hash-mismatch",
-            message,
-        )))
+        Ok(Attempt::Again(Note::new(Outcome::Failed, "hash-mismatch", message)))
     }
 
     async fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
         if is_fatal(&error) {
-            return Err(Error::graph(
-                format!("reading {}", self.asked.item.path),
-                error,
-            ));
+            return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
         }
         if *error.kind() == ErrorKind::Changed {
             let message = "the file changed whenever it was read";
-            return Ok(Attempt::Again(Note::new(
-                Outcome::Failed,
-                "changing",
-                message,
-            )));
+            return Ok(Attempt::Again(Note::new(Outcome::Failed, "changing", message)));
         }
         if error.is_retryable() {
             let note = Note::new(Outcome::Failed, "content", "the file could not be read");
             return Ok(Attempt::Again(note.with_code(&error)));
         }
-        let mime = self
-            .listed
-            .pointer("/file/mimeType")
-            .and_then(Value::as_str);
+        let mime = self.listed.pointer("/file/mimeType").and_then(Value::as_str);
         let note = refusal(self.context, self.drive, self.id(), mime, &error).await;
         Ok(Attempt::Without(note))
     }
@@ -496,11 +434,7 @@ impl File<'_> {
             mtime: self.asked.item.mtime,
             length,
             hash: listed_hash(self.listed).map(str::to_owned),
-            mime: self
-                .listed
-                .pointer("/file/mimeType")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            mime: self.listed.pointer("/file/mimeType").and_then(Value::as_str).map(str::to_owned),
         }))
     }
 }
@@ -515,11 +449,7 @@ pub(crate) async fn refusal(
 ) -> Note {
     let note = match error.kind() {
         ErrorKind::ItemGone | ErrorKind::NotFound if is_gone(context, drive, id).await => {
-            Note::new(
-                Outcome::Skipped,
-                "vanished",
-                "the file was gone when it was read",
-            )
+            Note::new(Outcome::Skipped, "vanished", "the file was gone when it was read")
         }
         ErrorKind::Malware => {
             let message = "the service calls the file malware and does not give it";
@@ -530,11 +460,9 @@ pub(crate) async fn refusal(
             let message = "the service does not give this part of a notebook";
             Note::new(Outcome::Skipped, "onenote-package", message)
         }
-        ErrorKind::Locked => Note::new(
-            Outcome::Skipped,
-            "locked",
-            "the service keeps the file locked",
-        ),
+        ErrorKind::Locked => {
+            Note::new(Outcome::Skipped, "locked", "the service keeps the file locked")
+        }
         _ => Note::new(Outcome::Failed, "content", "the file could not be read"),
     };
     note.with_code(error)
@@ -542,16 +470,8 @@ pub(crate) async fn refusal(
 
 /// A download host that says 404 is not the last word: the drive knows.
 async fn is_gone(context: &Context, drive: &str, id: &str) -> bool {
-    let path = format!(
-        "/drives/{}/items/{}?$select=id",
-        segment(drive),
-        segment(id)
-    );
-    match context
-        .graph
-        .get(&Scope::SharePoint, &path, Prefer::none())
-        .await
-    {
+    let path = format!("/drives/{}/items/{}?$select=id", segment(drive), segment(id));
+    match context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
         Ok(item) => item.get("deleted").is_some(),
         Err(error) => matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound),
     }

@@ -16,9 +16,7 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
 
 /// The first of `keys` (JSON pointers) that `value` has as a time.
 pub(super) fn first(value: &Value, keys: &[&str]) -> Option<i64> {
-    keys.iter()
-        .filter_map(|key| value.pointer(key).and_then(Value::as_str))
-        .find_map(nanoseconds)
+    keys.iter().filter_map(|key| value.pointer(key).and_then(Value::as_str)).find_map(nanoseconds)
 }
 
 /// As a key of order: what has no date comes first.
