@@ -43,7 +43,7 @@ pub(crate) async fn sign_in(
         config.patience = patience;
         config.sign_in_patience = patience;
     }
-    let graph = Graph::new(config, credential)?;
+    let graph = Graph::new(config, credential).map_err(|error| unusable(error, connection))?;
     let identity = graph.sign_in().await?;
     Ok(Tenant {
         graph,
@@ -53,6 +53,31 @@ pub(crate) async fn sign_in(
         #[cfg(feature = "demo")]
         simulator: None,
     })
+}
+
+/// Names the file that the client could not use.
+fn unusable(error: graph::Error, connection: &Connection) -> Failure {
+    let (what, file, hint) = match error.kind() {
+        graph::ErrorKind::CaCertificate => (
+            "the CA certificate",
+            &connection.ca_certificate,
+            "TAR365_CA_CERTIFICATE is a PEM file with one or more certificates",
+        ),
+        graph::ErrorKind::Configuration => (
+            "the client certificate",
+            &connection.client_certificate,
+            "TAR365_CLIENT_CERTIFICATE is a PEM file with the certificate and its unencrypted RSA \
+             private key: `cat app.crt app.key > app.pem`",
+        ),
+        _ => return error.into(),
+    };
+    match file {
+        Some(file) => {
+            let doing = format!("using {what} {}", file.display());
+            Failure::because(Code::Usage, &doing, &error).hint(hint)
+        }
+        None => error.into(),
+    }
 }
 
 /// What the flags say of the service, without the tenant's secrets.
@@ -71,7 +96,7 @@ pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
     config.graph_url.clone_from(&connection.graph_url);
     config.login_url.clone_from(&connection.login_url);
     for url in [&connection.graph_url, &connection.login_url].into_iter().flatten() {
-        warn_of_clear_text(url);
+        check_url(url)?;
     }
     if let Some(file) = &connection.ca_certificate {
         config.ca_certificates_pem = Some(read(file, "the CA certificate")?);
@@ -81,7 +106,11 @@ pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
 }
 
 /// A secret or token on an unencrypted network is everybody's.
-fn warn_of_clear_text(url: &url::Url) {
+fn check_url(url: &url::Url) -> Result<(), Failure> {
+    if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
+        return Err(Failure::usage(format!("{url} is no address of a service"))
+            .hint("TAR365_GRAPH_URL and TAR365_LOGIN_URL are https URLs"));
+    }
     let local = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -93,6 +122,7 @@ fn warn_of_clear_text(url: &url::Url) {
         let text = format!("tar365: warning: credentials and content go to {host} unencrypted");
         crate::terminal::line(&text);
     }
+    Ok(())
 }
 
 pub(crate) fn pace(config: &mut Config, connection: &Connection) {
@@ -110,6 +140,7 @@ pub(crate) fn pace(config: &mut Config, connection: &Connection) {
 fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| {
         Failure::because(Code::Usage, &format!("reading {what} {}", file.display()), &error)
+            .hint("is the path right, and may this user read it?")
     })
 }
 
@@ -134,6 +165,8 @@ fn credential(connection: &Connection) -> Result<Credential, Failure> {
         return Ok(Credential::Certificate { client_id, pem, legacy: connection.legacy_assertion });
     }
     if let Some(file) = &connection.federated_token_file {
+        // Read again for every token; this only tells a wrong path now.
+        read(file, "the federated token")?;
         return Ok(Credential::FederatedToken { client_id, file: file.clone() });
     }
     let secret = match &connection.client_secret_file {

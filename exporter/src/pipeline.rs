@@ -28,7 +28,7 @@ const EVENTS_AHEAD: usize = 256;
 const REQUESTS_A_SECTION: usize = 4;
 
 /// Sections under way at most: each has an inventory of its own, with a little memory.
-const MOST_SECTIONS: usize = 16;
+const MOST_SECTIONS: usize = 6;
 
 /// Writes the selected content of the tenant to `output`.
 ///
@@ -239,15 +239,16 @@ async fn drain(
                 archive.send(Command::Directory { path, mtime }).await?;
                 continue;
             }
-            Event::Metadata { turn, path, content } => {
+            // Their turns pass when they are written: until then they hold their room.
+            Event::Metadata { path, content } => {
                 report(context, &path);
                 archive.send(Command::File { path, mtime: 0, item: false, content }).await?;
-                turn
+                continue;
             }
-            Event::Item { turn, path, mtime, content } => {
+            Event::Item { path, mtime, content } => {
                 report(context, &path);
                 archive.send(Command::File { path, mtime, item: true, content }).await?;
-                turn
+                continue;
             }
             Event::Large { turn, large, id } => {
                 report(context, &large.path);

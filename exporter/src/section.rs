@@ -23,6 +23,8 @@ use crate::owner::Owner;
 use crate::service::{Asked, Fetched, Listing, Note, Presence, Service};
 use crate::spool::{Draft, Spool, Spooled, Turn};
 
+/// Times a torn body is asked for (FACTS 2.7).
+const TORN_TRIES: usize = 8;
 /// Rows read from the inventory at a time.
 const BATCH: u32 = 256;
 
@@ -39,22 +41,44 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Copies a `$value` into `draft`. The inner error is the item's.
+    /// Copies a `$value` into `draft`, from the beginning when its body is torn: there is no
+    /// range (FACTS 4.1). Every other try was the client's. The inner error is the item's.
     pub(crate) async fn copy_value(
         &self,
         scope: &Scope,
         path: &str,
         draft: &mut Draft,
     ) -> Result<Result<(), graph::Error>, Error> {
+        let mut torn = 0;
+        loop {
+            let error = match self.copy_once(scope, path, draft).await? {
+                Copied::Whole => return Ok(Ok(())),
+                Copied::Refused(error) => return Ok(Err(error)),
+                Copied::Torn(error) => error,
+            };
+            torn += 1;
+            if torn == TORN_TRIES || !error.is_retryable() {
+                return Ok(Err(error));
+            }
+            self.restart(draft)?;
+        }
+    }
+
+    async fn copy_once(
+        &self,
+        scope: &Scope,
+        path: &str,
+        draft: &mut Draft,
+    ) -> Result<Copied, Error> {
         let mut body = match self.graph.value(scope, path).await {
             Ok(body) => body,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Copied::Refused(error)),
         };
         loop {
             match body.chunk().await {
                 Ok(Some(chunk)) => self.write(draft, &chunk).await?,
-                Ok(None) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error)),
+                Ok(None) => return Ok(Copied::Whole),
+                Err(error) => return Ok(Copied::Torn(error)),
             }
         }
     }
@@ -82,6 +106,13 @@ impl Context {
     }
 }
 
+/// How copying a `$value` ended.
+enum Copied {
+    Whole,
+    Refused(graph::Error),
+    Torn(graph::Error),
+}
+
 /// What a section has to say, in stream order.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -90,17 +121,8 @@ pub(crate) enum Event {
         path: String,
         mtime: i64,
     },
-    Metadata {
-        turn: Turn,
-        path: String,
-        content: Spooled,
-    },
-    Item {
-        turn: Turn,
-        path: String,
-        mtime: i64,
-        content: Spooled,
-    },
+    Metadata { path: String, content: Spooled },
+    Item { path: String, mtime: i64, content: Spooled },
     Large {
         turn: Turn,
         large: Box<Large>,
@@ -182,7 +204,10 @@ impl Section {
             .collect();
         for (folder, note) in &listing.notes {
             let path = inventory.folder_path(folder)?;
-            lines.push(note.clone().of_scope(path.as_deref().unwrap_or(base)));
+            let mut line = note.clone().of_scope(path.as_deref().unwrap_or(base));
+            // A folder that vanished has no path any more; its id still tells which it was.
+            line.id = Some(folder.clone()).filter(|id| !id.is_empty());
+            lines.push(line);
         }
         lines.sort_by_cached_key(LedgerLine::encode);
         for line in lines {
@@ -239,7 +264,7 @@ impl Section {
         }
         let content = context.finish(draft)?;
         let path = format!("{base}.ndjson");
-        outlet.send(Event::Metadata { turn, path, content }).await?;
+        outlet.send(Event::Metadata { path, content }).await?;
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
             for folder in folders.into_iter().filter(folder_selected) {
@@ -298,10 +323,10 @@ impl Section {
         let fetched = self.service.fetch(context, asked).await?;
         let Item { id, path, mtime, .. } = item;
         Ok(match fetched {
-            Fetched::Whole(content, None) => vec![Event::Item { turn, path, mtime, content }],
+            Fetched::Whole(content, None) => vec![Event::Item { path, mtime, content }],
             Fetched::Whole(content, Some(note)) => {
                 let line = note.of_item(&path, &id);
-                vec![Event::Ledger(line), Event::Item { turn, path, mtime, content }]
+                vec![Event::Ledger(line), Event::Item { path, mtime, content }]
             }
             Fetched::TooLarge(large) => vec![Event::Large { turn, large, id }],
             Fetched::Without(note) => {

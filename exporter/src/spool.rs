@@ -3,8 +3,10 @@
 //! The size of an item is known only when it is whole (listing sizes lie, MIME has none:
 //! design.md 3.5), and later items are fetched while an earlier one is being written. Three
 //! budgets bound that: bytes in memory, bytes on disk, open files. Who finds the memory full
-//! goes to disk; who finds the disk full waits, unless he is the *head*, the item the writer
-//! waits for: he may always proceed, else finished later items would starve him for ever.
+//! goes to disk; who finds the disk full waits for either, unless he is the *head*, the first
+//! item that is not written yet: he may always proceed, else finished later items would starve
+//! him for ever. All others together take at most half of the disk budget, so that a head of no
+//! more than the other half never breaks it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -61,9 +63,11 @@ impl Spool {
         self.options.disk_bytes
     }
 
-    /// The writer waits for this item now.
+    /// All before `head` is written, or has no content.
     pub(crate) fn set_head(&self, head: Turn) {
-        self.used().head = head;
+        let mut used = self.used();
+        used.head = used.head.max(head);
+        drop(used);
         self.freed.notify_waiters();
     }
 
@@ -82,8 +86,21 @@ impl Spool {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_memory(&self, bytes: u64) -> bool {
-        let mut used = self.used();
+    /// Takes what `take` finds room for; waits until something is freed when it finds none.
+    async fn take<T>(&self, mut take: impl FnMut(&mut Used) -> Option<T>) -> T {
+        loop {
+            // Registered before the check, so that a release in between is not missed.
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(taken) = take(&mut self.used()) {
+                return taken;
+            }
+            freed.await;
+        }
+    }
+
+    fn take_memory(&self, used: &mut Used, bytes: u64) -> bool {
         let fits = used.memory + bytes <= self.options.memory_bytes;
         if fits {
             used.memory += bytes;
@@ -91,25 +108,22 @@ impl Spool {
         fits
     }
 
-    async fn take_disk(&self, turn: Turn, bytes: u64, files: u64) {
-        loop {
-            // Registered before the check, so that a release in between is not missed.
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            {
-                let mut used = self.used();
-                let fits =
-                    used.disk + bytes <= self.options.disk_bytes && used.files + files <= MAX_FILES;
-                if fits || turn <= used.head {
-                    used.disk += bytes;
-                    used.files += files;
-                    return;
-                }
-            }
-            freed.await;
+    fn take_disk(&self, used: &mut Used, turn: Turn, bytes: u64, files: u64) -> bool {
+        let fits = turn <= used.head
+            || (used.disk + bytes <= self.options.disk_bytes / 2
+                && used.files + files <= MAX_FILES);
+        if fits {
+            used.disk += bytes;
+            used.files += files;
         }
+        fits
     }
+}
+
+/// Where more content may go.
+enum Room {
+    Memory,
+    Disk,
 }
 
 /// What one content holds of the budgets; gives it back when dropped.
@@ -157,19 +171,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Appends. Waits when the disk budget is used up by others and it is not our turn.
+    /// Appends. Waits when both budgets are used up by others and it is not our turn.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Held::Memory(buffer) = &mut self.held
+        if let Held::Memory(buffer) = &self.held
             && buffer.capacity() - buffer.len() < bytes.len()
         {
-            let wanted = (buffer.len() + bytes.len()).next_power_of_two().max(4096);
-            let more = (wanted - buffer.capacity()) as u64;
-            if self.lease.spool.take_memory(more) {
-                self.lease.memory += more;
-                buffer.reserve_exact(wanted - buffer.len());
-            } else {
-                self.spill().await?;
-            }
+            self.grow(bytes.len()).await?;
         }
         match &mut self.held {
             Held::Memory(buffer) => buffer.extend_from_slice(bytes),
@@ -178,6 +185,37 @@ impl Draft {
         self.size += bytes.len() as u64;
         self.digest.update(bytes);
         Ok(())
+    }
+
+    /// More room in memory, or else on disk for all there is.
+    async fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        let Held::Memory(buffer) = &mut self.held else { return Ok(()) };
+        // Half as much again, but no more than a MiB too much.
+        let wanted = buffer.len() + bytes + (buffer.len() / 2).clamp(4096, 1 << 20);
+        let more = (wanted - buffer.capacity()) as u64;
+        let disk = DISK_STEP.max((buffer.len() + bytes) as u64);
+        let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
+        let room = spool
+            .take(|used| {
+                if spool.take_memory(used, more) {
+                    Some(Room::Memory)
+                } else {
+                    spool.take_disk(used, turn, disk, 1).then_some(Room::Disk)
+                }
+            })
+            .await;
+        match room {
+            Room::Memory => {
+                self.lease.memory += more;
+                buffer.reserve_exact(wanted - buffer.len());
+                Ok(())
+            }
+            Room::Disk => {
+                self.lease.disk += disk;
+                self.lease.files += 1;
+                self.spill()
+            }
+        }
     }
 
     /// Bytes written so far.
@@ -208,27 +246,23 @@ impl Draft {
             size: self.size,
             sha256: self.digest.finalize().into(),
             position: 0,
+            turn: self.turn,
             held: self.held,
-            _lease: self.lease,
+            lease: self.lease,
         })
     }
 
-    async fn spill(&mut self) -> io::Result<()> {
-        self.lease.spool.take_disk(self.turn, 0, 1).await;
-        self.lease.files += 1;
-        let file = tempfile::tempfile_in(&self.lease.spool.options.dir)?;
-        let Held::Memory(buffer) = std::mem::replace(&mut self.held, Held::Disk(file)) else {
-            return Ok(());
-        };
-        if !buffer.is_empty() {
-            self.size = 0;
-            self.append(&buffer).await?;
-            self.size = buffer.len() as u64;
+    fn spill(&mut self) -> io::Result<()> {
+        let mut file = tempfile::tempfile_in(&self.lease.spool.options.dir)?;
+        if let Held::Memory(buffer) = &self.held {
+            file.write_all(buffer)?;
         }
-        drop(buffer);
+        self.held = Held::Disk(file);
         let mut used = self.lease.spool.used();
         used.memory -= self.lease.memory;
         self.lease.memory = 0;
+        drop(used);
+        self.lease.spool.freed.notify_waiters();
         Ok(())
     }
 
@@ -236,7 +270,8 @@ impl Draft {
         let end = self.size + bytes.len() as u64;
         while end > self.lease.disk {
             let step = DISK_STEP.max(end - self.lease.disk);
-            self.lease.spool.take_disk(self.turn, step, 0).await;
+            let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
+            spool.take(|used| spool.take_disk(used, turn, step, 0).then_some(())).await;
             self.lease.disk += step;
         }
         match &mut self.held {
@@ -255,7 +290,18 @@ pub(crate) struct Spooled {
     pub(crate) size: u64,
     /// SHA-256 of all bytes.
     pub(crate) sha256: [u8; 32],
-    _lease: Lease,
+    turn: Turn,
+    lease: Lease,
+}
+
+impl Spooled {
+    /// It is written; whose turn is next may take what he needs. Not before: what waits in the
+    /// writer's queue still holds its room.
+    pub(crate) fn written(self) {
+        let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
+        drop(self);
+        spool.set_head(Turn { item: turn.item + 1, ..turn });
+    }
 }
 
 impl Read for Spooled {
@@ -311,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_head_proceeds_when_later_items_hold_the_disk() {
-        let spool = spool(0, 4 << 20);
+        let spool = spool(0, 8 << 20);
         spool.set_head(turn(0));
         let later = filled(&spool, 5, 4 << 20).await;
         let waiting = tokio::spawn({

@@ -129,6 +129,7 @@ fn apply(
         Command::File { path, mtime, item, mut content } => {
             let (size, sha256) = (content.size, content.sha256);
             writer.file(&FileMember { path: &path, mtime, size, sha256, item }, &mut content)?;
+            content.written();
             if item {
                 Tally::add(&tally.items, 1);
             }

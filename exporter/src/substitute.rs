@@ -191,20 +191,16 @@ impl Substitute<'_> {
         let path = format!("{}/attachments/{}/$value", self.base, segment(text(attachment, "id")));
         // Into a draft of its own first: a body torn half-way must not leave half a part.
         let mut content = self.context.spool.draft(self.asked.turn);
-        for _ in 0..4 {
-            match self.context.copy_value(&self.scope, &path, &mut content).await? {
-                Ok(()) => {
-                    self.part(attachment, kind, boundary, content, draft).await?;
-                    return Ok(true);
-                }
-                Err(error) if crate::error::is_fatal(&error) => {
-                    return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
-                }
-                Err(error) if error.is_retryable() => self.context.restart(&mut content)?,
-                Err(_) => return Ok(false),
+        match self.context.copy_value(&self.scope, &path, &mut content).await? {
+            Ok(()) => {
+                self.part(attachment, kind, boundary, content, draft).await?;
+                Ok(true)
             }
+            Err(error) if crate::error::is_fatal(&error) => {
+                Err(Error::graph(format!("reading {}", self.asked.item.path), error))
+            }
+            Err(_) => Ok(false),
         }
-        Ok(false)
     }
 
     async fn part(

@@ -86,12 +86,13 @@ impl Download {
         engine: Arc<Engine>,
         call: Call,
         offset: u64,
+        tries: Attempts,
     ) -> Result<Download, Error> {
         let mut download = Download {
             length: None,
             etag: None,
             modified: None,
-            tries: engine.attempts(),
+            tries,
             engine,
             call,
             address: None,

@@ -36,7 +36,10 @@ pub(crate) struct Engine {
 }
 
 /// Pages in memory at the same time: one of 1,000 messages is about 2 MB, twice while it is read.
-pub(crate) const ROOMS: usize = 4;
+pub(crate) const ROOMS: usize = 3;
+
+/// Times a content may be "unavailable" before we ask whether it is only that content.
+const UNAVAILABLE_TRIES: u32 = 5;
 
 /// The right to hold a page in memory.
 pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
@@ -79,6 +82,7 @@ impl Engine {
                     drop(permit);
                     let wait = self.refused(call, tries, &token, &refusal, id).await;
                     self.unless_outage(call, tries, id, wait).await?;
+                    self.unless_spoilt(call, tries, &refusal, id).await?;
                 }
                 Err(error) => {
                     drop(permit);
@@ -106,6 +110,27 @@ impl Engine {
         }
         let error = error.with_kind(ErrorKind::Unreachable);
         self.retry(tries, Trouble::Unreachable, id, error).await
+    }
+
+    /// An item whose content is "unavailable" again and again, while the service answers others,
+    /// is a bad item (FACTS 3.6 of notebooks). A 429 is never the item's.
+    async fn unless_spoilt(
+        &self,
+        call: &Call,
+        tries: &Attempts,
+        refusal: &Refusal,
+        id: Uuid,
+    ) -> Result<(), Error> {
+        let content = matches!(call.purpose, Purpose::Value | Purpose::Content);
+        let told = refusal.status != http::StatusCode::TOO_MANY_REQUESTS;
+        if !content || !told || tries.told_off() < UNAVAILABLE_TRIES {
+            return Ok(());
+        }
+        if !self.answers(&call.scope).await {
+            return Ok(());
+        }
+        let failure = explain(describe(call, id), ErrorKind::Server, refusal);
+        Err(failure.with_retries(tries.retries))
     }
 
     /// Whether the service answers anything at all in this scope, refusals included.

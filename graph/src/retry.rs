@@ -50,6 +50,8 @@ pub(crate) struct Attempts {
     unreachable: u32,
     torn: u32,
     damaged: u32,
+    /// There is to be no second try.
+    once: bool,
 }
 
 impl Attempts {
@@ -67,7 +69,19 @@ impl Attempts {
             unreachable: 0,
             torn: 0,
             damaged: 0,
+            once: false,
         }
+    }
+
+    /// One try, whatever comes.
+    pub(crate) fn once(mut self) -> Attempts {
+        self.once = true;
+        self
+    }
+
+    /// How often we were told to slow down since bytes last came.
+    pub(crate) fn told_off(&self) -> u32 {
+        self.told.saturating_add(self.throttled)
     }
 
     /// How long to wait before the next try, or none if there is to be none.
@@ -90,7 +104,7 @@ impl Attempts {
         };
         let delay = backoff(base, *count, jitter);
         *count = count.saturating_add(1);
-        if *count >= tries || elapsed >= self.patience {
+        if self.once || *count >= tries || elapsed >= self.patience {
             return None;
         }
         let left = self.patience - elapsed;
@@ -108,6 +122,7 @@ impl Attempts {
     pub(crate) fn progress(&mut self) {
         *self = Attempts {
             retries: self.retries,
+            once: self.once,
             ..Attempts::new(self.patience, self.base)
         };
     }

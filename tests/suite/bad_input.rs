@@ -29,7 +29,7 @@ fn tenant(credentials: Credentials) -> Tenant {
 fn assert_no_secret(run: &Run) {
     let secret = Credentials::default().client_secret;
     let sent = "simulated~not-a-secret%2B%2F%3D%26%25";
-    for forbidden in [&secret, sent, "tempauth", "Bearer ", "eyJ", "PRIVATE KEY", "federated-token"]
+    for forbidden in [&secret, sent, "tempauth", "Bearer ", "eyJ", "-----BEGIN", "federated-token"]
     {
         // Of a megabyte of log, only the line is worth showing.
         let line = run.stderr.lines().find(|line| line.contains(forbidden));
@@ -303,7 +303,8 @@ fn a_service_that_dies_during_the_export() {
 #[track_caller]
 fn assert_poisoned(bytes: &[u8]) {
     let failed = run_with(tar365(&["verify", "-"]), bytes).expect(1);
-    assert!(failed.stderr.contains("failed: "), "{}", failed.stderr);
+    let told = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(told.contains("failed: "), "{told}{}", failed.stderr);
     let mut tar = Command::new("tar");
     tar.args(["-xO", "--warning=none"]);
     assert_ne!(run_with(tar, bytes).code, 0, "GNU tar takes it for whole");
@@ -781,9 +782,13 @@ fn archives_that_are_none() {
             ] {
                 let done = run_with(tar365(arguments), &bytes);
                 let told = format!("{what}: {arguments:?}:\n{}", done.stderr);
-                // A list and one member need not look at every byte; what they say is whole.
-                let lenient = ["a flipped bit", "more behind the end"].contains(&what)
-                    && arguments[0] == "list";
+                // A list need not look at every byte, and tapes pad what is read from a pipe: what
+                // such readers hand out is proven all the same.
+                let lenient = match what {
+                    "a flipped bit" => arguments[0] == "list",
+                    "more behind the end" => arguments[0] == "list" || input == "-",
+                    _ => false,
+                } && arguments[0] != "verify";
                 assert!(done.code == 1 || (lenient && done.code == 0), "{}: {told}", done.code);
                 if done.code == 1 {
                     assert_message(
@@ -792,10 +797,14 @@ fn archives_that_are_none() {
                         None,
                     );
                 }
-                if arguments[0] == "verify" && !arguments.contains(&"--json")
-                    || arguments[0] == "cat"
-                {
-                    assert!(done.stdout.is_empty(), "{told}");
+                match arguments[0] {
+                    "cat" => assert!(done.stdout.is_empty(), "{told}"),
+                    // What is bad, and where, is what verify has to say; it can't of what does not
+                    // unpack.
+                    "verify" if !what.ends_with("of nothing") => {
+                        assert!(!done.stdout.is_empty(), "{told}")
+                    }
+                    _ => {}
                 }
                 if arguments[0] == "extract" && input == name && what.starts_with("cut") {
                     assert!(

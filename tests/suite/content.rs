@@ -2,15 +2,13 @@
 //! it cost to ask.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use simulator::{Fault, Host, MailFolder, Options, Profile, Record, User, UserKind};
 
 use crate::harness::{
-    Archive, Tenant, corpus, files_below, python, run, run_with, runtime, sha256, tar365, text,
-    verify,
+    Archive, Tenant, corpus, files_below, python, run_with, runtime, sha256, tar365, text, verify,
 };
 
 const RECOVERABLE: &str = "recoverableitemsdeletions";

@@ -67,7 +67,7 @@ async def files_below(drive, item, path):
         if child.folder:
             found |= await files_below(drive, child.id, here + "/")
         elif child.file:
-            content = await drive.items.by_drive_item_id(child.id).content.get()
+            content = await drive.items.by_drive_item_id(child.id).content.get() or b""
             assert len(content) == child.size, here
             found[here] = digest(content)
     return found
@@ -93,7 +93,7 @@ async def main(upn):
             "sha256": digest(content),
             "subject": message.subject,
             "isRead": message.is_read,
-            "received": message.received_date_time.isoformat(),
+            "received": message.received_date_time and message.received_date_time.isoformat(),
         }
 
     drive = await user.drive.get()

@@ -235,9 +235,9 @@ fn selected(archive: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     for member in archive.members.iter().filter(|member| member.path.starts_with("users/")) {
         match member.path.strip_suffix(".ndjson") {
             Some(section) if section.matches('/').count() == 2 => {
-                drop(sections.insert(section.to_owned()))
+                sections.extend([section.to_owned()])
             }
-            _ if !member.is_directory => drop(items.insert(member.path.clone())),
+            _ if !member.is_directory => items.extend([member.path.clone()]),
             _ => {}
         }
     }
@@ -304,7 +304,8 @@ fn items_are_chosen_by_path_and_time() {
         special_users: false,
         ..Options::default()
     });
-    let everything = Archive::new(&tenant.export(&[]).expect(0).stdout);
+    let whole = tenant.export(&[]).expect(0).stdout;
+    let everything = Archive::new(&whole);
     let items: Vec<(String, i64)> = everything
         .members
         .iter()
@@ -365,7 +366,6 @@ fn items_are_chosen_by_path_and_time() {
         let found = selected(&run.stdout).1;
         assert_eq!(found, expected, "{flags:?}");
         // The same selection of the whole archive chooses the same.
-        let whole = tenant.export(&[]).expect(0).stdout;
         let listed =
             run_with(tar365(&[&["list", "-", "--json"], flags].concat()), &whole).expect(0);
         let listed: BTreeSet<String> = paths(&listed.stdout)
@@ -437,8 +437,7 @@ fn archives_are_read_from_files_and_pipes_plain_and_compressed() {
                     .map(|argument| if *argument == "@" { place } else { argument })
                     .collect();
                 let command: Command = tar365(&arguments);
-                (if piped { run_with(command, &bytes) } else { crate::harness::run(command) })
-                    .expect(0)
+                (if piped { run_with(command, &bytes) } else { run(command) }).expect(0)
             };
             assert!(read(&["verify", "@", "--json"]).stdout.starts_with(b"{"));
             let listed = paths(&read(&["list", "@", "--json"]).stdout);
@@ -463,9 +462,28 @@ fn archives_are_read_from_files_and_pipes_plain_and_compressed() {
         }
     }
     assert!(sizes[1] < sizes[0] && sizes[2] < sizes[0], "{sizes:?}");
-    for arguments in [vec!["cat", "-", "users/nobody.eml"], vec!["cat", "-", &mail.path, "no"]] {
-        let failed = run_with(tar365(&arguments), &plain).expect(1);
-        assert!(failed.stderr.contains(arguments[arguments.len() - 1]), "{}", failed.stderr);
+}
+
+#[test]
+fn what_is_not_there_can_not_be_read() {
+    let tenant = Tenant::start(Options {
+        users: 1,
+        mails: 5,
+        files: 0,
+        special_users: false,
+        ..Options::default()
+    });
+    let plain = tenant.export(&[]).expect(0).stdout;
+    let members = Archive::new(&plain).members;
+    let mail = &members.iter().find(|member| member.path.ends_with(".eml")).unwrap().path;
+    for paths in [vec!["users/nobody.eml"], vec![mail, "no"]] {
+        let failed =
+            run_with(tar365(&[vec!["cat", "-"], paths.clone()].concat()), &plain).expect(1);
+        assert!(failed.stderr.contains(paths[paths.len() - 1]), "{}", failed.stderr);
     }
-    run(tar365(&["verify", dir.path().join("absent").to_str().unwrap()])).expect(1);
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("absent");
+    for verb in ["verify", "list", "extract"] {
+        run(tar365(&[verb, absent.to_str().unwrap()])).expect(1);
+    }
 }

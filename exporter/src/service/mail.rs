@@ -26,8 +26,6 @@ const FOLDERS: &str = "folders";
 const CLOSING_ROUNDS: usize = 3;
 /// Times a folder is listed anew when the service loses its delta token.
 const RESYNCS: usize = 5;
-/// Times a torn body is asked for again (FACTS 2.7).
-const TRIES: usize = 8;
 
 /// The level of [`query`] that asks for nothing a service may refuse.
 const LEAST_QUERY: usize = 2;
@@ -541,8 +539,9 @@ impl Mailbox<'_> {
             properties.sort_by_cached_key(|property| property["id"].to_string());
         }
         let graph = Value::Object(graph);
-        let received = time::first(&graph, &["/receivedDateTime", "/createdDateTime"]);
-        let mtime = time::seconds(received);
+        let dates = ["/receivedDateTime", "/createdDateTime"];
+        let received = time::first(&graph, &dates);
+        let mtime = time::seconds(time::first_real(&graph, &dates));
         let subject = graph.get("subject").and_then(Value::as_str).unwrap_or_default();
         inventory.put(&Node {
             id,
@@ -646,16 +645,9 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
     let path =
         format!("/users/{}/messages/{}/$value", segment(&asked.owner.id), segment(&asked.item.id));
     let mut draft = context.spool.draft(asked.turn);
-    let mut tries = 0;
-    let mut corrupt = false;
-    let error = loop {
-        match context.copy_value(&scope(asked.owner), &path, &mut draft).await? {
-            Ok(()) => return Ok(Fetched::Whole(context.finish(draft)?, None)),
-            Err(error) if error.is_retryable() && tries < TRIES => tries += 1,
-            Err(error) if *error.kind() == ErrorKind::Corrupt && !corrupt => corrupt = true,
-            Err(error) => break error,
-        }
-        context.restart(&mut draft)?;
+    let error = match context.copy_value(&scope(asked.owner), &path, &mut draft).await? {
+        Ok(()) => return Ok(Fetched::Whole(context.finish(draft)?, None)),
+        Err(error) => error,
     };
     if is_fatal(&error) {
         return Err(Error::graph(format!("reading {}", asked.item.path), error));

@@ -24,12 +24,14 @@ use crate::spool::Draft;
 
 /// Items a page; the service gives fewer if it likes (FACTS 3.2).
 const PAGE: u32 = 999;
-/// See `mail::CLOSING_ROUNDS`.
+/// Rounds in which the deltaLink is replayed (design.md 5).
 const CLOSING_ROUNDS: usize = 3;
 const RESYNCS: usize = 5;
 /// Downloads of one file before it counts as failed.
 const TRIES: usize = 6;
 const LISTING: &str = "drive";
+/// MIME type of the files in a OneNote package.
+const NOTEBOOK_PART: &str = "application/msonenote";
 
 /// Keys that change without the file, carry tokens, or are computed from content (FACTS 8.5, 9).
 const VOLATILE: [&str; 17] = [
@@ -277,7 +279,7 @@ fn kind(graph: &Value) -> Kind {
 fn strip(graph: &mut Map<String, Value>) {
     VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
     graph.retain(|key, _| !key.ends_with("@odata.context"));
-    let is_folder = graph.contains_key("folder") || graph.contains_key("root");
+    let is_folder = ["folder", "root", "package"].iter().any(|facet| graph.contains_key(*facet));
     if is_folder {
         graph.remove("size");
     }
@@ -349,7 +351,11 @@ impl File<'_> {
     async fn attempt(&mut self) -> Result<Attempt, Error> {
         let mut hash = QuickXorHash::new();
         let graph = &self.context.graph;
-        let mut download = match graph.open_file(self.drive, &self.asked.item.id).await {
+        let opened = match is_notebook_part(self.listed) {
+            true => graph.open_file_once(self.drive, &self.asked.item.id).await,
+            false => graph.open_file(self.drive, &self.asked.item.id).await,
+        };
+        let mut download = match opened {
             Ok(download) => download,
             Err(error) => return self.refused(error).await,
         };
@@ -410,16 +416,14 @@ impl File<'_> {
     }
 
     async fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
-        if is_fatal(&error) {
+        // A part of a notebook that is "unavailable" says nothing of the service.
+        let unavailable = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Unreachable);
+        if is_fatal(&error) && !(unavailable && is_notebook_part(self.listed)) {
             return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
         }
         if *error.kind() == ErrorKind::Changed {
             let message = "the file changed whenever it was read";
             return Ok(Attempt::Again(Note::new(Outcome::Failed, "changing", message)));
-        }
-        if error.is_retryable() {
-            let note = Note::new(Outcome::Failed, "content", "the file could not be read");
-            return Ok(Attempt::Again(note.with_code(&error)));
         }
         let mime = self.listed.pointer("/file/mimeType").and_then(Value::as_str);
         let note = refusal(self.context, self.drive, self.id(), mime, &error).await;
@@ -439,6 +443,11 @@ impl File<'_> {
     }
 }
 
+/// FACTS 3.6: downloads of these often fail; one try.
+fn is_notebook_part(listed: &Value) -> bool {
+    listed.pointer("/file/mimeType").and_then(Value::as_str) == Some(NOTEBOOK_PART)
+}
+
 /// Why a file is not here, of an error that no retry cures.
 pub(crate) async fn refusal(
     context: &Context,
@@ -455,8 +464,7 @@ pub(crate) async fn refusal(
             let message = "the service calls the file malware and does not give it";
             Note::new(Outcome::Skipped, "malware", message)
         }
-        // FACTS 3.6: such downloads often fail; one try.
-        _ if mime == Some("application/msonenote") => {
+        _ if mime == Some(NOTEBOOK_PART) => {
             let message = "the service does not give this part of a notebook";
             Note::new(Outcome::Skipped, "onenote-package", message)
         }

@@ -19,6 +19,14 @@ pub(super) fn first(value: &Value, keys: &[&str]) -> Option<i64> {
     keys.iter().filter_map(|key| value.pointer(key).and_then(Value::as_str)).find_map(nanoseconds)
 }
 
+/// The same, but not the year 0001 that stands for no date (FACTS 8.9).
+pub(super) fn first_real(value: &Value, keys: &[&str]) -> Option<i64> {
+    keys.iter()
+        .filter_map(|key| value.pointer(key).and_then(Value::as_str))
+        .filter_map(nanoseconds)
+        .find(|time| *time != i64::MIN)
+}
+
 /// As a key of order: what has no date comes first.
 pub(super) fn order_key(nanoseconds: Option<i64>) -> i64 {
     nanoseconds.unwrap_or(i64::MIN)
