@@ -11,22 +11,14 @@ use archive::{Reader, hex};
 mod sample;
 
 fn main() {
-    let place = std::env::args()
-        .nth(1)
-        .expect("the path of the archive without .tar");
+    let place = std::env::args().nth(1).expect("the path of the archive without .tar");
     let (bytes, ..) = sample::full(None);
     let mut reader = Reader::new(&bytes[..]);
     let mut listing = String::new();
     while let Some(entry) = reader.next_entry().expect("our own archive") {
         let sha256 = reader.content().verify().expect("our own archive");
         let sha256 = sha256.as_ref().map_or_else(|| "-".into(), hex);
-        let archive::Entry {
-            offset,
-            size,
-            mtime,
-            path,
-            ..
-        } = entry;
+        let archive::Entry { offset, size, mtime, path, .. } = entry;
         writeln!(listing, "{offset} {size} {mtime} {sha256} {path}").expect("a String takes all");
     }
     fs::write(format!("{place}.tar"), bytes).expect("a folder that can be written");

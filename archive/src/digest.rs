@@ -12,19 +12,13 @@ pub fn hex(digest: &Sha256Digest) -> String {
 
 /// The inverse of [`hex`]; upper case is refused: the format has one spelling.
 pub(crate) fn parse_hex(text: &str) -> Option<Sha256Digest> {
-    data_encoding::HEXLOWER
-        .decode(text.as_bytes())
-        .ok()?
-        .try_into()
-        .ok()
+    data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 /// The first `length` characters of the SHA-256 of `text` in RFC 4648 base32hex, lower case.
 pub(crate) fn base32(text: &str, length: usize) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    let mut encoded = data_encoding::BASE32HEX_NOPAD
-        .encode(&digest)
-        .to_ascii_lowercase();
+    let mut encoded = data_encoding::BASE32HEX_NOPAD.encode(&digest).to_ascii_lowercase();
     encoded.truncate(length);
     encoded
 }

@@ -143,10 +143,7 @@ impl Error {
     pub fn from_content(path: &str, error: io::Error) -> Self {
         match error.downcast::<Error>() {
             Ok(own) => own,
-            Err(source) => Error::Content {
-                path: path.to_owned(),
-                source,
-            },
+            Err(source) => Error::Content { path: path.to_owned(), source },
         }
     }
 }

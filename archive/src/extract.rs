@@ -86,13 +86,7 @@ pub fn extract(
         target,
         options,
         refused,
-        done: Extracted {
-            files: 0,
-            directories: 0,
-            bytes: 0,
-            refused: 0,
-            end: End::Unsealed,
-        },
+        done: Extracted { files: 0, directories: 0, bytes: 0, refused: 0, end: End::Unsealed },
         proven_parent: None,
         unproven: None,
         directories: Spool::new(target)?,
@@ -212,10 +206,8 @@ impl Extraction<'_> {
     }
 
     fn member<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<(), Error> {
-        path::check(&entry.path).map_err(|source| Error::Path {
-            path: entry.path.clone(),
-            source,
-        })?;
+        path::check(&entry.path)
+            .map_err(|source| Error::Path { path: entry.path.clone(), source })?;
         match entry.kind {
             Kind::Directory => self.directory(entry),
             Kind::File => self.file(&mut reader.content(), entry),
@@ -256,9 +248,7 @@ impl Extraction<'_> {
             file.write_all(bytes).map_err(failed)?;
             content.consume(length);
         }
-        file.as_file()
-            .set_modified(system_time(entry.mtime))
-            .map_err(failed)?;
+        file.as_file().set_modified(system_time(entry.mtime)).map_err(failed)?;
         match digest {
             Some(digest) => self.postpone(entry, file, digest.finalize().into()),
             None => self.appear(file.into_temp_path(), &place, entry.size),
@@ -273,10 +263,8 @@ impl Extraction<'_> {
         sha256: Sha256Digest,
     ) -> Result<(), Error> {
         let place = self.target.join(&entry.path);
-        let temporary = file
-            .into_temp_path()
-            .keep()
-            .map_err(|error| cannot_write(&place, error.error))?;
+        let temporary =
+            file.into_temp_path().keep().map_err(|error| cannot_write(&place, error.error))?;
         let name = temporary.file_name().unwrap_or_default();
         let unproven = Unproven {
             path: entry.path.clone(),
@@ -304,10 +292,7 @@ impl Extraction<'_> {
             let file: Unproven = own_line(&text)?;
             let mut proof = None;
             while readable && proof.is_none() {
-                match lines
-                    .next_text()
-                    .map(|text| text.map(|text| ManifestLine::parse(&text)))
-                {
+                match lines.next_text().map(|text| text.map(|text| ManifestLine::parse(&text))) {
                     Ok(Some(Ok(line))) => proof = Some(line).filter(|line| line.path == file.path),
                     _ => readable = false,
                 }
@@ -328,16 +313,11 @@ impl Extraction<'_> {
             None => "nothing proves it",
         };
         if !what.is_empty() && !self.options.damaged {
-            let error = Error::Invalid {
-                place: file.path.clone(),
-                what: what.into(),
-            };
+            let error = Error::Invalid { place: file.path.clone(), what: what.into() };
             self.refuse(&file.path, &error);
             return Ok(());
         }
-        let size = fs::metadata(&temporary)
-            .map_err(|source| cannot_write(&place, source))?
-            .len();
+        let size = fs::metadata(&temporary).map_err(|source| cannot_write(&place, source))?.len();
         match self.appear(temporary, &place, size) {
             Err(error) if is_refusal(&error) => self.refuse(&file.path, &error),
             outcome => outcome?,
@@ -404,10 +384,8 @@ impl Extraction<'_> {
 
 /// A line of a spool of our own.
 fn own_line<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::Json {
-        place: "a temporary file".into(),
-        source,
-    })
+    serde_json::from_str(text)
+        .map_err(|source| Error::Json { place: "a temporary file".into(), source })
 }
 
 /// Whether the extraction goes on without the member.
@@ -435,10 +413,7 @@ fn temporary_in(directory: &Path) -> io::Result<NamedTempFile> {
 }
 
 fn cannot_write(path: &Path, source: io::Error) -> Error {
-    Error::Extract {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Extract { path: path.to_owned(), source }
 }
 
 /// A time any file system can take, whatever the archive says.

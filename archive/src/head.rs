@@ -44,13 +44,7 @@ impl Head {
         selection: Value,
         filters: Vec<FilterRef>,
     ) -> Self {
-        Head {
-            format: FORMAT,
-            tenant,
-            services,
-            selection,
-            filters,
-        }
+        Head { format: FORMAT, tenant, services, selection, filters }
     }
 
     /// The member's content: canonical JSON and a newline.
@@ -64,16 +58,10 @@ impl Head {
         struct Version {
             format: u32,
         }
-        let invalid = |source| Error::Json {
-            place: crate::HEAD_PATH.into(),
-            source,
-        };
+        let invalid = |source| Error::Json { place: crate::HEAD_PATH.into(), source };
         let Version { format } = serde_json::from_slice(text).map_err(invalid)?;
         if format == 0 || format > FORMAT {
-            return Err(Error::Version {
-                found: format,
-                known: FORMAT,
-            });
+            return Err(Error::Version { found: format, known: FORMAT });
         }
         serde_json::from_slice(text).map_err(invalid)
     }

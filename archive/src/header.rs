@@ -39,11 +39,7 @@ pub(crate) struct Fields<'a> {
 
 /// All blocks before the content, with the PAX comment if there is one.
 pub(crate) fn encode(fields: &Fields<'_>, comment: Option<&str>) -> Vec<u8> {
-    let slash = if fields.kind == Kind::Directory {
-        "/"
-    } else {
-        ""
-    };
+    let slash = if fields.kind == Kind::Directory { "/" } else { "" };
     let full = format!("{}{slash}", fields.path);
     let fits = full.is_ascii() && full.len() <= 100;
     let mut records = Vec::new();
@@ -63,11 +59,7 @@ pub(crate) fn encode(fields: &Fields<'_>, comment: Option<&str>) -> Vec<u8> {
         blocks.append(&mut records);
         blocks.resize(blocks.len().next_multiple_of(BLOCK), 0);
     }
-    let name = if fits {
-        full
-    } else {
-        stand_in(fields.path) + slash
-    };
+    let name = if fits { full } else { stand_in(fields.path) + slash };
     let (flag, mode) = match fields.kind {
         Kind::File => (b'0', 0o644),
         Kind::Directory => (b'5', 0o755),
@@ -197,12 +189,8 @@ impl Block {
         Ok(Block {
             name: header.path_bytes().into_owned(),
             flag: header.entry_type().as_byte(),
-            size: header
-                .entry_size()
-                .map_err(|_| "the size is not a number")?,
-            mtime: header
-                .mtime()
-                .map_or(0, |time| time.min(i64::MAX as u64) as i64),
+            size: header.entry_size().map_err(|_| "the size is not a number")?,
+            mtime: header.mtime().map_or(0, |time| time.min(i64::MAX as u64) as i64),
         })
     }
 }
@@ -222,11 +210,7 @@ impl Extension {
         const BAD: &str = "a PAX record is malformed";
         let mut extension = Extension::default();
         while !body.is_empty() {
-            let digits = body
-                .iter()
-                .take(8)
-                .position(|&byte| byte == b' ')
-                .ok_or(BAD)?;
+            let digits = body.iter().take(8).position(|&byte| byte == b' ').ok_or(BAD)?;
             let length: usize = parse_ascii(&body[..digits]).ok_or(BAD)?;
             if length <= digits + 1 || length > body.len() {
                 return Err(BAD);

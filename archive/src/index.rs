@@ -47,10 +47,7 @@ impl<R: Read + Seek> Index<R> {
         let first = reader.next_entry()?;
         if first.is_none_or(|entry| entry.path != HEAD_PATH) {
             let what = "it is not the first member".to_owned();
-            return Err(Error::Invalid {
-                place: HEAD_PATH.into(),
-                what,
-            });
+            return Err(Error::Invalid { place: HEAD_PATH.into(), what });
         }
         let head = Head::parse(&reader.content().into_vec(MAX_HEAD)?)?;
         Ok(Index { input, seal, head })
@@ -69,11 +66,7 @@ impl<R: Read + Seek> Index<R> {
     /// Calls `visit` for each member before the manifest, in stream order, until it returns
     /// false. After the last member the digest of the manifest is checked.
     pub fn each(&mut self, visit: &mut dyn FnMut(&IndexEntry) -> bool) -> Result<(), Error> {
-        let Extent {
-            offset,
-            length,
-            sha256,
-        } = self.seal.manifest;
+        let Extent { offset, length, sha256 } = self.seal.manifest;
         let sought = self.input.seek(SeekFrom::Start(offset));
         sought.map_err(|source| Error::Read { offset, source })?;
         let content = BufReader::new((&mut self.input).take(length));
@@ -84,21 +77,17 @@ impl<R: Read + Seek> Index<R> {
             digest.update(&text);
             digest.update("\n");
             let line = ManifestLine::parse(&text)?;
-            let next = offset
-                .checked_add(line.span)
-                .ok_or_else(|| Error::Invalid {
-                    place: lines.place(),
-                    what: "the span is absurd".into(),
-                })?;
+            let next = offset.checked_add(line.span).ok_or_else(|| Error::Invalid {
+                place: lines.place(),
+                what: "the span is absurd".into(),
+            })?;
             if !visit(&IndexEntry { line, offset }) {
                 return Ok(());
             }
             offset = next;
         }
         if digest.finalize()[..] != sha256[..] {
-            return Err(Error::Digest {
-                path: MANIFEST_PATH.into(),
-            });
+            return Err(Error::Digest { path: MANIFEST_PATH.into() });
         }
         Ok(())
     }
@@ -121,18 +110,12 @@ impl<R: Read + Seek> Index<R> {
     pub fn open_entry(&mut self, entry: &IndexEntry) -> Result<Reader<io::Take<&mut R>>, Error> {
         let IndexEntry { line, offset } = entry;
         let sought = self.input.seek(SeekFrom::Start(*offset));
-        sought.map_err(|source| Error::Read {
-            offset: *offset,
-            source,
-        })?;
+        sought.map_err(|source| Error::Read { offset: *offset, source })?;
         let mut reader = Reader::new((&mut self.input).take(line.span));
         let found = reader.next_entry()?;
         if !found.is_some_and(|found| found.path == line.path && found.size == line.size) {
             let what = "the manifest does not fit: another member stands here".to_owned();
-            return Err(Error::Invalid {
-                place: line.path.clone(),
-                what,
-            });
+            return Err(Error::Invalid { place: line.path.clone(), what });
         }
         if let Some(sha256) = line.sha256 {
             reader.expect_digest(sha256);
@@ -148,9 +131,7 @@ fn read_seal<R: Read + Seek>(input: &mut R, size: u64) -> Result<Seal, Error> {
     let mut tail = [0; TAIL];
     input.seek(SeekFrom::Start(offset)).map_err(failed)?;
     input.read_exact(&mut tail).map_err(failed)?;
-    let (header, rest) = tail
-        .split_first_chunk()
-        .expect("the tail starts with a block");
+    let (header, rest) = tail.split_first_chunk().expect("the tail starts with a block");
     let (text, end) = rest.split_at(SEAL_SIZE);
     let is_seal = Block::parse(header)
         .is_ok_and(|block| block.name == SEAL_PATH.as_bytes() && block.size == SEAL_SIZE as u64);
@@ -159,16 +140,9 @@ fn read_seal<R: Read + Seek>(input: &mut R, size: u64) -> Result<Seal, Error> {
     }
     let seal = Seal::parse(text)?;
     for extent in [seal.manifest, seal.ledger] {
-        if extent
-            .offset
-            .checked_add(extent.length)
-            .is_none_or(|end| end > offset)
-        {
+        if extent.offset.checked_add(extent.length).is_none_or(|end| end > offset) {
             let what = "it speaks of bytes outside the file".to_owned();
-            return Err(Error::Invalid {
-                place: SEAL_PATH.into(),
-                what,
-            });
+            return Err(Error::Invalid { place: SEAL_PATH.into(), what });
         }
     }
     Ok(seal)

@@ -51,9 +51,7 @@ impl LedgerLine {
 
     /// Reads one line, with or without its newline.
     pub fn parse(line: &str) -> Result<Self, Error> {
-        serde_json::from_str(line).map_err(|source| Error::Json {
-            place: crate::LEDGER_PATH.into(),
-            source,
-        })
+        serde_json::from_str(line)
+            .map_err(|source| Error::Json { place: crate::LEDGER_PATH.into(), source })
     }
 }

@@ -51,10 +51,8 @@ impl ManifestLine {
     /// Reads one line, with or without its newline.
     pub fn parse(line: &str) -> Result<Self, Error> {
         let place = || crate::MANIFEST_PATH.to_owned();
-        let wire: Wire = serde_json::from_str(line).map_err(|source| Error::Json {
-            place: place(),
-            source,
-        })?;
+        let wire: Wire =
+            serde_json::from_str(line).map_err(|source| Error::Json { place: place(), source })?;
         let sha256 = match wire.sha256 {
             None => None,
             Some(text) => Some(parse_hex(&text).ok_or_else(|| Error::Invalid {

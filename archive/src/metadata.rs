@@ -62,10 +62,8 @@ impl Line {
 
     /// Reads one line, with or without its newline.
     pub fn parse(line: &str) -> Result<Self, Error> {
-        serde_json::from_str(line).map_err(|source| Error::Json {
-            place: "a metadata line".into(),
-            source,
-        })
+        serde_json::from_str(line)
+            .map_err(|source| Error::Json { place: "a metadata line".into(), source })
     }
 
     /// Where the line belongs in its section: owner, folders by id, then mail by
@@ -82,11 +80,7 @@ impl Line {
             FILE => (2, self.instant("createdDateTime")),
             _ => return None,
         };
-        Some(OrderKey {
-            rank,
-            instant,
-            id: self.id.clone(),
-        })
+        Some(OrderKey { rank, instant, id: self.id.clone() })
     }
 
     fn instant(&self, field: &str) -> Option<(i64, u32)> {
@@ -106,11 +100,7 @@ pub struct Lines<R> {
 impl<R: BufRead> Lines<R> {
     /// Lines of `input`, the content of the member at `path`.
     pub fn new(input: R, path: &str) -> Self {
-        Lines {
-            input,
-            path: path.to_owned(),
-            number: 0,
-        }
+        Lines { input, path: path.to_owned(), number: 0 }
     }
 
     /// The next line's text without its newline, or none at the end. Fails for a line over
@@ -124,18 +114,11 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
-        let invalid = |what: &str| Error::Invalid {
-            place: self.place(),
-            what: what.into(),
-        };
+        let invalid = |what: &str| Error::Invalid { place: self.place(), what: what.into() };
         if bytes.pop() != Some(b'\n') {
-            return Err(invalid(
-                "the line does not end with a newline, or is too long",
-            ));
+            return Err(invalid("the line does not end with a newline, or is too long"));
         }
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| invalid("the line is not UTF-8"))
+        String::from_utf8(bytes).map(Some).map_err(|_| invalid("the line is not UTF-8"))
     }
 
     /// The next metadata line.
@@ -143,10 +126,8 @@ impl<R: BufRead> Lines<R> {
         let Some(text) = self.next_text()? else {
             return Ok(None);
         };
-        let line = serde_json::from_str(&text).map_err(|source| Error::Json {
-            place: self.place(),
-            source,
-        })?;
+        let line = serde_json::from_str(&text)
+            .map_err(|source| Error::Json { place: self.place(), source })?;
         Ok(Some(line))
     }
 

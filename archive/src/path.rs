@@ -134,9 +134,7 @@ pub fn is_portable(component: &str) -> bool {
     component.len() <= MAX_FOREIGN_COMPONENT
         && !component.is_empty()
         && is_nfc(component)
-        && !component
-            .chars()
-            .any(|c| must_escape(c) && c != '%' && c != '~')
+        && !component.chars().any(|c| must_escape(c) && c != '%' && c != '~')
         && !component.starts_with(' ')
         && !component.ends_with(['.', ' '])
         && !is_device_name(component)
@@ -215,10 +213,7 @@ fn first_length(escaped: &str) -> usize {
     if bytes[0] != b'%' {
         return escaped.chars().next().map_or(0, char::len_utf8);
     }
-    let first = bytes
-        .get(1)
-        .and_then(|&digit| hex_digit(digit))
-        .unwrap_or_default();
+    let first = bytes.get(1).and_then(|&digit| hex_digit(digit)).unwrap_or_default();
     let escapes = match first {
         0xf => 4,
         0xe => 3,
@@ -280,34 +275,23 @@ fn push_escaped(character: char, escaped: &mut String) {
 /// and our own `~` and `%`.
 fn must_escape(character: char) -> bool {
     character.is_control()
-        || matches!(
-            character,
-            '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*' | '~' | '%'
-        )
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
-        )
+        || matches!(character, '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*' | '~' | '%')
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
         || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Device names of Windows, with any extension and in any case; `COM¹` counts as `COM1` there.
 fn is_device_name(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(' ');
+    let stem = name.split('.').next().unwrap_or_default().trim_end_matches(' ');
     let upper = stem.to_ascii_uppercase();
     match upper.as_str() {
         "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
-        other => other
-            .strip_prefix("COM")
-            .or_else(|| other.strip_prefix("LPT"))
-            .is_some_and(|port| {
+        other => {
+            other.strip_prefix("COM").or_else(|| other.strip_prefix("LPT")).is_some_and(|port| {
                 matches!(port, "¹" | "²" | "³")
                     || port.len() == 1 && port.as_bytes()[0].is_ascii_digit()
-            }),
+            })
+        }
     }
 }
 

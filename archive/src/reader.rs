@@ -117,9 +117,9 @@ impl Member {
         }
         // Told once: the caller may go on with the next member.
         match (self.found, self.expected.take()) {
-            (Some(found), Some(expected)) if found != expected => Err(Error::Digest {
-                path: self.path.clone(),
-            }),
+            (Some(found), Some(expected)) if found != expected => {
+                Err(Error::Digest { path: self.path.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -196,19 +196,8 @@ impl<R: Read> Reader<R> {
 
     /// Whether the header of the entry given last is the one this crate writes for it.
     pub(crate) fn has_canonical_header(&self, entry: &Entry) -> bool {
-        let Entry {
-            path,
-            kind,
-            size,
-            mtime,
-            ..
-        } = entry;
-        let fields = Fields {
-            path,
-            kind: *kind,
-            size: *size,
-            mtime: *mtime,
-        };
+        let Entry { path, kind, size, mtime, .. } = entry;
+        let fields = Fields { path, kind: *kind, size: *size, mtime: *mtime };
         let comment = self.comment.as_deref();
         !matches!(kind, Kind::Other(_))
             && comment.is_none_or(header::is_canonical_comment)
@@ -241,9 +230,7 @@ impl<R: Read> Reader<R> {
             let invalid = |what| Error::Header { offset: at, what };
             let Some(bytes) = self.read_block()? else {
                 if !self.header.is_empty() {
-                    return Err(Error::Truncated {
-                        offset: self.position,
-                    });
+                    return Err(Error::Truncated { offset: self.position });
                 }
                 self.end = Some(End::Unsealed);
                 return Ok(None);
@@ -285,11 +272,7 @@ impl<R: Read> Reader<R> {
         offset: u64,
     ) -> Result<Entry, &'static str> {
         let long_name = long_name.map(|mut name| {
-            name.truncate(
-                name.iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(name.len()),
-            );
+            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
             name
         });
         let name = extension.path.or(long_name).unwrap_or(block.name);
@@ -310,9 +293,7 @@ impl<R: Read> Reader<R> {
         if kind == Kind::Directory && path.ends_with('/') {
             path.pop();
         }
-        let padded = size
-            .checked_next_multiple_of(BLOCK as u64)
-            .filter(|size| *size < 1 << 62);
+        let padded = size.checked_next_multiple_of(BLOCK as u64).filter(|size| *size < 1 << 62);
         let padded = padded.ok_or("the size is absurd")?;
         Ok(Entry {
             path,
@@ -330,10 +311,7 @@ impl<R: Read> Reader<R> {
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>, Error> {
         let offset = self.position;
         if size > MAX_EXTENSION {
-            return Err(Error::Header {
-                offset,
-                what: "its extension is too long",
-            });
+            return Err(Error::Header { offset, what: "its extension is too long" });
         }
         let size = size as usize;
         let mut body = vec![0; size.next_multiple_of(BLOCK)];
@@ -349,10 +327,7 @@ impl<R: Read> Reader<R> {
         (&mut self.input)
             .take(BLOCK as u64)
             .read_to_end(&mut reason)
-            .map_err(|source| Error::Read {
-                offset: position,
-                source,
-            })?;
+            .map_err(|source| Error::Read { offset: position, source })?;
         self.position += reason.len() as u64;
         let text = String::from_utf8_lossy(&reason);
         let text = text.trim_end_matches('\0').replace(char::is_control, " ");
@@ -364,20 +339,14 @@ impl<R: Read> Reader<R> {
     fn read_seal(&mut self, entry: Entry) -> Result<(), Error> {
         if entry.size != SEAL_SIZE as u64 {
             let what = "its size is not the one of a seal".to_owned();
-            return Err(Error::Invalid {
-                place: SEAL_PATH.into(),
-                what,
-            });
+            return Err(Error::Invalid { place: SEAL_PATH.into(), what });
         }
         let mut text = [0; SEAL_SIZE];
         self.read_exact(&mut text)?;
         let seal = Seal::parse(&text)?;
         if seal.encode() != text {
             let what = "it is not canonical".to_owned();
-            return Err(Error::Invalid {
-                place: SEAL_PATH.into(),
-                what,
-            });
+            return Err(Error::Invalid { place: SEAL_PATH.into(), what });
         }
         self.member = Member::default();
         self.seal_header = Some(entry);
@@ -389,11 +358,7 @@ impl<R: Read> Reader<R> {
     /// Reads the end blocks, or what is left of them, and makes sure that only zeros follow.
     fn read_end_blocks(&mut self, both: bool) -> Result<(), Error> {
         let mut end = [0; 2 * BLOCK];
-        let end = if both {
-            &mut end[..]
-        } else {
-            &mut end[..BLOCK]
-        };
+        let end = if both { &mut end[..] } else { &mut end[..BLOCK] };
         let offset = self.position;
         self.read_exact(end)?;
         let what = "something that is not zero stands behind the end";
@@ -428,12 +393,10 @@ impl<R: Read> Reader<R> {
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         let offset = self.position;
-        self.input
-            .read_exact(buffer)
-            .map_err(|source| match source.kind() {
-                ErrorKind::UnexpectedEof => Error::Truncated { offset },
-                _ => Error::Read { offset, source },
-            })?;
+        self.input.read_exact(buffer).map_err(|source| match source.kind() {
+            ErrorKind::UnexpectedEof => Error::Truncated { offset },
+            _ => Error::Read { offset, source },
+        })?;
         self.position += buffer.len() as u64;
         Ok(())
     }
@@ -462,9 +425,7 @@ impl<R: Read> Reader<R> {
         }
         let bytes = fill(&mut self.input, self.position)?;
         if bytes.is_empty() {
-            return Err(Error::Truncated {
-                offset: self.position,
-            });
+            return Err(Error::Truncated { offset: self.position });
         }
         Ok(&bytes[..bytes.len().min(remaining.try_into().unwrap_or(usize::MAX))])
     }
@@ -515,11 +476,7 @@ impl<R: Read> Content<'_, R> {
         let path = self.reader.member.path.clone();
         let found = self.reader.member.remaining;
         if found > limit {
-            return Err(Error::Size {
-                path,
-                expected: limit,
-                found,
-            });
+            return Err(Error::Size { path, expected: limit, found });
         }
         let mut bytes = Vec::with_capacity(found as usize);
         match self.read_to_end(&mut bytes) {

@@ -72,16 +72,10 @@ impl Seal {
         struct Version {
             version: u32,
         }
-        let invalid = |source| Error::Json {
-            place: SEAL_PATH.into(),
-            source,
-        };
+        let invalid = |source| Error::Json { place: SEAL_PATH.into(), source };
         let Version { version } = serde_json::from_slice(text).map_err(invalid)?;
         if version == 0 || version > FORMAT {
-            return Err(Error::Version {
-                found: version,
-                known: FORMAT,
-            });
+            return Err(Error::Version { found: version, known: FORMAT });
         }
         serde_json::from_slice(text).map_err(invalid)
     }

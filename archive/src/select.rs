@@ -74,12 +74,10 @@ pub fn parse_instant(text: &str) -> Result<i64, Error> {
         return Ok(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp());
     }
     let parsed = DateTime::parse_from_rfc3339(text);
-    parsed
-        .map(|time| time.timestamp())
-        .map_err(|_| Error::Selection {
-            value: text.to_owned(),
-            what: "neither a date such as 2026-01-31 nor RFC 3339".into(),
-        })
+    parsed.map(|time| time.timestamp()).map_err(|_| Error::Selection {
+        value: text.to_owned(),
+        what: "neither a date such as 2026-01-31 nor RFC 3339".into(),
+    })
 }
 
 impl Selection {
@@ -97,17 +95,11 @@ impl Selection {
         for (name, list) in lists {
             let sorted: BTreeSet<_> = list.iter().collect();
             if !sorted.is_empty() {
-                map.insert(
-                    name.into(),
-                    sorted.into_iter().map(String::as_str).collect(),
-                );
+                map.insert(name.into(), sorted.into_iter().map(String::as_str).collect());
             }
         }
         if !self.services.is_empty() {
-            map.insert(
-                "services".into(),
-                self.services.iter().map(String::as_str).collect(),
-            );
+            map.insert("services".into(), self.services.iter().map(String::as_str).collect());
         }
         for (name, time) in [("since", self.since), ("until", self.until)] {
             if let Some(time) = time {
@@ -121,25 +113,15 @@ impl Selection {
     /// times that leave nothing.
     pub fn compile(&self) -> Result<Selector, Error> {
         let owners = |globs: &[String]| {
-            globs
-                .iter()
-                .map(|text| glob(text, true))
-                .collect::<Result<Vec<_>, _>>()
+            globs.iter().map(|text| glob(text, true)).collect::<Result<Vec<_>, _>>()
         };
         // Compiled to find mistakes; what can be chosen by them comes with those services.
-        let others = [
-            owners(&self.groups)?,
-            owners(&self.sites)?,
-            owners(&self.teams)?,
-        ];
+        let others = [owners(&self.groups)?, owners(&self.sites)?, owners(&self.teams)?];
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until
         {
             let value = format!("since {since} until {until}");
-            return Err(Error::Selection {
-                value,
-                what: "nothing lies between them".into(),
-            });
+            return Err(Error::Selection { value, what: "nothing lies between them".into() });
         }
         let users = owners(&self.users)?;
         Ok(Selector {
@@ -192,10 +174,7 @@ impl Selector {
         if !self.names_owners {
             return true;
         }
-        let addresses = owner
-            .proxy_addresses
-            .iter()
-            .map(|address| without_scheme(address));
+        let addresses = owner.proxy_addresses.iter().map(|address| without_scheme(address));
         let mut names = [owner.id.as_str(), owner.upn.as_str()]
             .into_iter()
             .chain(owner.mail.as_deref())
@@ -225,32 +204,21 @@ impl Selector {
 impl PathGlob {
     fn new(text: &str) -> Result<Self, Error> {
         let trimmed = text.trim_start_matches('/').trim_end_matches('/');
-        Ok(PathGlob {
-            glob: glob(trimmed, false)?,
-            component: !trimmed.contains('/'),
-        })
+        Ok(PathGlob { glob: glob(trimmed, false)?, component: !trimmed.contains('/') })
     }
 
     /// Whether it matches the path or a folder above it.
     fn matches(&self, path: &str) -> bool {
         if self.component {
-            return path
-                .split('/')
-                .any(|component| self.glob.is_match(component));
+            return path.split('/').any(|component| self.glob.is_match(component));
         }
-        let ends = path
-            .match_indices('/')
-            .map(|(end, _)| end)
-            .chain([path.len()]);
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         ends.into_iter().any(|end| self.glob.is_match(&path[..end]))
     }
 }
 
 fn glob(text: &str, fold_case: bool) -> Result<GlobMatcher, Error> {
-    let invalid = |what: String| Error::Selection {
-        value: text.to_owned(),
-        what,
-    };
+    let invalid = |what: String| Error::Selection { value: text.to_owned(), what };
     if text.is_empty() {
         return Err(invalid("an empty glob matches nothing".into()));
     }

@@ -20,10 +20,8 @@ pub(crate) struct Spool {
 
 impl Spool {
     pub(crate) fn new(directory: &Path) -> Result<Self, Error> {
-        let file = tempfile::tempfile_in(directory).map_err(|source| Error::Spool {
-            path: directory.to_owned(),
-            source,
-        })?;
+        let file = tempfile::tempfile_in(directory)
+            .map_err(|source| Error::Spool { path: directory.to_owned(), source })?;
         Ok(Spool {
             file: BufWriter::new(file),
             directory: directory.to_owned(),
@@ -33,9 +31,7 @@ impl Spool {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| self.error(source))?;
+        self.file.write_all(bytes).map_err(|source| self.error(source))?;
         self.digest.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
@@ -54,26 +50,16 @@ impl Spool {
     /// Reads everything from the start. From then on nothing may be pushed: the place in the
     /// file is shared.
     pub(crate) fn reader(&mut self) -> Result<SpoolReader, Error> {
-        let file = self
-            .file
-            .flush()
-            .and_then(|()| self.file.get_ref().try_clone());
+        let file = self.file.flush().and_then(|()| self.file.get_ref().try_clone());
         let file = file.map_err(|source| self.error(source))?;
         let directory = self.directory.clone();
-        let mut reader = SpoolReader {
-            file: BufReader::new(file),
-            directory,
-            position: 0,
-        };
+        let mut reader = SpoolReader { file: BufReader::new(file), directory, position: 0 };
         reader.seek(0)?;
         Ok(reader)
     }
 
     fn error(&self, source: io::Error) -> Error {
-        Error::Spool {
-            path: self.directory.clone(),
-            source,
-        }
+        Error::Spool { path: self.directory.clone(), source }
     }
 }
 
@@ -88,10 +74,7 @@ impl SpoolReader {
     /// The next line without its newline.
     pub(crate) fn line(&mut self) -> Result<Option<String>, Error> {
         let mut line = String::new();
-        let read = self
-            .file
-            .read_line(&mut line)
-            .map_err(|source| self.error(source))?;
+        let read = self.file.read_line(&mut line).map_err(|source| self.error(source))?;
         self.position += read as u64;
         if line.ends_with('\n') {
             line.pop();
@@ -111,9 +94,6 @@ impl SpoolReader {
     }
 
     fn error(&self, source: io::Error) -> Error {
-        Error::Spool {
-            path: self.directory.clone(),
-            source,
-        }
+        Error::Spool { path: self.directory.clone(), source }
     }
 }

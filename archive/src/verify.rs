@@ -63,32 +63,21 @@ pub fn verify(
     spool_dir: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, Error> {
-    let mut reader = Reader::new(Counted {
-        inner: archive,
-        bytes: 0,
-        progress,
-    });
+    let mut reader = Reader::new(Counted { inner: archive, bytes: 0, progress });
     let mut members = Members::new(spool_dir)?;
     let outcome = read_members(&mut reader, &mut members);
     let end = match outcome.and_then(|()| reader.finish()) {
         Ok(end) => Some(end),
         Err(error @ (Error::Read { .. } | Error::Spool { .. })) => return Err(error),
         Err(error) => {
-            members
-                .problems
-                .add_error(&format!("byte {}", reader.position()), &error);
+            members.problems.add_error(&format!("byte {}", reader.position()), &error);
             None
         }
     };
-    let mut report = Report {
-        members: members.count,
-        bytes: reader.position(),
-        ..Report::default()
-    };
+    let mut report =
+        Report { members: members.count, bytes: reader.position(), ..Report::default() };
     if reader.take_dirty_padding() {
-        members
-            .problems
-            .add("the last member", "its padding is not zero");
+        members.problems.add("the last member", "its padding is not zero");
     }
     match end {
         Some(End::Sealed(seal)) => {
@@ -123,10 +112,7 @@ fn read_members<R: Read>(reader: &mut Reader<R>, members: &mut Members) -> Resul
 
 /// Proves the header of the seal and what follows it.
 fn check_end<R: Read>(reader: &Reader<R>, problems: &mut Problems) {
-    if !reader
-        .seal_header()
-        .is_some_and(|entry| reader.has_canonical_header(entry))
-    {
+    if !reader.seal_header().is_some_and(|entry| reader.has_canonical_header(entry)) {
         problems.add(SEAL_PATH, "its header is not the canonical one");
     }
     if reader.trailing() > 0 {
@@ -147,44 +133,24 @@ fn check_seal(seal: &Seal, members: &mut Members) {
     ];
     for (name, sealed, seen) in numbers {
         if sealed != seen {
-            members.problems.add(
-                SEAL_PATH,
-                &format!("{name} is {sealed}, but {seen} are there"),
-            );
+            members.problems.add(SEAL_PATH, &format!("{name} is {sealed}, but {seen} are there"));
         }
     }
     if members.format.is_some_and(|format| format != seal.version) {
-        members
-            .problems
-            .add(SEAL_PATH, "its version is not the one of the head");
+        members.problems.add(SEAL_PATH, "its version is not the one of the head");
     }
     if seal.outcome == Completeness::Complete && seal.failed + seal.damaged > 0 {
-        members
-            .problems
-            .add(SEAL_PATH, "it says complete, but the ledger has failures");
+        members.problems.add(SEAL_PATH, "it says complete, but the ledger has failures");
     }
-    check_extent(
-        MANIFEST_PATH,
-        &seal.manifest,
-        members.manifest,
-        &mut members.problems,
-    );
-    check_extent(
-        LEDGER_PATH,
-        &seal.ledger,
-        members.ledger,
-        &mut members.problems,
-    );
+    check_extent(MANIFEST_PATH, &seal.manifest, members.manifest, &mut members.problems);
+    check_extent(LEDGER_PATH, &seal.ledger, members.ledger, &mut members.problems);
 }
 
 fn check_extent(path: &str, sealed: &Extent, seen: Option<Extent>, problems: &mut Problems) {
     match seen {
         None => problems.add(path, "it is missing"),
         Some(seen) if seen != *sealed => {
-            problems.add(
-                path,
-                "its offset, length or digest is not the one of the seal",
-            );
+            problems.add(path, "its offset, length or digest is not the one of the seal");
         }
         Some(_) => {}
     }

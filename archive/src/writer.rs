@@ -134,12 +134,7 @@ impl<W: Write> Writer<W> {
     /// Writes a folder. `path` has no trailing slash; `mtime` is in seconds since 1970.
     pub fn directory(&mut self, path: &str, mtime: i64) -> Result<(), Error> {
         self.check(path)?;
-        let fields = Fields {
-            path,
-            kind: Kind::Directory,
-            size: 0,
-            mtime,
-        };
+        let fields = Fields { path, kind: Kind::Directory, size: 0, mtime };
         let start = self.output.begin(&fields, None)?;
         self.end(&fields, start, None, false)
     }
@@ -162,13 +157,7 @@ impl<W: Write> Writer<W> {
         self.check(path)?;
         let start = self.output.begin(&file_fields(path, mtime, size), None)?;
         let (path, digest) = (path.to_owned(), Sha256::new());
-        self.streaming = Some(Streaming {
-            path,
-            start,
-            size,
-            written: 0,
-            digest,
-        });
+        self.streaming = Some(Streaming { path, start, size, written: 0, digest });
         Ok(())
     }
 
@@ -178,11 +167,7 @@ impl<W: Write> Writer<W> {
         let found = streaming.written + bytes.len() as u64;
         if found > streaming.size {
             let (path, expected) = (streaming.path.clone(), streaming.size);
-            return Err(Error::Size {
-                path,
-                expected,
-                found,
-            });
+            return Err(Error::Size { path, expected, found });
         }
         streaming.written = found;
         streaming.digest.update(bytes);
@@ -203,10 +188,7 @@ impl<W: Write> Writer<W> {
     /// Adds a line to the ledger; the lines stand there in the order of the calls.
     pub fn ledger(&mut self, line: &LedgerLine) -> Result<(), Error> {
         if line.scope.is_none() && line.path.is_none() && line.id.is_none() {
-            return Err(usage(
-                LEDGER_PATH,
-                "a line speaks of a scope, a path or an id",
-            ));
+            return Err(usage(LEDGER_PATH, "a line speaks of a scope, a path or an id"));
         }
         match line.outcome {
             Outcome::Skipped => self.counters.skipped += 1,
@@ -222,19 +204,9 @@ impl<W: Write> Writer<W> {
     /// for other reasons, but never complete when it is not.
     pub fn finish(self, outcome: Option<Completeness>) -> Result<(W, Seal), Error> {
         if !self.started() || self.output.inside {
-            return Err(usage(
-                SEAL_PATH,
-                "the head is missing or a member is not ended",
-            ));
+            return Err(usage(SEAL_PATH, "the head is missing or a member is not ended"));
         }
-        let Writer {
-            mut output,
-            manifest,
-            ledger,
-            counters,
-            padded,
-            ..
-        } = self;
+        let Writer { mut output, manifest, ledger, counters, padded, .. } = self;
         let whole = counters.failed == 0 && counters.damaged == 0 && !padded;
         let seal = Seal {
             version: FORMAT,
@@ -306,10 +278,7 @@ impl<W: Write> Writer<W> {
         if path == ".tar365" || path.starts_with(".tar365/") {
             return Err(usage(path, ".tar365 is the format's own"));
         }
-        path::check(path).map_err(|source| Error::Path {
-            path: path.to_owned(),
-            source,
-        })
+        path::check(path).map_err(|source| Error::Path { path: path.to_owned(), source })
     }
 
     fn end_streaming(&mut self, mut damaged: bool) -> Result<u64, Error> {
@@ -374,9 +343,7 @@ impl<W: Write> Output<W> {
 
     fn emit(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let offset = self.position;
-        self.out
-            .write_all(bytes)
-            .map_err(|source| Error::Write { offset, source })?;
+        self.out.write_all(bytes).map_err(|source| Error::Write { offset, source })?;
         self.position += bytes.len() as u64;
         Ok(())
     }
@@ -398,10 +365,7 @@ impl<W: Write> Output<W> {
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(source) => {
-                    return Err(Error::Content {
-                        path: path(),
-                        source,
-                    });
+                    return Err(Error::Content { path: path(), source });
                 }
             };
             found += read as u64;
@@ -413,11 +377,7 @@ impl<W: Write> Output<W> {
         }
         self.buffer = buffer;
         if found != fields.size {
-            return Err(Error::Size {
-                path: path(),
-                expected: fields.size,
-                found,
-            });
+            return Err(Error::Size { path: path(), expected: fields.size, found });
         }
         if digest.finalize()[..] != sha256[..] {
             return Err(Error::Digest { path: path() });
@@ -441,39 +401,24 @@ impl<W: Write> Output<W> {
         let offset = self.position;
         self.copy(&fields, &sha256, &mut spool.reader()?.file)?;
         self.end(length)?;
-        Ok(Extent {
-            offset,
-            length,
-            sha256,
-        })
+        Ok(Extent { offset, length, sha256 })
     }
 
     fn into_inner(self) -> Result<W, Error> {
         let offset = self.position;
         let failed = |source| Error::Write { offset, source };
-        let mut out = self
-            .out
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
+        let mut out = self.out.into_inner().map_err(|error| failed(error.into_error()))?;
         out.flush().map_err(failed)?;
         Ok(out)
     }
 }
 
 fn file_fields(path: &str, mtime: i64, size: u64) -> Fields<'_> {
-    Fields {
-        path,
-        kind: Kind::File,
-        size,
-        mtime,
-    }
+    Fields { path, kind: Kind::File, size, mtime }
 }
 
 fn usage(path: &str, what: &'static str) -> Error {
-    Error::Usage {
-        path: path.to_owned(),
-        what,
-    }
+    Error::Usage { path: path.to_owned(), what }
 }
 
 fn no_stream() -> Error {

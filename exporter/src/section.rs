@@ -121,8 +121,15 @@ pub(crate) enum Event {
         path: String,
         mtime: i64,
     },
-    Metadata { path: String, content: Spooled },
-    Item { path: String, mtime: i64, content: Spooled },
+    Metadata {
+        path: String,
+        content: Spooled,
+    },
+    Item {
+        path: String,
+        mtime: i64,
+        content: Spooled,
+    },
     Large {
         turn: Turn,
         large: Box<Large>,

@@ -3,9 +3,7 @@
 /// The number in a description such as `AADSTS7000215: Invalid client secret …`.
 pub(crate) fn number(description: &str) -> Option<u32> {
     let (_, rest) = description.split_once("AADSTS")?;
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
 }
 

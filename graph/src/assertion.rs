@@ -38,9 +38,7 @@ struct Claims<'a> {
 
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientCertificate")
-            .field("expiry", &self.expiry)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientCertificate").field("expiry", &self.expiry).finish_non_exhaustive()
     }
 }
 
@@ -52,11 +50,7 @@ impl ClientCertificate {
         let (_, certificate) = X509Certificate::from_der(&der)
             .map_err(|error| unusable("the CERTIFICATE in the PEM is damaged").because(error))?;
         let key = private_key(pem)?;
-        let algorithm = if legacy {
-            Algorithm::RS256
-        } else {
-            Algorithm::PS256
-        };
+        let algorithm = if legacy { Algorithm::RS256 } else { Algorithm::PS256 };
         let public = DecodingKey::from_rsa_der(&certificate.public_key().subject_public_key.data);
         check_pair(&key, &public, algorithm)?;
         let mut header = Header::new(algorithm);
@@ -68,11 +62,7 @@ impl ClientCertificate {
         let expiry = certificate.validity().not_after.timestamp();
         let expiry = DateTime::from_timestamp(expiry, 0)
             .ok_or_else(|| unusable("the certificate has no sensible end"))?;
-        Ok(ClientCertificate {
-            header,
-            key,
-            expiry,
-        })
+        Ok(ClientCertificate { header, key, expiry })
     }
 
     pub(crate) fn expiry(&self) -> DateTime<Utc> {
@@ -101,13 +91,8 @@ fn unusable(why: &str) -> Error {
 }
 
 fn private_key(pem: &[u8]) -> Result<EncodingKey, Error> {
-    if pem
-        .windows(26)
-        .any(|part| part == b"BEGIN ENCRYPTED PRIVATE KE")
-    {
-        return Err(unusable(
-            "the private key in the PEM is encrypted: decrypt it first",
-        ));
+    if pem.windows(26).any(|part| part == b"BEGIN ENCRYPTED PRIVATE KE") {
+        return Err(unusable("the private key in the PEM is encrypted: decrypt it first"));
     }
     let key = PrivateKeyDer::from_pem_slice(pem)
         .map_err(|error| unusable("no readable PRIVATE KEY in the PEM").because(error))?;
@@ -138,9 +123,7 @@ fn check_pair(key: &EncodingKey, public: &DecodingKey, algorithm: Algorithm) -> 
         .map_err(|error| unusable("the private key does not sign").because(error))?;
     match crypto::verify(&signature, probe, public, algorithm) {
         Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(unusable(
-            "the private key does not belong to the certificate",
-        )),
+        Ok(false) | Err(_) => Err(unusable("the private key does not belong to the certificate")),
     }
 }
 

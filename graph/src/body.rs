@@ -38,9 +38,7 @@ impl Body {
         let reply = engine.send(&mut call, &mut engine.attempts()).await?;
         let content_type = reply.response.headers().get(http::header::CONTENT_TYPE);
         Ok(Body {
-            content_type: content_type
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
+            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
             content_length: reply.response.content_length(),
             received: 0,
             reply,
@@ -59,11 +57,7 @@ impl Body {
                 self.engine.tally.bytes(bytes.len());
                 Ok(Some(bytes))
             }
-            Ok(None)
-                if self
-                    .content_length
-                    .is_some_and(|length| self.received < length) =>
-            {
+            Ok(None) if self.content_length.is_some_and(|length| self.received < length) => {
                 Err(torn())
             }
             Ok(None) => Ok(None),

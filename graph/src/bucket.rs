@@ -26,13 +26,7 @@ impl Window {
     pub(crate) fn new(requests: u32, length: Duration, now: Instant) -> Window {
         let limit = (f64::from(requests) * USED_SHARE).floor().max(1.0) as u64;
         let slot = (length / SLOTS).max(Duration::from_micros(1));
-        Window {
-            limit,
-            slot,
-            origin: now,
-            used: VecDeque::new(),
-            sum: 0,
-        }
+        Window { limit, slot, origin: now, used: VecDeque::new(), sum: 0 }
     }
 
     pub(crate) fn limit(&self) -> u64 {
@@ -53,9 +47,7 @@ impl Window {
             let free = slot + u64::from(SLOTS) + 1;
             if sum == 0 || sum + units <= limit {
                 debug_assert!(free > current);
-                let at = self
-                    .slot
-                    .saturating_mul(u32::try_from(free).unwrap_or(u32::MAX));
+                let at = self.slot.saturating_mul(u32::try_from(free).unwrap_or(u32::MAX));
                 return (self.origin + at).saturating_duration_since(now);
             }
         }
@@ -128,11 +120,7 @@ mod tests {
             assert!(end - start < 9_600, "{} in one window", end - start + 1);
         }
         // 40,000 requests at 16 a second take 4 windows at least: waste no more than a slot each.
-        assert!(
-            passed[39_999] < Duration::from_secs(4 * 620),
-            "{:?}",
-            passed[39_999]
-        );
+        assert!(passed[39_999] < Duration::from_secs(4 * 620), "{:?}", passed[39_999]);
     }
 
     #[test]

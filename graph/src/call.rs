@@ -47,18 +47,13 @@ pub(crate) struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("url", &self.shown())
-            .finish_non_exhaustive()
+        f.debug_struct("Call").field("url", &self.shown()).finish_non_exhaustive()
     }
 }
 
 impl Call {
     pub(crate) fn accepts_json(&self) -> bool {
-        matches!(
-            self.purpose,
-            Purpose::Object | Purpose::FirstPage | Purpose::NextPage
-        )
+        matches!(self.purpose, Purpose::Object | Purpose::FirstPage | Purpose::NextPage)
     }
 
     pub(crate) fn shown(&self) -> String {
@@ -80,13 +75,8 @@ impl Call {
         };
         let mut halved = false;
         let options = query.split('&').map(|option| {
-            let size = option
-                .strip_prefix("$top=")
-                .or_else(|| option.strip_prefix("%24top="));
-            match size
-                .and_then(|size| size.parse::<u32>().ok())
-                .filter(|size| *size > 1)
-            {
+            let size = option.strip_prefix("$top=").or_else(|| option.strip_prefix("%24top="));
+            match size.and_then(|size| size.parse::<u32>().ok()).filter(|size| *size > 1) {
                 Some(size) => {
                     halved = true;
                     format!("$top={}", size / 2)
@@ -103,20 +93,13 @@ impl Call {
 
     /// The segments after `/v1.0`.
     fn segments(&self) -> Vec<&str> {
-        let segments: Vec<&str> = self
-            .url
-            .path()
-            .split('/')
-            .filter(|s| !s.is_empty())
-            .collect();
+        let segments: Vec<&str> = self.url.path().split('/').filter(|s| !s.is_empty()).collect();
         let version = segments.iter().position(|segment| *segment == "v1.0");
         segments[version.map_or(0, |at| at + 1)..].to_vec()
     }
 
     pub(crate) fn is_delta(&self) -> bool {
-        self.segments()
-            .last()
-            .is_some_and(|last| *last == "delta" || last.starts_with("delta("))
+        self.segments().last().is_some_and(|last| *last == "delta" || last.starts_with("delta("))
     }
 
     /// `/users/{id}/drive` and the like: where a person's OneDrive is first asked for.
@@ -178,9 +161,7 @@ impl Call {
             [.., "memberOf" | "licenseDetails"] | ["users", ..] => 2,
             _ => 1,
         };
-        let top = query
-            .split('&')
-            .find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
+        let top = query.split('&').find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
         let units = base - i32::from(has("select")) + i32::from(has("expand"))
             - i32::from(top.is_some_and(|top| top < 20));
         u64::from(units.max(1).unsigned_abs())
@@ -189,13 +170,8 @@ impl Call {
 
 /// A path that names no item names the folder, or what is in it.
 fn mailbox_target(segments: &[&str]) -> Target {
-    const FOLDERS: [&str; 5] = [
-        "mailFolders",
-        "childFolders",
-        "contactFolders",
-        "calendars",
-        "lists",
-    ];
+    const FOLDERS: [&str; 5] =
+        ["mailFolders", "childFolders", "contactFolders", "calendars", "lists"];
     const ITEMS: [&str; 5] = ["messages", "contacts", "events", "tasks", "attachments"];
     // One of `names` with an id after it, which `delta` is not.
     let named = |names: &[&str]| {
@@ -215,31 +191,16 @@ mod tests {
 
     fn call(scope: Scope, purpose: Purpose, path: &str) -> Call {
         let url = Url::parse(&format!("https://graph.example/v1.0{path}")).unwrap();
-        Call {
-            operation: "test",
-            purpose,
-            scope,
-            url,
-            prefer: Prefer::none(),
-        }
+        Call { operation: "test", purpose, scope, url, prefer: Prefer::none() }
     }
 
     #[test]
     fn targets() {
         let mailbox = |path| call(Scope::Mailbox("u".into()), Purpose::Object, path).target();
-        assert_eq!(
-            mailbox("/users/u/mailFolders/f/messages/delta"),
-            Target::Folder
-        );
-        assert_eq!(
-            mailbox("/users/u/mailFolders/f/messages/delta?$skiptoken=x"),
-            Target::Folder
-        );
+        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta"), Target::Folder);
+        assert_eq!(mailbox("/users/u/mailFolders/f/messages/delta?$skiptoken=x"), Target::Folder);
         assert_eq!(mailbox("/users/u/mailFolders/f"), Target::Folder);
-        assert_eq!(
-            mailbox("/users/u/mailFolders/f/childFolders"),
-            Target::Folder
-        );
+        assert_eq!(mailbox("/users/u/mailFolders/f/childFolders"), Target::Folder);
         assert_eq!(mailbox("/users/u/messages/m/$value"), Target::Item);
         assert_eq!(mailbox("/users/u/mailFolders/f/messages/m"), Target::Item);
         assert_eq!(mailbox("/users/u/messages/m/attachments"), Target::Item);
@@ -273,11 +234,7 @@ mod tests {
 
     #[test]
     fn only_first_pages_shrink() {
-        let mut first = call(
-            Scope::Other,
-            Purpose::FirstPage,
-            "/users?$top=999&$select=id",
-        );
+        let mut first = call(Scope::Other, Purpose::FirstPage, "/users?$top=999&$select=id");
         assert!(first.shrink());
         assert_eq!(first.url.query(), Some("$top=499&$select=id"));
         first.purpose = Purpose::NextPage;

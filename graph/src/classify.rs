@@ -133,10 +133,7 @@ const CODES: &[(&str, Meaning)] = &[
 ];
 
 fn meaning(code: &str) -> Option<Meaning> {
-    CODES
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(code))
-        .map(|(_, meaning)| *meaning)
+    CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map(|(_, meaning)| *meaning)
 }
 
 impl Refusal {
@@ -154,30 +151,20 @@ impl Refusal {
 
     /// The body may be Graph's, OAuth's, a proxy's HTML, or empty (FACTS 6.1).
     pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Refusal {
-        let mut refusal = Refusal {
-            status,
-            headers,
-            codes: Vec::new(),
-            message: String::new(),
-        };
+        let mut refusal = Refusal { status, headers, codes: Vec::new(), message: String::new() };
         let Ok(body) = serde_json::from_str::<Value>(&json::repair(body)) else {
             return refusal;
         };
         match &body["error"] {
             Value::String(code) => {
                 refusal.codes.push(code.clone());
-                refusal.message = body["error_description"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
+                refusal.message = body["error_description"].as_str().unwrap_or_default().to_owned();
             }
             error => {
                 refusal.message = error["message"].as_str().unwrap_or_default().to_owned();
                 let mut inner = Some(error);
                 while let Some(error) = inner.filter(|error| error.is_object()) {
-                    refusal
-                        .codes
-                        .extend(error["code"].as_str().map(str::to_owned));
+                    refusal.codes.extend(error["code"].as_str().map(str::to_owned));
                     inner = error.get("innerError").or_else(|| error.get("innererror"));
                 }
             }
@@ -289,13 +276,8 @@ impl Refusal {
     /// What only a person who knows the service can tell from this.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         let code = self.code().unwrap_or_default();
-        let vague = ["unknownerror", "forbidden"]
-            .iter()
-            .any(|c| c.eq_ignore_ascii_case(code));
-        if self
-            .header("www-authenticate")
-            .is_some_and(|h| h.contains("insufficient_claims"))
-        {
+        let vague = ["unknownerror", "forbidden"].iter().any(|c| c.eq_ignore_ascii_case(code));
+        if self.header("www-authenticate").is_some_and(|h| h.contains("insufficient_claims")) {
             return Some("conditional access refuses this app: exclude it from the policy");
         }
         (self.status == StatusCode::FORBIDDEN && vague && self.message.is_empty()).then_some(

@@ -56,7 +56,7 @@ impl Config {
             ca_certificates_pem: None,
             user_agent,
             patience: Duration::from_secs(3600),
-            sign_in_patience: Duration::from_secs(60),
+            sign_in_patience: Duration::from_secs(75),
             pace: Pace::default(),
             budgets: Vec::new(),
             mailbox_connections: 4,
@@ -126,11 +126,7 @@ impl FromStr for Budget {
             let scope = Budget::SCOPES.into_iter().find(|known| *known == scope)?;
             let requests = requests.parse().ok().filter(|n| *n > 0)?;
             let seconds = seconds.parse().ok().filter(|s| (0.001..=1e7).contains(s))?;
-            Some(Budget {
-                scope: scope.to_owned(),
-                requests,
-                seconds,
-            })
+            Some(Budget { scope: scope.to_owned(), requests, seconds })
         };
         parse().ok_or_else(|| BudgetError(text.to_owned()))
     }
@@ -146,9 +142,6 @@ pub struct UnknownName {
 
 impl UnknownName {
     pub(crate) fn new(name: &str, known: &'static str) -> UnknownName {
-        UnknownName {
-            name: name.to_owned(),
-            known,
-        }
+        UnknownName { name: name.to_owned(), known }
     }
 }

@@ -25,12 +25,7 @@ pub(crate) struct Tally(Mutex<Counters>);
 
 impl Tally {
     fn with(&self, change: impl FnOnce(&mut Counters)) {
-        change(
-            &mut self
-                .0
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
-        );
+        change(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
     }
 
     pub(crate) fn request(&self, place: &'static str) {
@@ -56,9 +51,6 @@ impl Tally {
     }
 
     pub(crate) fn snapshot(&self) -> Counters {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }

@@ -58,8 +58,6 @@ impl fmt::Debug for Credential {
             }
             Credential::DeviceCode { client_id, .. } => ("DeviceCode", Some(client_id)),
         };
-        f.debug_struct(kind)
-            .field("client_id", &client_id)
-            .finish_non_exhaustive()
+        f.debug_struct(kind).field("client_id", &client_id).finish_non_exhaustive()
     }
 }

@@ -31,10 +31,8 @@ impl Exchange {
         let request = request
             .add_scope(Scope::new(self.entra.scope.clone()))
             .add_scope(Scope::new("offline_access".to_owned()));
-        let code: DeviceAuthorizationResponse<Message> = request
-            .request_async(self)
-            .await
-            .map_err(|error| self.refused(error))?;
+        let code: DeviceAuthorizationResponse<Message> =
+            request.request_async(self).await.map_err(|error| self.refused(error))?;
         prompt(&instructions(&code));
         let poll = self.entra.client().exchange_device_access_token(&code);
         let answer = poll.request_async(self, tokio::time::sleep, None).await;

@@ -146,15 +146,9 @@ impl Download {
         let failure = self.failure(id).with_kind(ErrorKind::Interrupted);
         match error {
             Some(error) => {
-                self.engine
-                    .failed(&mut self.tries, Fault::Torn, id, failure, error)
-                    .await
+                self.engine.failed(&mut self.tries, Fault::Torn, id, failure, error).await
             }
-            None => {
-                self.engine
-                    .retry(&mut self.tries, Trouble::Torn, id, failure)
-                    .await
-            }
+            None => self.engine.retry(&mut self.tries, Trouble::Torn, id, failure).await,
         }
     }
 
@@ -175,18 +169,11 @@ impl Download {
         let id = reply.id;
         if reply.response.status().is_success() {
             let skip = self.accept_whole(reply.response.headers(), id)?;
-            self.stream = Some(Stream {
-                source: Source::Graph(Box::new(reply)),
-                id,
-                skip,
-            });
+            self.stream = Some(Stream { source: Source::Graph(Box::new(reply)), id, skip });
             return Ok(());
         }
         let address = location(&reply.response).filter(|to| self.is_safe(to));
-        let refused = || {
-            self.failure(id)
-                .with_message("the redirect leads to no safe address")
-        };
+        let refused = || self.failure(id).with_message("the redirect leads to no safe address");
         self.address = Some(address.ok_or_else(refused)?);
         Ok(())
     }
@@ -203,12 +190,8 @@ impl Download {
     /// Without `Authorization`, and with `Range` only where something is left out: a file of no
     /// bytes has no range.
     fn request(&self, address: &Url) -> RequestBuilder {
-        let mut request = self
-            .engine
-            .transport
-            .download
-            .get(address.clone())
-            .header(ACCEPT_ENCODING, "identity");
+        let mut request =
+            self.engine.transport.download.get(address.clone()).header(ACCEPT_ENCODING, "identity");
         if self.position > 0 {
             request = request.header(RANGE, format!("bytes={}-", self.position));
             if let Some(validator) = self.validator() {
@@ -221,11 +204,7 @@ impl Download {
     /// The bytes from where they lie.
     async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
         let id = Uuid::new_v4();
-        let permit = self
-            .engine
-            .pacer
-            .admit(&self.call.scope, 0, &self.engine.tally)
-            .await;
+        let permit = self.engine.pacer.admit(&self.call.scope, 0, &self.engine.tally).await;
         permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
         self.engine.tally.request("download");
         let response = match self.request(address).send().await {
@@ -233,10 +212,7 @@ impl Download {
             Err(error) => {
                 let failure = self.failure(id).at(redact::host(address));
                 let fault = Fault::of(&error);
-                return self
-                    .engine
-                    .failed(&mut self.tries, fault, id, failure, error)
-                    .await;
+                return self.engine.failed(&mut self.tries, fault, id, failure, error).await;
             }
         };
         let infected = response.headers().contains_key("x-virus-infected");
@@ -250,27 +226,16 @@ impl Download {
         match response.status() {
             StatusCode::OK if !infected => {
                 let skip = self.accept_whole(response.headers(), id)?;
-                self.stream = Some(Stream {
-                    source: Source::Host(response),
-                    id,
-                    skip,
-                });
+                self.stream = Some(Stream { source: Source::Host(response), id, skip });
                 Ok(())
             }
             StatusCode::PARTIAL_CONTENT if !infected => {
                 self.accept_rest(response.headers(), id)?;
-                self.stream = Some(Stream {
-                    source: Source::Host(response),
-                    id,
-                    skip: 0,
-                });
+                self.stream = Some(Stream { source: Source::Host(response), id, skip: 0 });
                 Ok(())
             }
             StatusCode::RANGE_NOT_SATISFIABLE => self.accept_nothing(response.headers(), id),
-            _ => {
-                self.refused(address, id, Refusal::read(response).await)
-                    .await
-            }
+            _ => self.refused(address, id, Refusal::read(response).await).await,
         }
     }
 
@@ -296,9 +261,7 @@ impl Download {
         let range = header(headers, CONTENT_RANGE.as_str()).and_then(|range| parse_range(&range));
         match range {
             Some((start, total)) if start == self.position => self.pin(headers, total, id),
-            _ => Err(self
-                .failure(id)
-                .with_message("the range is not the one asked for")),
+            _ => Err(self.failure(id).with_message("the range is not the one asked for")),
         }
     }
 
@@ -364,9 +327,7 @@ impl Download {
             Verdict::Retry(trouble, kind) => {
                 self.engine.pause(&self.call.scope, trouble, &kind, id);
                 let failure = explained(kind);
-                self.engine
-                    .retry(&mut self.tries, trouble, id, failure)
-                    .await
+                self.engine.retry(&mut self.tries, trouble, id, failure).await
             }
             Verdict::Unauthorized => Err(explained(ErrorKind::Permission)),
             Verdict::Final(kind) => Err(explained(kind)),
@@ -378,9 +339,7 @@ impl Download {
     }
 
     fn changed(&self, id: Uuid, how: &str) -> Error {
-        self.failure(id)
-            .with_kind(ErrorKind::Changed)
-            .with_message(how)
+        self.failure(id).with_kind(ErrorKind::Changed).with_message(how)
     }
 }
 

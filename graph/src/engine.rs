@@ -67,14 +67,8 @@ impl Engine {
             self.tally.request(call.scope.name());
             match self.request(call, &token, id, tries.reconnect).send().await {
                 Ok(response) if is_good(call, &response) => {
-                    permit
-                        .lane
-                        .succeeded(units, RateLimit::read(response.headers()));
-                    return Ok(Reply {
-                        response,
-                        id,
-                        permit,
-                    });
+                    permit.lane.succeeded(units, RateLimit::read(response.headers()));
+                    return Ok(Reply { response, id, permit });
                 }
                 Ok(response) => {
                     let refusal = Refusal::read(response).await;
@@ -195,10 +189,7 @@ impl Engine {
                         }
                     }
                 }
-                Err(error) => {
-                    self.failed(&mut tries, Fault::Torn, id, failure, error)
-                        .await?
-                }
+                Err(error) => self.failed(&mut tries, Fault::Torn, id, failure, error).await?,
             }
             call.shrink();
         }
@@ -214,11 +205,7 @@ impl Engine {
     }
 
     fn request(&self, call: &Call, token: &Token, id: Uuid, reconnect: bool) -> RequestBuilder {
-        let http = if reconnect {
-            &self.transport.reconnecting
-        } else {
-            &self.transport.service
-        };
+        let http = if reconnect { &self.transport.reconnecting } else { &self.transport.service };
         let mut request = http
             .get(call.url.clone())
             .header(http::header::AUTHORIZATION, token.header())
@@ -265,9 +252,7 @@ impl Engine {
                 Err(failure(kind).with_retries(tries.retries))
             }
             Verdict::Final(ErrorKind::SyncStateLost { .. }) => {
-                let restart = refusal
-                    .header("location")
-                    .filter(|to| self.root.follow(to).is_ok());
+                let restart = refusal.header("location").filter(|to| self.root.follow(to).is_ok());
                 let restart = restart.map(DeltaLink::new);
                 Err(failure(ErrorKind::SyncStateLost { restart }).with_retries(tries.retries))
             }
@@ -288,8 +273,7 @@ impl Engine {
     pub(crate) fn pause(&self, scope: &Scope, trouble: Trouble, kind: &ErrorKind, id: Uuid) {
         if let (Trouble::Throttled(told), ErrorKind::Throttled) = (trouble, kind) {
             self.tally.throttled();
-            self.pacer
-                .throttled(&self.pacer.lane(scope), told, jitter(id));
+            self.pacer.throttled(&self.pacer.lane(scope), told, jitter(id));
         }
     }
 
@@ -339,22 +323,15 @@ fn is_good(call: &Call, response: &Response) -> bool {
 }
 
 fn paused_too_long(call: &Call, tries: &Attempts) -> Error {
-    Error::new(ErrorKind::Throttled, call.operation)
-        .at(call.shown())
-        .with_retries(tries.retries)
+    Error::new(ErrorKind::Throttled, call.operation).at(call.shown()).with_retries(tries.retries)
 }
 
 /// A second 401, with a token just issued: the app is refused, unless it is the known answer for
 /// a OneDrive that was never opened (FACTS 6.2).
 fn unauthorized(call: &Call, refusal: &Refusal) -> ErrorKind {
-    let token = refusal
-        .code()
-        .is_some_and(|c| c.eq_ignore_ascii_case("InvalidAuthenticationToken"));
-    if !token && call.names_own_drive() {
-        ErrorKind::NoDrive
-    } else {
-        ErrorKind::Credentials
-    }
+    let token =
+        refusal.code().is_some_and(|c| c.eq_ignore_ascii_case("InvalidAuthenticationToken"));
+    if !token && call.names_own_drive() { ErrorKind::NoDrive } else { ErrorKind::Credentials }
 }
 
 pub(crate) fn describe(call: &Call, id: Uuid) -> Error {
@@ -391,10 +368,6 @@ pub(crate) fn log(refusal: &Refusal, url: &str, id: Uuid) {
 
 /// The address of a redirect, absolute.
 pub(crate) fn location(response: &Response) -> Option<Url> {
-    let location = response
-        .headers()
-        .get(http::header::LOCATION)?
-        .to_str()
-        .ok()?;
+    let location = response.headers().get(http::header::LOCATION)?.to_str().ok()?;
     response.url().join(location).ok()
 }

@@ -133,12 +133,8 @@ impl Details {
         let facts = [
             self.status.map(|status| format!("status {status}")),
             self.code.as_ref().map(|code| format!("code {code}")),
-            self.request_id
-                .as_ref()
-                .map(|id| format!("request-id {id}")),
-            self.client_request_id
-                .as_ref()
-                .map(|id| format!("client-request-id {id}")),
+            self.request_id.as_ref().map(|id| format!("request-id {id}")),
+            self.client_request_id.as_ref().map(|id| format!("client-request-id {id}")),
             (self.retries > 0).then(|| format!("{} retries", self.retries)),
         ];
         let facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -210,10 +206,7 @@ impl Error {
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Interrupted, Server, Throttled, Unreachable};
-        matches!(
-            self.details.kind,
-            Throttled | Unreachable | Interrupted | Server
-        )
+        matches!(self.details.kind, Throttled | Unreachable | Interrupted | Server)
     }
 
     /// Whether the service refused the whole mailbox, drive or site, not just one item.
@@ -253,10 +246,7 @@ impl Error {
             retries: 0,
             hint: None,
         };
-        Error {
-            details: Box::new(details),
-            source: None,
-        }
+        Error { details: Box::new(details), source: None }
     }
 
     /// The address, already redacted.

@@ -56,16 +56,11 @@ impl<'call> AsyncHttpClient<'call> for Exchange {
 
 impl Exchange {
     pub(crate) fn new(entra: &Arc<Entra>) -> Exchange {
-        Exchange {
-            entra: Arc::clone(entra),
-            seen: Mutex::default(),
-        }
+        Exchange { entra: Arc::clone(entra), seen: Mutex::default() }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The login host's clock at its last answer.
@@ -115,10 +110,7 @@ impl Exchange {
         let fault = Fault::of(&error);
         let error = failure.with_kind(fault.kind()).because(error.without_url());
         let trouble = (fault != Fault::Tls).then_some(Trouble::Unreachable);
-        self.seen().failure = Some(Refused {
-            error: error.clone(),
-            trouble,
-        });
+        self.seen().failure = Some(Refused { error: error.clone(), trouble });
         error
     }
 
@@ -131,23 +123,15 @@ impl Exchange {
         let number =
             aadsts::number(&oauth.error_description).or_else(|| oauth.error_codes.first().copied());
         let (kind, trouble) = match status.as_u16() {
-            429 => (
-                ErrorKind::Throttled,
-                Some(Trouble::Throttled(told_wait(answer.headers()))),
-            ),
-            500.. => (
-                ErrorKind::Server,
-                Some(Trouble::Throttled(told_wait(answer.headers()))),
-            ),
+            429 => (ErrorKind::Throttled, Some(Trouble::Throttled(told_wait(answer.headers())))),
+            500.. => (ErrorKind::Server, Some(Trouble::Throttled(told_wait(answer.headers())))),
             _ if oauth.error == "temporarily_unavailable" => {
                 (ErrorKind::Server, Some(Trouble::Throttled(None)))
             }
             400.. if !oauth.error.is_empty() => (ErrorKind::Credentials, None),
             _ => (ErrorKind::Protocol, None),
         };
-        let code = number
-            .map(|n| format!("AADSTS{n}"))
-            .or_else(|| none_if_empty(&oauth.error));
+        let code = number.map(|n| format!("AADSTS{n}")).or_else(|| none_if_empty(&oauth.error));
         let error = failure
             .with_kind(kind)
             .with_status(status)

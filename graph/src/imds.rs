@@ -32,6 +32,8 @@ pub(crate) struct Imds {
     url: Url,
     client_id: Option<String>,
     backoff: Duration,
+    /// How long all tries together may take.
+    patience: Duration,
     tally: Arc<Tally>,
 }
 
@@ -65,12 +67,8 @@ impl Imds {
         tally: Arc<Tally>,
     ) -> Result<Imds, Error> {
         let bad = |error| Error::new(ErrorKind::Configuration, SIGN_IN).because(error);
-        let endpoint = endpoint
-            .map_or_else(|| Url::parse(ENDPOINT), Ok)
-            .map_err(bad)?;
-        let mut url = endpoint
-            .join("/metadata/identity/oauth2/token")
-            .map_err(bad)?;
+        let endpoint = endpoint.map_or_else(|| Url::parse(ENDPOINT), Ok).map_err(bad)?;
+        let mut url = endpoint.join("/metadata/identity/oauth2/token").map_err(bad)?;
         url.query_pairs_mut()
             .append_pair("api-version", "2018-02-01")
             .append_pair("resource", config.cloud.graph_root())
@@ -80,6 +78,7 @@ impl Imds {
             url,
             client_id,
             backoff: config.backoff,
+            patience: config.sign_in_patience,
             tally,
         })
     }
@@ -91,6 +90,7 @@ impl Imds {
     pub(crate) async fn token(&self) -> Result<Token, Error> {
         let (mut waits, mut upgrade_waits) = (WAITS.iter(), UPGRADE_WAITS.iter());
         let mut retries = 0;
+        let since = Instant::now();
         loop {
             let (error, upgrading) = match self.ask().await {
                 Ok(token) => return Ok(token),
@@ -99,18 +99,16 @@ impl Imds {
                     (error, upgrading)
                 }
             };
-            let waits = if upgrading {
-                &mut upgrade_waits
-            } else {
-                &mut waits
-            };
-            let wait = waits.next().filter(|_| is_transient(&error));
+            let waits = if upgrading { &mut upgrade_waits } else { &mut waits };
+            let wait =
+                waits.next().filter(|_| is_transient(&error)).map(|wait| self.backoff * *wait);
+            let wait = wait.filter(|wait| since.elapsed() + *wait <= self.patience);
             let Some(wait) = wait else {
                 return Err(error.with_retries(retries));
             };
             retries += 1;
             self.tally.retry();
-            self.tally.wait(self.backoff * *wait).await;
+            self.tally.wait(wait).await;
         }
     }
 
@@ -124,9 +122,7 @@ impl Imds {
         let request = self.http.get(self.url.clone()).header("Metadata", "true");
         let response = request.send().await.map_err(|error| {
             let hint = "a managed identity exists only on a machine in Azure";
-            failure(Fault::of(&error).kind())
-                .because(error.without_url())
-                .with_hint(Some(hint))
+            failure(Fault::of(&error).kind()).because(error.without_url()).with_hint(Some(hint))
         })?;
         let server_date = date(response.headers());
         if !response.status().is_success() {

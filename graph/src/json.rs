@@ -61,10 +61,7 @@ mod tests {
                 br#"["\uDE00\uD83D\uDE00\ud83d\ud83d\ude00"]"#,
                 r#"["\ufffd\uD83D\uDE00\ufffd\ud83d\ude00"]"#,
             ),
-            (
-                br#"["\\ud83d \\\ud83d \n\u00fc"]"#,
-                r#"["\\ud83d \\\ufffd \n\u00fc"]"#,
-            ),
+            (br#"["\\ud83d \\\ud83d \n\u00fc"]"#, r#"["\\ud83d \\\ufffd \n\u00fc"]"#),
             (b"[\"\xff\xc3\xbc\"]", "[\"\u{fffd}ü\"]"),
             (br#"["plain"]"#, r#"["plain"]"#),
             (br"\", r"\"),

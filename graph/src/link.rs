@@ -9,11 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::redact;
 
 /// All but the unreserved characters of RFC 3986: ids contain `+ / = ! : , @` (FACTS 8.1).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What RFC 3986 allows nowhere; `%` is left alone, it is an encoding already.
 const ILLEGAL: &AsciiSet = &CONTROLS
@@ -72,10 +68,7 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(service: &Url) -> Root {
         let base = format!("{}/v1.0", service.as_str().trim_end_matches('/'));
-        Root {
-            base,
-            origin: service.origin(),
-        }
+        Root { base, origin: service.origin() }
     }
 
     /// The address of a path of ours, query included.
@@ -85,11 +78,7 @@ impl Root {
             return Err(bad());
         }
         let url = Url::parse(&format!("{}{path}", self.base)).map_err(|_| bad())?;
-        if url.origin() == self.origin {
-            Ok(url)
-        } else {
-            Err(bad())
-        }
+        if url.origin() == self.origin { Ok(url) } else { Err(bad()) }
     }
 
     /// The address of a link the service sent: verbatim (FACTS 3.0), and refused if it leads
@@ -118,9 +107,7 @@ fn verbatim(url: &Url, link: &str) -> Option<Url> {
     let target = utf8_percent_encode(target, ILLEGAL).to_string();
     let base = url.join("/").ok()?;
     let query = target.find('?').map(|at| base.as_str().len() - 1 + at);
-    let mut fields = base
-        .serialize_internal(serde_json::value::Serializer)
-        .ok()?;
+    let mut fields = base.serialize_internal(serde_json::value::Serializer).ok()?;
     let serialization = format!("{}{target}", base.as_str().trim_end_matches('/'));
     *fields.get_mut(0)? = serialization.into();
     *fields.get_mut(8)? = query.into();
@@ -161,13 +148,8 @@ mod tests {
             assert_eq!(uri.path_and_query().unwrap(), target);
             assert_eq!(url.query(), target.split_once('?').map(|(_, query)| query));
         }
-        let url = root()
-            .follow("https://graph.example:8443/v1.0/ü?a b='ö'#f")
-            .unwrap();
-        assert_eq!(
-            url.as_str(),
-            "https://graph.example:8443/v1.0/%C3%BC?a%20b='%C3%B6'"
-        );
+        let url = root().follow("https://graph.example:8443/v1.0/ü?a b='ö'#f").unwrap();
+        assert_eq!(url.as_str(), "https://graph.example:8443/v1.0/%C3%BC?a%20b='%C3%B6'");
     }
 
     #[test]
@@ -185,18 +167,13 @@ mod tests {
             let error = root().follow(link).unwrap_err();
             assert_eq!(*error.kind(), ErrorKind::Protocol, "{link}");
         }
-        let tricky = root()
-            .follow("https://graph.example:8443\\@evil.example/x")
-            .unwrap();
+        let tricky = root().follow("https://graph.example:8443\\@evil.example/x").unwrap();
         assert_eq!(tricky.host_str(), Some("graph.example"));
     }
 
     #[test]
     fn debug_hides_tokens() {
         let link = DeltaLink::new("https://graph.example/v1.0/users/delta?$deltatoken=secret");
-        assert_eq!(
-            format!("{link:?}"),
-            "DeltaLink(https://graph.example/v1.0/users/delta?…)"
-        );
+        assert_eq!(format!("{link:?}"), "DeltaLink(https://graph.example/v1.0/users/delta?…)");
     }
 }

@@ -100,28 +100,17 @@ impl Login {
         };
         let way = match credential {
             Credential::Secret { client_id, secret } => entra(client_id, Proof::Secret(secret)),
-            Credential::Certificate {
-                client_id,
-                pem,
-                legacy,
-            } => {
+            Credential::Certificate { client_id, pem, legacy } => {
                 let certificate = ClientCertificate::parse(&pem, legacy)?;
                 entra(client_id, Proof::Certificate(Box::new(certificate)))
             }
             Credential::FederatedToken { client_id, file } => {
                 entra(client_id, Proof::Federated(file))
             }
-            Credential::DeviceCode { client_id, prompt } => entra(
-                client_id,
-                Proof::Device {
-                    prompt,
-                    refresh: Mutex::default(),
-                },
-            ),
-            Credential::ManagedIdentity {
-                client_id,
-                endpoint,
-            } => {
+            Credential::DeviceCode { client_id, prompt } => {
+                entra(client_id, Proof::Device { prompt, refresh: Mutex::default() })
+            }
+            Credential::ManagedIdentity { client_id, endpoint } => {
                 let http = transport.local.clone();
                 let imds = Imds::new(config, http, client_id, endpoint, Arc::clone(&tally))?;
                 Ok(Way::ManagedIdentity(imds))
@@ -147,9 +136,7 @@ impl Login {
 
     /// The configured tenant, if that is its id.
     pub(crate) fn tenant_id(&self) -> Option<String> {
-        Uuid::parse_str(&self.tenant)
-            .is_ok()
-            .then(|| self.tenant.clone())
+        Uuid::parse_str(&self.tenant).is_ok().then(|| self.tenant.clone())
     }
 
     pub(crate) fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
@@ -182,10 +169,7 @@ impl Login {
                 Err(refused) => refused,
             };
             let id = Uuid::new_v4();
-            match refused
-                .trouble
-                .and_then(|trouble| tries.after(trouble, jitter(id)))
-            {
+            match refused.trouble.and_then(|trouble| tries.after(trouble, jitter(id))) {
                 Some(wait) => {
                     self.tally.retry();
                     self.tally.wait(wait).await;
@@ -205,10 +189,7 @@ pub(crate) struct Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Refused {
-        Refused {
-            error,
-            trouble: None,
-        }
+        Refused { error, trouble: None }
     }
 }
 
@@ -238,15 +219,7 @@ impl Entra {
         }
         let http = transport.service.clone();
         let scope = config.cloud.scope();
-        Ok(Entra {
-            http,
-            tally,
-            client_id,
-            token_url,
-            client,
-            scope,
-            proof,
-        })
+        Ok(Entra { http, tally, client_id, token_url, client, scope, proof })
     }
 
     /// The secret that no message may repeat.
@@ -290,12 +263,7 @@ impl Entra {
         // A person needs minutes to sign in; the token is newer than the question.
         let asked = exchange.last_sent().unwrap_or(asked);
         let life = answer.expires_in().unwrap_or(SHORTEST_LIFE);
-        Ok(Token::new(
-            answer.access_token().secret(),
-            life,
-            asked,
-            exchange.server_date(),
-        )?)
+        Ok(Token::new(answer.access_token().secret(), life, asked, exchange.server_date())?)
     }
 
     /// FACTS 1.2, and with an assertion 1.3 and 1.4.
@@ -304,20 +272,15 @@ impl Entra {
         exchange: &Exchange,
         assertion: Option<String>,
     ) -> Result<BasicTokenResponse, Refused> {
-        let mut request = self
-            .client
-            .exchange_client_credentials()
-            .add_scope(Scope::new(self.scope.clone()));
+        let mut request =
+            self.client.exchange_client_credentials().add_scope(Scope::new(self.scope.clone()));
         if let Some(assertion) = assertion {
             let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
             request = request
                 .add_extra_param("client_assertion_type", kind)
                 .add_extra_param("client_assertion", assertion);
         }
-        request
-            .request_async(exchange)
-            .await
-            .map_err(|error| exchange.refused(error))
+        request.request_async(exchange).await.map_err(|error| exchange.refused(error))
     }
 
     /// FACTS 1.6.
@@ -330,10 +293,7 @@ impl Entra {
         let request = request
             .add_scope(Scope::new(self.scope.clone()))
             .add_scope(Scope::new("offline_access".to_owned()));
-        request
-            .request_async(exchange)
-            .await
-            .map_err(|error| exchange.refused(error))
+        request.request_async(exchange).await.map_err(|error| exchange.refused(error))
     }
 }
 
@@ -341,10 +301,7 @@ impl Entra {
 async fn read_assertion(file: &PathBuf) -> Result<String, Error> {
     let unreadable = || Error::new(ErrorKind::Local, SIGN_IN).at(file.display().to_string());
     let read = tokio::fs::read_to_string(file).await;
-    let assertion = read
-        .map_err(|error| unreadable().because(error))?
-        .trim()
-        .to_owned();
+    let assertion = read.map_err(|error| unreadable().because(error))?.trim().to_owned();
     if assertion.is_empty() {
         return Err(unreadable().with_message("the federated token file is empty"));
     }

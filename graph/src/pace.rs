@@ -63,24 +63,15 @@ impl Pacer {
     pub(crate) fn new(config: &Config) -> Pacer {
         let mut budgets = Vec::new();
         for scope in Budget::SCOPES {
-            let own: Vec<_> = config
-                .budgets
-                .iter()
-                .filter(|own| own.scope == scope)
-                .collect();
-            let documented = DOCUMENTED
-                .iter()
-                .filter(|(name, ..)| own.is_empty() && *name == scope);
+            let own: Vec<_> = config.budgets.iter().filter(|own| own.scope == scope).collect();
+            let documented =
+                DOCUMENTED.iter().filter(|(name, ..)| own.is_empty() && *name == scope);
             budgets.extend(
                 documented
                     .map(|(name, units, s)| ((*name).to_owned(), *units, Duration::from_secs(*s))),
             );
             budgets.extend(own.into_iter().map(|budget| {
-                (
-                    budget.scope.clone(),
-                    budget.requests,
-                    Duration::from_secs_f64(budget.seconds),
-                )
+                (budget.scope.clone(), budget.requests, Duration::from_secs_f64(budget.seconds))
             }));
         }
         if config.pace == Pace::None {
@@ -92,10 +83,7 @@ impl Pacer {
             connections: config.mailbox_connections.max(1),
             backoff: config.backoff,
             patience: config.patience,
-            mailboxes: Mutex::new(Mailboxes {
-                lanes: HashMap::new(),
-                sweep_at: SWEEP_FROM,
-            }),
+            mailboxes: Mutex::new(Mailboxes { lanes: HashMap::new(), sweep_at: SWEEP_FROM }),
             sharepoint: lane("sharepoint"),
             directory: lane("directory"),
             other: lane("other"),
@@ -119,10 +107,7 @@ impl Pacer {
         loop {
             match lane.enter(Instant::now(), units) {
                 Entry::Now => {
-                    return Ok(Permit {
-                        lane,
-                        _connection: connection,
-                    });
+                    return Ok(Permit { lane, _connection: connection });
                 }
                 Entry::Budget(wait) => tally.wait(wait).await,
                 // Our own back-off never is, but a service may say so.
@@ -149,18 +134,13 @@ impl Pacer {
 
     /// Drops idle mailboxes whenever their number has doubled: a tenant may have 200,000.
     fn mailbox(&self, user: &str) -> Arc<Lane> {
-        let mut known = self
-            .mailboxes
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.mailboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(lane) = known.lanes.get(user) {
             return Arc::clone(lane);
         }
         if known.lanes.len() >= known.sweep_at {
             let now = Instant::now();
-            known
-                .lanes
-                .retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
+            known.lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
             known.sweep_at = SWEEP_FROM.max(known.lanes.len() * 2);
         }
         let lane = Lane::new("mailbox", self.pace, &self.budgets, Some(self.connections));
@@ -206,9 +186,7 @@ impl Lane {
     ) -> Lane {
         let now = Instant::now();
         let own = budgets.iter().filter(|(scope, ..)| scope == name);
-        let windows = own
-            .map(|(_, units, length)| Window::new(*units, *length, now))
-            .collect();
+        let windows = own.map(|(_, units, length)| Window::new(*units, *length, now)).collect();
         Lane {
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
             adaptive: pace == Pace::Adaptive,
@@ -224,9 +202,7 @@ impl Lane {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn enter(&self, now: Instant, units: u64) -> Entry {
@@ -248,10 +224,7 @@ impl Lane {
             }
         }
         let share = state.share;
-        let delays = state
-            .windows
-            .iter_mut()
-            .map(|window| window.delay(now, units, share));
+        let delays = state.windows.iter_mut().map(|window| window.delay(now, units, share));
         match delays.max().unwrap_or_default() {
             Duration::ZERO => {}
             wait => return Entry::Budget(wait),
@@ -293,10 +266,7 @@ impl Lane {
         if let Some(RateLimit { remaining, reset }) = limit.filter(|_| self.heeds_rate_limit) {
             let now = Instant::now();
             // Requests under way are not in `remaining` yet; they are in what we had left.
-            let left = state
-                .grant
-                .filter(|(until, _)| *until > now)
-                .map_or(remaining, |g| g.1);
+            let left = state.grant.filter(|(until, _)| *until > now).map_or(remaining, |g| g.1);
             state.grant = Some((now + reset, remaining.min(left)));
         }
     }
@@ -320,9 +290,7 @@ mod tests {
     }
 
     fn passes(lane: &Lane, now: Instant) -> usize {
-        (0..)
-            .take_while(|_| matches!(lane.enter(now, 1), Entry::Now))
-            .count()
+        (0..).take_while(|_| matches!(lane.enter(now, 1), Entry::Now)).count()
     }
 
     #[test]
@@ -346,10 +314,7 @@ mod tests {
             let later = now + Duration::from_secs(8);
             assert!(matches!(lane.enter(later, 1), Entry::Paused(d) if d.as_secs() == 1));
             assert!(matches!(pacer.lane(&b).enter(now, 1), Entry::Now));
-            assert!(matches!(
-                lane.enter(now + Duration::from_secs(9), 1),
-                Entry::Now
-            ));
+            assert!(matches!(lane.enter(now + Duration::from_secs(9), 1), Entry::Now));
         }
     }
 
@@ -371,21 +336,9 @@ mod tests {
         let pacer = pacer(Pace::Documented, &[]);
         let lane = pacer.lane(&Scope::SharePoint);
         let reset = Duration::from_secs(10);
-        lane.succeeded(
-            1,
-            Some(RateLimit {
-                remaining: 5,
-                reset,
-            }),
-        );
+        lane.succeeded(1, Some(RateLimit { remaining: 5, reset }));
         assert_eq!(passes(&lane, Instant::now()), 5);
-        lane.succeeded(
-            1,
-            Some(RateLimit {
-                remaining: 3,
-                reset,
-            }),
-        );
+        lane.succeeded(1, Some(RateLimit { remaining: 3, reset }));
         assert_eq!(passes(&lane, Instant::now()), 0);
         assert_eq!(passes(&lane, Instant::now() + reset), 1200 - 5);
     }
@@ -402,9 +355,6 @@ mod tests {
             }
         }
         assert!(pacer.mailboxes.lock().unwrap().lanes.len() <= SWEEP_FROM * 2);
-        assert!(Arc::ptr_eq(
-            &busy,
-            &pacer.lane(&Scope::Mailbox("busy".into()))
-        ));
+        assert!(Arc::ptr_eq(&busy, &pacer.lane(&Scope::Mailbox("busy".into()))));
     }
 }

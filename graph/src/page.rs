@@ -21,18 +21,13 @@ pub struct Pages {
 
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pages")
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Pages").field("next", &self.next).finish_non_exhaustive()
     }
 }
 
 impl Pages {
     pub(crate) fn new(engine: Arc<Engine>, first: Result<Call, Error>) -> Pages {
-        Pages {
-            engine,
-            next: Some(first),
-        }
+        Pages { engine, next: Some(first) }
     }
 
     /// The next page, or none after the last one. After an error the same page is asked for again,
@@ -43,10 +38,8 @@ impl Pages {
             Some(Ok(call)) => call,
             Some(Err(error)) => return Err(error.clone()),
         };
-        let (answer, room): (Answer, Room) = self
-            .engine
-            .json(call, |text| serde_json::from_str(text))
-            .await?;
+        let (answer, room): (Answer, Room) =
+            self.engine.json(call, |text| serde_json::from_str(text)).await?;
         // Never both; if so, there is more to come.
         let delta = answer.delta_link.filter(|_| answer.next_link.is_none());
         let page = Page {
@@ -57,11 +50,7 @@ impl Pages {
         };
         self.next = match answer.next_link {
             Some(link) => Some(Ok(Call {
-                url: self
-                    .engine
-                    .root
-                    .follow(&link)
-                    .map_err(|error| error.at(call.shown()))?,
+                url: self.engine.root.follow(&link).map_err(|error| error.at(call.shown()))?,
                 purpose: Purpose::NextPage,
                 ..call.clone()
             })),

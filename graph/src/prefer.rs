@@ -17,10 +17,7 @@ impl Prefer {
 
     /// `odata.maxpagesize`: halved when the first page is too much for the service (FACTS 2.7).
     pub fn page_size(items: u32) -> Prefer {
-        Prefer {
-            page_size: Some(items),
-            ..Prefer::default()
-        }
+        Prefer { page_size: Some(items), ..Prefer::default() }
     }
 
     /// One more preference, as it stands in the header: `outlook.body-content-type="text"`.
@@ -56,10 +53,7 @@ impl Prefer {
         if immutable_ids {
             values.push("IdType=\"ImmutableId\"".to_owned());
         }
-        values.extend(
-            self.page_size
-                .map(|size| format!("odata.maxpagesize={size}")),
-        );
+        values.extend(self.page_size.map(|size| format!("odata.maxpagesize={size}")));
         values.extend(self.values.iter().cloned());
         (!values.is_empty()).then(|| values.join(", "))
     }

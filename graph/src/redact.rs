@@ -16,9 +16,7 @@ pub(crate) fn host(url: &Url) -> String {
 
 /// A text of the service on one line, shortened, without what looks like a token.
 pub(crate) fn text(text: &str) -> String {
-    let words = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|w| !w.is_empty());
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty());
     let mut line = String::new();
     let mut hide_next = false;
     for word in words {

@@ -162,9 +162,7 @@ impl RateLimit {
 /// How long the service wants us to wait: the longer of `Retry-After` (seconds, perhaps with a
 /// fraction, or a date) and `RateLimit-Reset` (FACTS 2.1, 2.3).
 pub(crate) fn told_wait(headers: &HeaderMap) -> Option<Duration> {
-    let after = headers
-        .get(http::header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
+    let after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = after.map(str::trim).and_then(|text| {
         seconds(text).or_else(|| {
             let until = http_date(text)?;
@@ -187,9 +185,7 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text)
-        .ok()
-        .map(|date| date.to_utc())
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
 }
 
 #[cfg(test)]
@@ -197,10 +193,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
     }
 
     #[test]
@@ -214,28 +207,14 @@ mod tests {
             (&[("retry-after", "soon")], None),
             (&[("retry-after", "-1")], None),
             (&[("retry-after", "1e18")], Some(2_592_000_000)),
+            (&[DATE, ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000)),
+            (&[DATE, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0)),
             (
-                &[DATE, ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")],
-                Some(60_000),
-            ),
-            (
-                &[DATE, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")],
-                Some(0),
-            ),
-            (
-                &[
-                    ("retry-after", "1"),
-                    ("ratelimit-remaining", "0"),
-                    ("ratelimit-reset", "7"),
-                ],
+                &[("retry-after", "1"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
                 Some(7000),
             ),
             (
-                &[
-                    ("retry-after", "9"),
-                    ("ratelimit-remaining", "0;w=1"),
-                    ("ratelimit-reset", "7"),
-                ],
+                &[("retry-after", "9"), ("ratelimit-remaining", "0;w=1"), ("ratelimit-reset", "7")],
                 Some(9000),
             ),
         ];
@@ -250,9 +229,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let tries = |trouble| {
             let mut attempts = Attempts::new(hour, Duration::from_millis(1));
-            1 + (0..100)
-                .take_while(|_| attempts.after(trouble, 0.5).is_some())
-                .count()
+            1 + (0..100).take_while(|_| attempts.after(trouble, 0.5).is_some()).count()
         };
         assert_eq!(tries(Trouble::Server), 5);
         assert_eq!(tries(Trouble::Torn), 8);

@@ -58,10 +58,7 @@ impl Graph {
             tokens: Tokens::new(login),
         };
         let certificate_expiry = engine.tokens.login().certificate_expiry();
-        Ok(Graph {
-            engine: Arc::new(engine),
-            certificate_expiry,
-        })
+        Ok(Graph { engine: Arc::new(engine), certificate_expiry })
     }
 
     /// Fetches a token now, to find out before anything else whether that works.
@@ -86,10 +83,7 @@ impl Graph {
     /// A list, or the first round of a delta.
     pub fn pages(&self, scope: Scope, path: &str, prefer: Prefer) -> Pages {
         let call = self.call("list", Purpose::FirstPage, scope, path);
-        Pages::new(
-            Arc::clone(&self.engine),
-            call.map(|call| Call { prefer, ..call }),
-        )
+        Pages::new(Arc::clone(&self.engine), call.map(|call| Call { prefer, ..call }))
     }
 
     /// A later round of a delta, or a restart that [`ErrorKind::SyncStateLost`] names.
@@ -136,12 +130,7 @@ impl Graph {
     ) -> Result<Download, Error> {
         let (drive, item, version) = (segment(drive), segment(item), segment(version));
         let path = format!("/drives/{drive}/items/{item}/versions/{version}/content");
-        let call = self.call(
-            "download version",
-            Purpose::Content,
-            Scope::SharePoint,
-            &path,
-        )?;
+        let call = self.call("download version", Purpose::Content, Scope::SharePoint, &path)?;
         Download::open(Arc::clone(&self.engine), call, offset, self.engine.attempts()).await
     }
 
@@ -158,13 +147,7 @@ impl Graph {
         path: &str,
     ) -> Result<Call, Error> {
         let url = self.engine.root.resolve(path)?;
-        Ok(Call {
-            operation,
-            purpose,
-            scope,
-            url,
-            prefer: Prefer::none(),
-        })
+        Ok(Call { operation, purpose, scope, url, prefer: Prefer::none() })
     }
 }
 

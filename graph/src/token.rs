@@ -45,9 +45,7 @@ struct Claims {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("life", &self.life)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("life", &self.life).finish_non_exhaustive()
     }
 }
 
@@ -65,14 +63,7 @@ impl Token {
         })?;
         header.set_sensitive(true);
         let skew = server_date.map(|date| date - Utc::now());
-        Ok(Token {
-            header,
-            claims: claims(access),
-            asked,
-            life,
-            server_date,
-            skew,
-        })
+        Ok(Token { header, claims: claims(access), asked, life, server_date, skew })
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
@@ -116,10 +107,7 @@ impl Claims {
 fn claims(access: &str) -> Option<Claims> {
     let mut parts = access.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload)
-        .or_else(|_| URL_SAFE.decode(payload))
-        .ok()?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).or_else(|_| URL_SAFE.decode(payload)).ok()?;
     serde_json::from_slice(&payload).ok()
 }
 
@@ -155,9 +143,7 @@ impl Tokens {
             flight: Arc::default(),
             landed: AtomicU64::new(0),
         };
-        Tokens {
-            shared: Arc::new(shared),
-        }
+        Tokens { shared: Arc::new(shared) }
     }
 
     pub(crate) fn login(&self) -> &Login {
@@ -179,9 +165,7 @@ impl Tokens {
 
     /// The service refused `token`. Does nothing if there is a newer one already.
     pub(crate) fn discard(&self, token: &Arc<Token>) {
-        self.shared
-            .current()
-            .take_if(|current| Arc::ptr_eq(current, token));
+        self.shared.current().take_if(|current| Arc::ptr_eq(current, token));
     }
 
     async fn fetch(&self) -> Result<Arc<Token>, Error> {
@@ -203,10 +187,7 @@ impl Tokens {
         let Ok(mut flight) = Arc::clone(&self.shared.flight).try_lock_owned() else {
             return;
         };
-        if flight
-            .renew_after
-            .is_some_and(|after| Instant::now() < after)
-        {
+        if flight.renew_after.is_some_and(|after| Instant::now() < after) {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -221,9 +202,7 @@ impl Tokens {
 
 impl Shared {
     fn current(&self) -> MutexGuard<'_, Option<Arc<Token>>> {
-        self.current
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     async fn ask(&self, flight: &mut OwnedMutexGuard<Landing>) -> Result<Arc<Token>, Error> {

@@ -31,11 +31,7 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Transport, Error> {
         let extra = extra_roots(config)?;
-        let tls = if extra.is_empty() {
-            None
-        } else {
-            Some(crate::trust::config(&extra)?)
-        };
+        let tls = if extra.is_empty() { None } else { Some(crate::trust::config(&extra)?) };
         let make = |change: &dyn Fn(ClientBuilder) -> ClientBuilder| {
             let builder = match &tls {
                 None => Client::builder().use_rustls_tls(),
@@ -125,15 +121,10 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
-            return matches!(
-                tls,
-                AlertReceived(_) | InvalidCertificate(_) | PeerIncompatible(_)
-            );
+            return matches!(tls, AlertReceived(_) | InvalidCertificate(_) | PeerIncompatible(_));
         }
         // An `io::Error` hides the error it wraps and shows that one's source.
-        let wrapped = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(inner) => Some(inner),
             None => error.source(),

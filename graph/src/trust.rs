@@ -23,9 +23,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) fn config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
     let failed =
         |source: rustls::Error| Error::new(ErrorKind::CaCertificate, "set up TLS").because(source);
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // Certificates of the system that nobody can parse are nobody's concern here.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in extra {
@@ -36,11 +34,7 @@ pub(crate) fn config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| Error::new(ErrorKind::CaCertificate, "set up TLS").because(error))?;
-    let verifier = Named {
-        by_path,
-        named: extra.to_vec(),
-        provider: Arc::clone(&provider),
-    };
+    let verifier = Named { by_path, named: extra.to_vec(), provider: Arc::clone(&provider) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(failed)?
@@ -66,11 +60,7 @@ impl Named {
         server: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<bool, rustls::Error> {
-        if !self
-            .named
-            .iter()
-            .any(|named| named.as_ref() == certificate.as_ref())
-        {
+        if !self.named.iter().any(|named| named.as_ref() == certificate.as_ref()) {
             return Ok(false);
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, server)?;
@@ -79,9 +69,7 @@ impl Named {
         let seconds = i64::try_from(now.as_secs()).map_err(|_| bad())?;
         let validity = parsed.validity();
         if seconds < validity.not_before.timestamp() {
-            return Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidYet,
-            ));
+            return Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYet));
         }
         if seconds > validity.not_after.timestamp() {
             return Err(rustls::Error::InvalidCertificate(CertificateError::Expired));
@@ -100,8 +88,7 @@ impl ServerCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let by_path =
-            self.by_path
-                .verify_server_cert(certificate, intermediates, server, ocsp, now);
+            self.by_path.verify_server_cert(certificate, intermediates, server, ocsp, now);
         match by_path {
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
                 if self.is_named(certificate, server, now)? =>
@@ -133,8 +120,6 @@ impl ServerCertVerifier for Named {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -26,11 +26,7 @@ fn certificate(key: &str) -> Pair {
     params.not_before = rcgen::date_time_ymd(2024, 1, 1);
     params.not_after = rcgen::date_time_ymd(2031, 2, 3);
     let certificate = params.self_signed(&pair).unwrap();
-    Pair {
-        pem: certificate.pem(),
-        der: certificate.der().to_vec(),
-        public: pair.public_key_pem(),
-    }
+    Pair { pem: certificate.pem(), der: certificate.der().to_vec(), public: pair.public_key_pem() }
 }
 
 #[tokio::test]
@@ -41,18 +37,12 @@ async fn a_certificate_signs_an_assertion() {
         "typ": "JWT", "alg": "PS256", "x5t#S256": URL_SAFE_NO_PAD.encode(Sha256::digest(&pair.der))
     });
     let legacy = value!({"typ": "JWT", "alg": "RS256", "x5t": URL_SAFE_NO_PAD.encode(sha1)});
-    for (old, header, key) in [
-        (false, &modern, KEY),
-        (true, &legacy, KEY),
-        (false, &modern, PKCS1_KEY),
-    ] {
+    for (old, header, key) in
+        [(false, &modern, KEY), (true, &legacy, KEY), (false, &modern, PKCS1_KEY)]
+    {
         let mock = Mock::start(|_| None).await;
         let pem = format!("{key}\n{}", pair.pem).into_bytes();
-        let credential = Credential::Certificate {
-            client_id: "app-1".into(),
-            pem,
-            legacy: old,
-        };
+        let credential = Credential::Certificate { client_id: "app-1".into(), pem, legacy: old };
         let graph = Graph::new(mock.config(), credential).unwrap();
         let expiry = graph.certificate_expiry().unwrap();
         assert_eq!(expiry.to_rfc3339(), "2031-02-03T00:00:00+00:00");
@@ -66,11 +56,7 @@ async fn a_certificate_signs_an_assertion() {
             Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
         );
         let assertion = sent.form("client_assertion").unwrap();
-        let part = |n: usize| {
-            URL_SAFE_NO_PAD
-                .decode(assertion.split('.').nth(n).unwrap())
-                .unwrap()
-        };
+        let part = |n: usize| URL_SAFE_NO_PAD.decode(assertion.split('.').nth(n).unwrap()).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&part(0)).unwrap(), *header);
         check_claims(&assertion, &pair.public, old, mock.url.as_str());
     }
@@ -78,22 +64,13 @@ async fn a_certificate_signs_an_assertion() {
 
 fn check_claims(assertion: &str, public: &str, legacy: bool, base: &str) {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-    let algorithm = if legacy {
-        Algorithm::RS256
-    } else {
-        Algorithm::PS256
-    };
+    let algorithm = if legacy { Algorithm::RS256 } else { Algorithm::PS256 };
     let key = DecodingKey::from_rsa_pem(public.as_bytes()).unwrap();
     let mut validation = Validation::new(algorithm);
     validation.set_audience(&[format!("{base}contoso.example/oauth2/v2.0/token")]);
     validation.validate_nbf = true;
-    let claims = decode::<Value>(assertion, &key, &validation)
-        .unwrap()
-        .claims;
-    assert_eq!(
-        (&claims["iss"], &claims["sub"]),
-        (&value!("app-1"), &value!("app-1"))
-    );
+    let claims = decode::<Value>(assertion, &key, &validation).unwrap().claims;
+    assert_eq!((&claims["iss"], &claims["sub"]), (&value!("app-1"), &value!("app-1")));
     assert!(uuid::Uuid::parse_str(claims["jti"].as_str().unwrap()).is_ok());
     let time = |name: &str| claims[name].as_i64().unwrap();
     assert_eq!(time("nbf"), time("iat"));
@@ -114,11 +91,7 @@ fn an_unusable_certificate_is_found_at_once() {
         (format!("{}{OTHER_KEY}", pair.pem), "does not belong"),
     ] {
         let pem = pem.into_bytes();
-        let credential = Credential::Certificate {
-            client_id: "a".into(),
-            pem,
-            legacy: false,
-        };
+        let credential = Credential::Certificate { client_id: "a".into(), pem, legacy: false };
         let error = Graph::new(Config::new("t"), credential).unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains(why), "{error}");
@@ -129,11 +102,7 @@ fn an_unusable_certificate_is_found_at_once() {
 
 #[test]
 fn unusable_ca_certificates_are_found_at_once() {
-    for pem in [
-        "",
-        "nonsense",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    ] {
+    for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         let mut config = Config::new("t");
         config.ca_certificates_pem = Some(pem.as_bytes().to_vec());
         let error = Graph::new(config, mock::secret()).map(|_| ()).unwrap_err();

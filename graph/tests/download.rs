@@ -27,13 +27,7 @@ async fn rest(download: &mut Download) -> Result<Vec<u8>, Error> {
 /// The first byte asked for.
 fn range(seen: &Seen) -> Option<usize> {
     seen.header("range").map(|range| {
-        range
-            .strip_prefix("bytes=")
-            .unwrap()
-            .strip_suffix('-')
-            .unwrap()
-            .parse()
-            .unwrap()
+        range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap()
     })
 }
 
@@ -52,11 +46,7 @@ fn serve(seen: &Seen, content: &[u8], etag: &str) -> Answer {
 fn partial(rest: &[u8], start: usize, total: usize, etag: &str) -> Answer {
     let mut answer = with(bytes(rest), "etag", etag);
     *answer.status_mut() = axum::http::StatusCode::PARTIAL_CONTENT;
-    with(
-        answer,
-        "content-range",
-        &format!("bytes {start}-{}/{total}", total - 1),
-    )
+    with(answer, "content-range", &format!("bytes {start}-{}/{total}", total - 1))
 }
 
 /// A service that sends everybody to the download host `host`, each time to a new address.
@@ -79,20 +69,11 @@ async fn a_redirect_is_followed_without_the_token() {
     let (mock, graph) = service(&host).await;
     let mut download = graph.open_file("b!d+1", "01/ABC").await.unwrap();
     assert!(!format!("{download:?}").contains("secret-"));
-    assert_eq!(
-        (download.length, download.etag.as_deref()),
-        (Some(10_000), Some(ETAG))
-    );
+    assert_eq!((download.length, download.etag.as_deref()), (Some(10_000), Some(ETAG)));
     assert_eq!(rest(&mut download).await.unwrap(), content());
     assert_eq!(download.chunk().await.unwrap(), None);
-    assert_eq!(
-        mock.targets(),
-        ["/v1.0/drives/b%21d%2B1/items/01%2FABC/content"]
-    );
-    assert_eq!(
-        mock.seen()[0].header("authorization"),
-        Some("Bearer opaque-token")
-    );
+    assert_eq!(mock.targets(), ["/v1.0/drives/b%21d%2B1/items/01%2FABC/content"]);
+    assert_eq!(mock.seen()[0].header("authorization"), Some("Bearer opaque-token"));
     let [seen] = &host.seen()[..] else { panic!() };
     assert_eq!(seen.target, "/f?tempauth=secret-1");
     assert_eq!(seen.header("authorization"), None);
@@ -108,22 +89,17 @@ async fn a_redirect_is_followed_without_the_token() {
 async fn bytes_may_come_from_the_service_itself() {
     let count = Count::default();
     let mock = Mock::start(move |seen| {
-        seen.path()
-            .ends_with("/content")
-            .then(|| match count.next() {
-                1 => with(torn(&content()[..4_000], 10_000), "etag", ETAG),
-                _ => with(bytes(&content()), "etag", ETAG),
-            })
+        seen.path().ends_with("/content").then(|| match count.next() {
+            1 => with(torn(&content()[..4_000], 10_000), "etag", ETAG),
+            _ => with(bytes(&content()), "etag", ETAG),
+        })
     })
     .await;
     let mut download = mock.graph().open_file("d", "i").await.unwrap();
     assert_eq!(rest(&mut download).await.unwrap(), content());
     let seen = mock.seen();
     assert_eq!(seen.len(), 2);
-    assert!(
-        seen.iter()
-            .all(|s| range(s).is_none() && s.header("authorization").is_some())
-    );
+    assert!(seen.iter().all(|s| range(s).is_none() && s.header("authorization").is_some()));
 }
 
 #[tokio::test]
@@ -161,20 +137,10 @@ async fn a_torn_body_is_resumed() {
         assert_eq!(rest(&mut download).await.unwrap(), content());
         let seen = host.seen();
         let ranges: Vec<_> = seen.iter().map(range).collect();
-        assert_eq!(
-            ranges,
-            [None, Some(3_000), Some(3_000), Some(5_000), Some(6_000)]
-        );
+        assert_eq!(ranges, [None, Some(3_000), Some(3_000), Some(5_000), Some(6_000)]);
         let strong = (!etag.starts_with("W/")).then_some(etag);
-        assert!(
-            seen[1..]
-                .iter()
-                .all(|seen| seen.header("if-range") == strong)
-        );
-        assert!(
-            seen.iter()
-                .all(|seen| seen.header("authorization").is_none())
-        );
+        assert!(seen[1..].iter().all(|seen| seen.header("if-range") == strong));
+        assert!(seen.iter().all(|seen| seen.header("authorization").is_none()));
         assert_eq!(mock.seen().len(), 1);
         assert_eq!(graph.counters().throttled, 1);
     }
@@ -196,11 +162,8 @@ async fn an_expired_address_is_replaced() {
         let (mock, graph) = service(&host).await;
         let mut download = graph.open_file("d", "i").await.unwrap();
         assert_eq!(rest(&mut download).await.unwrap(), content());
-        let targets: Vec<_> = host
-            .targets()
-            .iter()
-            .map(|t| t.replace("/f?tempauth=secret-", ""))
-            .collect();
+        let targets: Vec<_> =
+            host.targets().iter().map(|t| t.replace("/f?tempauth=secret-", "")).collect();
         assert_eq!(targets, ["1", "2", "2", "3"]);
         assert_eq!(range(&host.seen()[3]), Some(10));
         assert_eq!(mock.seen().len(), 3);
@@ -215,10 +178,7 @@ async fn a_host_that_refuses_every_address_is_believed() {
         let error = graph.open_file("d", "i").await.unwrap_err();
         assert_eq!(*error.kind(), kind);
         assert_eq!((mock.seen().len(), host.seen().len()), (6, 6));
-        assert!(
-            !format!("{error} {error:?}").contains("secret-"),
-            "{error:?}"
-        );
+        assert!(!format!("{error} {error:?}").contains("secret-"), "{error:?}");
         assert_eq!(error.url(), Some(format!("{}…", host.url).as_str()));
     }
 }
@@ -227,24 +187,12 @@ async fn a_host_that_refuses_every_address_is_believed() {
 async fn two_versions_are_never_mixed() {
     type Change = fn(&Seen) -> Answer;
     let changes: [(&str, Change); 6] = [
-        ("whole, by If-Range", |seen| {
-            serve(seen, &content(), "\"{GUID},2\"")
-        }),
-        ("rest of another tag", |_| {
-            partial(&content()[100..], 100, 10_000, "\"{GUID},2\"")
-        }),
-        ("rest of another length", |_| {
-            partial(&content()[100..], 100, 12_000, ETAG)
-        }),
-        ("whole of another length", |_| {
-            with(bytes(&content()[..5_000]), "etag", ETAG)
-        }),
-        ("shorter", |_| {
-            with(status(416, ""), "content-range", "bytes */50")
-        }),
-        ("whole of another tag", |_| {
-            with(bytes(&content()), "etag", "\"x\"")
-        }),
+        ("whole, by If-Range", |seen| serve(seen, &content(), "\"{GUID},2\"")),
+        ("rest of another tag", |_| partial(&content()[100..], 100, 10_000, "\"{GUID},2\"")),
+        ("rest of another length", |_| partial(&content()[100..], 100, 12_000, ETAG)),
+        ("whole of another length", |_| with(bytes(&content()[..5_000]), "etag", ETAG)),
+        ("shorter", |_| with(status(416, ""), "content-range", "bytes */50")),
+        ("whole of another tag", |_| with(bytes(&content()), "etag", "\"x\"")),
     ];
     for (name, change) in changes {
         let count = Count::default();
@@ -282,10 +230,7 @@ async fn a_wrong_range_is_no_rest() {
     .await;
     let (_mock, graph) = service(&host).await;
     let mut download = graph.open_file("d", "i").await.unwrap();
-    assert_eq!(
-        *rest(&mut download).await.unwrap_err().kind(),
-        ErrorKind::Protocol
-    );
+    assert_eq!(*rest(&mut download).await.unwrap_err().kind(), ErrorKind::Protocol);
 }
 
 #[tokio::test]
@@ -322,10 +267,7 @@ async fn a_version_is_read_from_an_offset() {
         let mut download = graph.open_version("d", "i", "2.0", 6_000).await.unwrap();
         assert_eq!(download.length, Some(10_000));
         assert_eq!(rest(&mut download).await.unwrap(), content()[6_000..]);
-        assert_eq!(
-            mock.targets(),
-            ["/v1.0/drives/d/items/i/versions/2.0/content"]
-        );
+        assert_eq!(mock.targets(), ["/v1.0/drives/d/items/i/versions/2.0/content"]);
         assert_eq!(range(&host.seen()[0]), Some(6_000));
         // The end of the file is no error, what is behind it is.
         let host =
@@ -333,10 +275,7 @@ async fn a_version_is_read_from_an_offset() {
         let (_mock, graph) = service(&host).await;
         let mut download = graph.open_version("d", "i", "2.0", 10_000).await.unwrap();
         assert_eq!(download.chunk().await.unwrap(), None);
-        let error = graph
-            .open_version("d", "i", "2.0", 10_001)
-            .await
-            .unwrap_err();
+        let error = graph.open_version("d", "i", "2.0", 10_001).await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Changed);
     }
 }
@@ -346,14 +285,8 @@ async fn reasons_are_kept() {
     let answers: [(fn() -> Answer, ErrorKind); 6] = [
         (|| refusal(403, "malwareDetected"), ErrorKind::Malware),
         (|| refusal(404, "virusSuspicious"), ErrorKind::Malware),
-        (
-            || with(status(403, ""), "x-virus-infected", "EICAR"),
-            ErrorKind::Malware,
-        ),
-        (
-            || with(status(200, "x"), "x-virus-infected", "EICAR"),
-            ErrorKind::Malware,
-        ),
+        (|| with(status(403, ""), "x-virus-infected", "EICAR"), ErrorKind::Malware),
+        (|| with(status(200, "x"), "x-virus-infected", "EICAR"), ErrorKind::Malware),
         (|| refusal(403, "accessRestricted"), ErrorKind::Locked),
         (|| refusal(423, "resourceLocked"), ErrorKind::Locked),
     ];
@@ -368,12 +301,9 @@ async fn reasons_are_kept() {
         assert_eq!(*error.kind(), kind);
         assert_eq!(mock.seen().len(), 1);
     }
-    let mock = Mock::start(|seen| {
-        seen.path()
-            .ends_with("/content")
-            .then(|| refusal(404, "itemNotFound"))
-    })
-    .await;
+    let mock =
+        Mock::start(|seen| seen.path().ends_with("/content").then(|| refusal(404, "itemNotFound")))
+            .await;
     let error = mock.graph().open_file("d", "i").await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::ItemGone);
 }
@@ -390,9 +320,7 @@ async fn packed_bytes_are_not_the_file() {
 async fn a_file_of_unknown_length_ends_where_it_ends() {
     let host = Mock::start(|_| {
         let parts = [Ok::<_, std::io::Error>("one "), Ok("two")];
-        Some(Response::new(Body::from_stream(futures::stream::iter(
-            parts,
-        ))))
+        Some(Response::new(Body::from_stream(futures::stream::iter(parts))))
     })
     .await;
     let (_mock, graph) = service(&host).await;
@@ -405,9 +333,7 @@ async fn a_file_of_unknown_length_ends_where_it_ends() {
 async fn redirects_lead_to_http_servers_only() {
     for to in ["file:///etc/passwd", "ftp://x/y", "javascript:1"] {
         let mock = Mock::start(move |seen| {
-            seen.path()
-                .ends_with("/content")
-                .then(|| with(status(302, ""), "location", to))
+            seen.path().ends_with("/content").then(|| with(status(302, ""), "location", to))
         })
         .await;
         let error = mock.graph().open_file("d", "i").await.unwrap_err();

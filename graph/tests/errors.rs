@@ -15,11 +15,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 /// What the service answers to a path of a scope.
 async fn ask(scope: Scope, path: &str, answer: fn() -> Response<Body>) -> (Error, usize) {
     let mock = Mock::start(move |seen| (!seen.path().contains("/oauth2/")).then(answer)).await;
-    let error = mock
-        .graph()
-        .get(&scope, path, Prefer::none())
-        .await
-        .unwrap_err();
+    let error = mock.graph().get(&scope, path, Prefer::none()).await.unwrap_err();
     (error, mock.seen().len())
 }
 
@@ -39,132 +35,48 @@ async fn refusals_mean_what_the_table_says() {
     const OWN: &str = "/users/u/drives";
     let lost = || SyncStateLost { restart: None };
     let cases: Vec<(u16, &str, Scope, &str, ErrorKind)> = vec![
-        (
-            403,
-            "Authorization_RequestDenied",
-            Scope::Directory,
-            "/users",
-            Permission,
-        ),
+        (403, "Authorization_RequestDenied", Scope::Directory, "/users", Permission),
         (403, "AuthorizationFailed", Scope::Other, "/x", Permission),
         (403, "Forbidden", Scope::Other, "/x", Permission),
         (403, "accessdenied", Scope::SharePoint, FILE, Permission),
-        (
-            403,
-            "AccessDenied",
-            Scope::SharePoint,
-            "/sites/s",
-            Permission,
-        ),
+        (403, "AccessDenied", Scope::SharePoint, "/sites/s", Permission),
         (403, "SomethingNew", Scope::Other, "/x", Permission),
         (402, "PaymentRequired", Scope::Other, "/x", Permission),
-        (
-            404,
-            "MailboxNotEnabledForRESTAPI",
-            mailbox(),
-            FOLDER,
-            NoMailbox,
-        ),
-        (
-            400,
-            "mailboxnotenabledforrestapi",
-            mailbox(),
-            "/users/u/todo/lists",
-            NoMailbox,
-        ),
+        (404, "MailboxNotEnabledForRESTAPI", mailbox(), FOLDER, NoMailbox),
+        (400, "mailboxnotenabledforrestapi", mailbox(), "/users/u/todo/lists", NoMailbox),
         (404, "ErrorNonExistentMailbox", mailbox(), FOLDER, NoMailbox),
         (404, "ErrorInvalidUser", mailbox(), FOLDER, NoMailbox),
         (404, "ResourceNotFound", mailbox(), FOLDER, NoMailbox),
-        (
-            404,
-            "Request_ResourceNotFound",
-            mailbox(),
-            FOLDER,
-            NoMailbox,
-        ),
-        (
-            404,
-            "Request_ResourceNotFound",
-            Scope::Directory,
-            "/users/x",
-            NotFound,
-        ),
+        (404, "Request_ResourceNotFound", mailbox(), FOLDER, NoMailbox),
+        (404, "Request_ResourceNotFound", Scope::Directory, "/users/x", NotFound),
         (403, "ErrorAccessDenied", mailbox(), FOLDER, Permission),
         (403, "extensionError", mailbox(), FOLDER, Permission),
         (404, "ErrorItemNotFound", mailbox(), MESSAGE, ItemGone),
         (404, "ErrorItemNotFound", mailbox(), FOLDER, FolderGone),
-        (
-            404,
-            "ErrorSyncFolderNotFound",
-            mailbox(),
-            FOLDER,
-            FolderGone,
-        ),
+        (404, "ErrorSyncFolderNotFound", mailbox(), FOLDER, FolderGone),
         (404, "ErrorFolderNotFound", mailbox(), FOLDER, FolderGone),
         (410, "SyncStateNotFound", mailbox(), FOLDER, lost()),
         (400, "SyncStateInvalid", mailbox(), FOLDER, lost()),
         (400, "ResyncRequired", mailbox(), FOLDER, lost()),
         (410, "", mailbox(), FOLDER, lost()),
         (410, "", mailbox(), MESSAGE, NotFound),
-        (
-            500,
-            "ErrorMimeContentConversionFailed",
-            mailbox(),
-            MESSAGE,
-            MimeConversion,
-        ),
-        (
-            400,
-            "ErrorMimeContentInvalid",
-            mailbox(),
-            MESSAGE,
-            MimeConversion,
-        ),
-        (
-            400,
-            "ErrorInvalidIdMalformed",
-            mailbox(),
-            MESSAGE,
-            BadRequest,
-        ),
-        (
-            400,
-            "ErrorInvalidMailboxItemId",
-            mailbox(),
-            MESSAGE,
-            BadRequest,
-        ),
+        (500, "ErrorMimeContentConversionFailed", mailbox(), MESSAGE, MimeConversion),
+        (400, "ErrorMimeContentInvalid", mailbox(), MESSAGE, MimeConversion),
+        (400, "ErrorInvalidIdMalformed", mailbox(), MESSAGE, BadRequest),
+        (400, "ErrorInvalidMailboxItemId", mailbox(), MESSAGE, BadRequest),
         (400, "InefficientFilter", mailbox(), MESSAGE, BadRequest),
         (400, "BadRequest", Scope::Other, "/x", BadRequest),
         (405, "ErrorInvalidRequest", mailbox(), MESSAGE, Unsupported),
         (501, "NotImplemented", Scope::Other, "/x", Unsupported),
-        (
-            413,
-            "ErrorMessageSizeExceeded",
-            mailbox(),
-            MESSAGE,
-            TooLarge,
-        ),
+        (413, "ErrorMessageSizeExceeded", mailbox(), MESSAGE, TooLarge),
         (413, "", mailbox(), MESSAGE, TooLarge),
         (404, "itemNotFound", Scope::SharePoint, FILE, ItemGone),
         (404, "itemNotFound", Scope::SharePoint, ROOT, NoDrive),
         (404, "itemNotFound", Scope::SharePoint, "/sites/s", NotFound),
         (404, "ResourceNotFound", Scope::SharePoint, OWN, NoDrive),
         (404, "", Scope::SharePoint, OWN, NoDrive),
-        (
-            410,
-            "resyncChangesApplyDifferences",
-            Scope::SharePoint,
-            ROOT,
-            lost(),
-        ),
-        (
-            410,
-            "resyncChangesUploadDifferences",
-            Scope::SharePoint,
-            ROOT,
-            lost(),
-        ),
+        (410, "resyncChangesApplyDifferences", Scope::SharePoint, ROOT, lost()),
+        (410, "resyncChangesUploadDifferences", Scope::SharePoint, ROOT, lost()),
         (410, "resyncRequired", Scope::SharePoint, ROOT, lost()),
         (403, "malwareDetected", Scope::SharePoint, FILE, Malware),
         (400, "virusSuspicious", Scope::SharePoint, FILE, Malware),
@@ -174,20 +86,8 @@ async fn refusals_mean_what_the_table_says() {
         (423, "NoAccess", Scope::SharePoint, "/sites/s", Locked),
         (412, "resourceModified", Scope::SharePoint, FILE, Changed),
         (409, "", Scope::SharePoint, FILE, Changed),
-        (
-            404,
-            "ImageNotFound",
-            mailbox(),
-            "/users/u/photo/$value",
-            NotFound,
-        ),
-        (
-            401,
-            "InvalidAuthenticationToken",
-            Scope::SharePoint,
-            OWN,
-            Credentials,
-        ),
+        (404, "ImageNotFound", mailbox(), "/users/u/photo/$value", NotFound),
+        (401, "InvalidAuthenticationToken", Scope::SharePoint, OWN, Credentials),
         (401, "unauthenticated", Scope::SharePoint, ROOT, Credentials),
         (401, "unauthenticated", Scope::SharePoint, OWN, NoDrive),
         (401, "", mailbox(), FOLDER, Credentials),
@@ -196,39 +96,23 @@ async fn refusals_mean_what_the_table_says() {
     ];
     for (code, name, scope, path, kind) in cases {
         let answer = refusal(code, name);
-        let body = axum::body::to_bytes(answer.into_body(), 4096)
-            .await
-            .unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
         let body = String::from_utf8(body.to_vec()).unwrap();
         let mock = Mock::start(move |seen| {
             (!seen.path().contains("/oauth2/"))
                 .then(|| with(status(code, &body), "request-id", "r-1"))
         })
         .await;
-        let error = mock
-            .graph()
-            .get(&scope, path, Prefer::none())
-            .await
-            .unwrap_err();
+        let error = mock.graph().get(&scope, path, Prefer::none()).await.unwrap_err();
         assert_eq!(*error.kind(), kind, "{code} {name} {path}");
         assert_eq!(error.status(), Some(code));
         assert_eq!(error.code(), Some(name), "{code}");
         assert_eq!(error.request_id(), Some("r-1"));
         let shown = error.to_string();
-        for part in [
-            error.client_request_id().unwrap(),
-            "r-1",
-            &code.to_string(),
-            "words",
-            path,
-        ] {
+        for part in [error.client_request_id().unwrap(), "r-1", &code.to_string(), "words", path] {
             assert!(shown.contains(part), "{shown}");
         }
-        assert_eq!(
-            mock.seen().len(),
-            if code == 401 { 2 } else { 1 },
-            "{code} {name}"
-        );
+        assert_eq!(mock.seen().len(), if code == 401 { 2 } else { 1 }, "{code} {name}");
         let refused = matches!(kind, Permission | NoMailbox | NoDrive);
         assert_eq!(error.is_scope_refused(), refused);
     }
@@ -244,21 +128,12 @@ async fn the_deepest_known_code_decides() {
         )
     })
     .await;
-    assert_eq!(
-        (error.kind(), error.code()),
-        (&ErrorKind::Locked, Some("accessRestricted"))
-    );
+    assert_eq!((error.kind(), error.code()), (&ErrorKind::Locked, Some("accessRestricted")));
     let (error, _) = ask(Scope::Other, "/x", || {
-        status(
-            400,
-            r#"{"error":{"code":"outer","innerError":{"code":"inner"}}}"#,
-        )
+        status(400, r#"{"error":{"code":"outer","innerError":{"code":"inner"}}}"#)
     })
     .await;
-    assert_eq!(
-        (error.kind(), error.code()),
-        (&ErrorKind::BadRequest, Some("outer"))
-    );
+    assert_eq!((error.kind(), error.code()), (&ErrorKind::BadRequest, Some("outer")));
 }
 
 #[tokio::test]
@@ -275,24 +150,14 @@ async fn bodies_of_any_kind_are_survived() {
         let mock =
             Mock::start(move |seen| (!seen.path().contains("/oauth2/")).then(|| status(403, body)))
                 .await;
-        let error = mock
-            .graph()
-            .get(&Scope::Other, "/x", Prefer::none())
-            .await
-            .unwrap_err();
+        let error = mock.graph().get(&Scope::Other, "/x", Prefer::none()).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (&ErrorKind::Permission, None));
     }
     let (error, _) = ask(Scope::Other, "/x", || {
-        status(
-            403,
-            r#"{"error":"access_denied","error_description":"because"}"#,
-        )
+        status(403, r#"{"error":"access_denied","error_description":"because"}"#)
     })
     .await;
-    assert_eq!(
-        (error.code(), error.message()),
-        (Some("access_denied"), Some("because"))
-    );
+    assert_eq!((error.code(), error.message()), (Some("access_denied"), Some("because")));
     let (error, _) = ask(Scope::Other, "/x", || {
         status(403, r#"{"error":{"code":"UnknownError","message":""}}"#)
     })
@@ -303,10 +168,7 @@ async fn bodies_of_any_kind_are_survived() {
 #[tokio::test]
 async fn a_few_words_decide_where_nothing_else_does() {
     let words = |code: u16, name: &str, message: &str| {
-        status(
-            code,
-            &format!(r#"{{"error":{{"code":"{name}","message":"{message}"}}}}"#),
-        )
+        status(code, &format!(r#"{{"error":{{"code":"{name}","message":"{message}"}}}}"#))
     };
     for (code, name, message) in [
         (404, "ResourceNotFound", "User's mysite not found."),
@@ -318,10 +180,7 @@ async fn a_few_words_decide_where_nothing_else_does() {
             (!seen.path().contains("/oauth2/")).then(|| words(code, name, message))
         })
         .await;
-        let error = mock
-            .graph()
-            .get(&Scope::SharePoint, "/groups/g/x", Prefer::none())
-            .await;
+        let error = mock.graph().get(&Scope::SharePoint, "/groups/g/x", Prefer::none()).await;
         assert_eq!(*error.unwrap_err().kind(), ErrorKind::NoDrive, "{message}");
     }
     let mock = Mock::start(move |seen| {
@@ -329,11 +188,7 @@ async fn a_few_words_decide_where_nothing_else_does() {
         (!seen.path().contains("/oauth2/")).then(|| words(400, "BadRequest", message))
     })
     .await;
-    let error = mock
-        .graph()
-        .get(&mailbox(), "/users/u/x/delta", Prefer::none())
-        .await
-        .unwrap_err();
+    let error = mock.graph().get(&mailbox(), "/users/u/x/delta", Prefer::none()).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::SyncStateLost { .. }));
 }
 
@@ -346,32 +201,20 @@ async fn a_content_stream_tells_its_type_and_its_tears() {
     })
     .await;
     let graph = mock.graph();
-    let mut body = graph
-        .value(&mailbox(), "/users/u/messages/whole/$value")
-        .await
-        .unwrap();
+    let mut body = graph.value(&mailbox(), "/users/u/messages/whole/$value").await.unwrap();
     assert_eq!(body.content_type.as_deref(), Some("text/plain"));
     assert_eq!(body.content_length, Some(7));
     assert_eq!(body.chunk().await.unwrap().unwrap(), "From: x");
     assert_eq!(body.chunk().await.unwrap(), None);
-    let mut body = graph
-        .value(&mailbox(), "/users/u/messages/torn/$value")
-        .await
-        .unwrap();
+    let mut body = graph.value(&mailbox(), "/users/u/messages/torn/$value").await.unwrap();
     assert_eq!(body.chunk().await.unwrap().unwrap(), "From");
     let error = body.chunk().await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Interrupted);
     assert!(error.is_retryable());
-    let error = graph
-        .value(&mailbox(), "/users/u/messages/none/$value")
-        .await
-        .unwrap_err();
+    let error = graph.value(&mailbox(), "/users/u/messages/none/$value").await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::NotFound);
     let seen = mock.seen();
-    assert!(
-        seen.iter()
-            .all(|s| s.header("prefer") == Some("IdType=\"ImmutableId\""))
-    );
+    assert!(seen.iter().all(|s| s.header("prefer") == Some("IdType=\"ImmutableId\"")));
 }
 
 /// All that is logged, as text.
@@ -422,15 +265,8 @@ fn everything(error: &Error) -> String {
 
 /// Fails in every way that could show a secret.
 async fn fail(graph: &Graph, text: &mut String) {
-    for path in [
-        "/echo?$skiptoken=q-secret",
-        "/html?$skiptoken=q-secret",
-        "/torn?x=q-secret",
-    ] {
-        let error = graph
-            .get(&Scope::Other, path, Prefer::none())
-            .await
-            .unwrap_err();
+    for path in ["/echo?$skiptoken=q-secret", "/html?$skiptoken=q-secret", "/torn?x=q-secret"] {
+        let error = graph.get(&Scope::Other, path, Prefer::none()).await.unwrap_err();
         *text += &everything(&error);
     }
     for item in ["dead", "torn", "refused"] {
@@ -476,14 +312,9 @@ async fn nothing_shows_a_secret() {
     fail(&graph, &mut text).await;
     drop(guard);
     text += &log.to_string();
-    assert!(
-        text.contains("refused") && text.contains("client_request_id"),
-        "{text}"
-    );
+    assert!(text.contains("refused") && text.contains("client_request_id"), "{text}");
     for secret in ["q-secret", "p-secret", "token-secret", mock::SECRET] {
-        let at = text
-            .find(secret)
-            .map(|at| &text[at.saturating_sub(300)..at + 20]);
+        let at = text.find(secret).map(|at| &text[at.saturating_sub(300)..at + 20]);
         assert_eq!(at, None, "{secret}");
     }
 }
@@ -495,10 +326,7 @@ async fn display_does_not_repeat_the_source() {
     config.patience = std::time::Duration::from_millis(5);
     config.graph_url = Some("http://127.0.0.1:1".parse().unwrap());
     let graph = Graph::new(config, mock::secret()).unwrap();
-    let error = graph
-        .get(&Scope::Other, "/x", Prefer::none())
-        .await
-        .unwrap_err();
+    let error = graph.get(&Scope::Other, "/x", Prefer::none()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(!error.to_string().contains(&source), "{error} / {source}");
     assert_eq!(error.operation(), "get");

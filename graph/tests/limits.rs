@@ -32,11 +32,9 @@ async fn a_pause_stops_its_scope_and_no_other() {
     for pace in [Pace::Documented, Pace::Adaptive, Pace::None] {
         let count = Count::default();
         let mock = Mock::start(move |seen| match seen.path() {
-            "/v1.0/users/a/x" if count.next() == 1 => Some(with(
-                refusal(429, "ApplicationThrottled"),
-                "retry-after",
-                "0.6",
-            )),
+            "/v1.0/users/a/x" if count.next() == 1 => {
+                Some(with(refusal(429, "ApplicationThrottled"), "retry-after", "0.6"))
+            }
             _ => ok(seen),
         })
         .await;
@@ -54,27 +52,16 @@ async fn a_pause_stops_its_scope_and_no_other() {
             let free = join_all((0..30).map(|_| get(&graph, &b, "/users/b/x")));
             let sharepoint = join_all((0..9).map(|_| get(&graph, &Scope::SharePoint, "/sites/s")));
             let (busy, free, sharepoint) = tokio::join!(busy, free, sharepoint);
-            assert!(
-                busy.iter()
-                    .chain(&free)
-                    .chain(&sharepoint)
-                    .all(Result::is_ok)
-            );
+            assert!(busy.iter().chain(&free).chain(&sharepoint).all(Result::is_ok));
         };
         let (first, ()) = tokio::join!(first, others);
         first.unwrap();
 
         let seen = mock.seen();
-        let refused = seen
-            .iter()
-            .find(|seen| seen.path() == "/v1.0/users/a/x")
-            .unwrap()
-            .at;
+        let refused = seen.iter().find(|seen| seen.path() == "/v1.0/users/a/x").unwrap().at;
         let in_pause = |path: &str| {
             let pause = refused + Duration::from_millis(5)..refused + Duration::from_millis(590);
-            seen.iter()
-                .filter(|s| s.path() == path && pause.contains(&s.at))
-                .count()
+            seen.iter().filter(|s| s.path() == path && pause.contains(&s.at)).count()
         };
         assert_eq!(in_pause("/v1.0/users/a/x"), 0, "{pace:?}");
         assert_eq!(in_pause("/v1.0/users/b/x"), 30);
@@ -83,13 +70,7 @@ async fn a_pause_stops_its_scope_and_no_other() {
         let counters = graph.counters();
         assert_eq!((counters.throttled, counters.retries), (1, 1));
         assert!(counters.waited > Duration::from_millis(500));
-        assert_eq!(
-            (
-                counters.requests["mailbox"],
-                counters.requests["sharepoint"]
-            ),
-            (62, 9)
-        );
+        assert_eq!((counters.requests["mailbox"], counters.requests["sharepoint"]), (62, 9));
     }
 }
 
@@ -99,11 +80,7 @@ async fn the_longer_of_two_waits_holds() {
     let mock = Mock::start(move |seen| match count.next() {
         2 => {
             let answer = with(status(503, ""), "retry-after", "0.05");
-            Some(with(
-                with(answer, "ratelimit-remaining", "0"),
-                "ratelimit-reset",
-                "1",
-            ))
+            Some(with(with(answer, "ratelimit-remaining", "0"), "ratelimit-reset", "1"))
         }
         _ => ok(seen),
     })
@@ -122,11 +99,9 @@ async fn throttling_has_no_number_of_tries() {
             return None;
         }
         Some(match count.next() {
-            n @ 1..=20 => with(
-                refusal(429, "TooManyRequests"),
-                "retry-after",
-                ["0", "0.01"][n % 2],
-            ),
+            n @ 1..=20 => {
+                with(refusal(429, "TooManyRequests"), "retry-after", ["0", "0.01"][n % 2])
+            }
             21 => refusal(429, "TooManyRequests"),
             22 => status(503, ""),
             23 => refusal(500, "ErrorServerBusy"),
@@ -156,17 +131,13 @@ async fn patience_ends() {
     let graph = Graph::new(config, mock::secret()).unwrap();
     for _ in 0..3 {
         // Told once, all others of the mailbox know without asking.
-        let error = get(&graph, &mailbox("long"), "/users/long/x")
-            .await
-            .unwrap_err();
+        let error = get(&graph, &mailbox("long"), "/users/long/x").await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Throttled);
         assert!(error.is_retryable());
     }
     assert_eq!(mock.seen().len(), 1);
     let start = Instant::now();
-    let error = get(&graph, &mailbox("often"), "/users/often/x")
-        .await
-        .unwrap_err();
+    let error = get(&graph, &mailbox("often"), "/users/often/x").await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Throttled);
     assert!(error.retries() >= 5 && start.elapsed() < Duration::from_secs(3));
 }
@@ -178,12 +149,7 @@ async fn failures_have_their_number_of_tries() {
         (502, "<html>", 5, ErrorKind::Server),
         (504, "", 5, ErrorKind::Server),
         (509, "", 5, ErrorKind::Server),
-        (
-            500,
-            r#"{"error":{"code":"ErrorCorruptData"}}"#,
-            2,
-            ErrorKind::Corrupt,
-        ),
+        (500, r#"{"error":{"code":"ErrorCorruptData"}}"#, 2, ErrorKind::Corrupt),
         (
             500,
             r#"{"error":{"code":"ErrorMimeContentConversionFailed"}}"#,
@@ -258,10 +224,7 @@ async fn a_body_keeps_its_connection_until_it_is_dropped() {
     config.mailbox_connections = 1;
     let graph = Graph::new(config, mock::secret()).unwrap();
     let user = mailbox("u");
-    let body = graph
-        .value(&user, "/users/u/messages/m/$value")
-        .await
-        .unwrap();
+    let body = graph.value(&user, "/users/u/messages/m/$value").await.unwrap();
     let second = graph.value(&user, "/users/u/messages/n/$value");
     tokio::pin!(second);
     let early = tokio::time::timeout(Duration::from_millis(100), &mut second).await;
@@ -294,34 +257,21 @@ async fn waiting_for_a_retry_occupies_no_connection() {
     };
     let (torn, ()) = tokio::join!(torn, other);
     torn.unwrap();
-    assert_eq!(
-        mock.targets(),
-        [
-            "/v1.0/users/u/torn",
-            "/v1.0/users/u/other",
-            "/v1.0/users/u/torn"
-        ]
-    );
+    assert_eq!(mock.targets(), ["/v1.0/users/u/torn", "/v1.0/users/u/other", "/v1.0/users/u/torn"]);
 }
 
 /// The most requests in any stretch of `window`.
 fn densest(seen: &[Seen], window: Duration) -> usize {
-    let counts = seen.iter().map(|first| {
-        seen.iter()
-            .filter(|s| s.at >= first.at && s.at < first.at + window)
-            .count()
-    });
+    let counts = seen
+        .iter()
+        .map(|first| seen.iter().filter(|s| s.at >= first.at && s.at < first.at + window).count());
     counts.max().unwrap_or_default()
 }
 
 #[tokio::test]
 async fn budgets_hold_on_a_faster_clock() {
     let second = Duration::from_secs(1);
-    for (pace, limit) in [
-        (Pace::Documented, 50),
-        (Pace::Adaptive, 50),
-        (Pace::None, usize::MAX),
-    ] {
+    for (pace, limit) in [(Pace::Documented, 50), (Pace::Adaptive, 50), (Pace::None, usize::MAX)] {
         let mock = Mock::start(ok).await;
         let mut config = mock.config();
         config.pace = pace;
@@ -356,9 +306,7 @@ async fn resource_units_are_counted() {
     for _ in 0..9 {
         list().await;
     }
-    get(&graph, &Scope::SharePoint, "/drives/d/items/i")
-        .await
-        .unwrap();
+    get(&graph, &Scope::SharePoint, "/drives/d/items/i").await.unwrap();
     let late = tokio::time::timeout(Duration::from_millis(100), list()).await;
     assert!(late.is_err());
     assert_eq!(mock.seen().len(), 10);
@@ -369,10 +317,7 @@ async fn what_is_left_is_heeded_before_a_refusal() {
     let count = Count::default();
     let mock = Mock::start(move |seen| {
         let answer = ok(seen)?;
-        let left = [5, 4, 3, 2, 1, 0]
-            .get(count.next() - 1)
-            .copied()
-            .unwrap_or(1000);
+        let left = [5, 4, 3, 2, 1, 0].get(count.next() - 1).copied().unwrap_or(1000);
         let answer = with(answer, "ratelimit-limit", "1250");
         let answer = with(answer, "ratelimit-remaining", &left.to_string());
         Some(with(answer, "ratelimit-reset", "1"))
@@ -396,34 +341,16 @@ fn settings_are_read() {
         (budget.scope.as_str(), budget.requests, budget.seconds),
         ("mailbox", 10_000, 600.0)
     );
-    for bad in [
-        "",
-        "mailbox",
-        "mailbox=1",
-        "mailbox=0/1",
-        "mailbox=1/0",
-        "box=1/1",
-        "mailbox=1/nan",
-    ] {
+    for bad in
+        ["", "mailbox", "mailbox=1", "mailbox=0/1", "mailbox=1/0", "box=1/1", "mailbox=1/nan"]
+    {
         let error = bad.parse::<Budget>().unwrap_err();
         assert!(error.to_string().contains("mailbox=10000/600"), "{error}");
     }
     assert_eq!("gcc-high".parse::<Cloud>().unwrap(), Cloud::GccHigh);
     assert_eq!(Cloud::Dod.graph_root(), "https://dod-graph.microsoft.us");
-    assert_eq!(
-        Cloud::China.scope(),
-        "https://microsoftgraph.chinacloudapi.cn/.default"
-    );
-    assert_eq!(
-        Cloud::GccHigh.federated_audience(),
-        "api://AzureADTokenExchangeUSGov"
-    );
-    assert!(
-        "germany"
-            .parse::<Cloud>()
-            .unwrap_err()
-            .to_string()
-            .contains("gcc-high")
-    );
+    assert_eq!(Cloud::China.scope(), "https://microsoftgraph.chinacloudapi.cn/.default");
+    assert_eq!(Cloud::GccHigh.federated_audience(), "api://AzureADTokenExchangeUSGov");
+    assert!("germany".parse::<Cloud>().unwrap_err().to_string().contains("gcc-high"));
     assert_eq!("adaptive".parse::<Pace>().unwrap(), Pace::Adaptive);
 }

@@ -30,12 +30,10 @@ const ODD: &str = "/v1.0/users/u/mailFolders('in%2Bbox')/messages/delta\
 async fn links_are_followed_byte_for_byte_with_the_same_headers() {
     let mock = Mock::start_with(|seen, base| {
         Some(match seen.target.as_str() {
-            "/v1.0/users/u/mailFolders/f/messages/delta?$select=id,subject" => json(format!(
-                r#"{{"value":[{{"id":"1"}}],"@odata.nextLink":"{base}{ODD}"}}"#
-            )),
-            ODD => json(format!(
-                r#"{{"value":[],"@odata.nextLink":"{base}/v1.0/ü?a='ö'"}}"#
-            )),
+            "/v1.0/users/u/mailFolders/f/messages/delta?$select=id,subject" => {
+                json(format!(r#"{{"value":[{{"id":"1"}}],"@odata.nextLink":"{base}{ODD}"}}"#))
+            }
+            ODD => json(format!(r#"{{"value":[],"@odata.nextLink":"{base}/v1.0/ü?a='ö'"}}"#)),
             "/v1.0/%C3%BC?a='%C3%B6'" => json(format!(
                 r#"{{"value":[{{"id":"2"}}],"@odata.deltaLink":"{base}/v1.0/d?token='+%2b'"}}"#
             )),
@@ -47,19 +45,13 @@ async fn links_are_followed_byte_for_byte_with_the_same_headers() {
     })
     .await;
     let graph = mock.graph();
-    let prefer = Prefer::page_size(50)
-        .and("outlook.body-content-type=\"text\"")
-        .eventual();
+    let prefer = Prefer::page_size(50).and("outlook.body-content-type=\"text\"").eventual();
     let path = "/users/u/mailFolders/f/messages/delta?$select=id,subject";
-    let (ids, link) = all(graph.pages(mailbox(), path, prefer.clone()))
-        .await
-        .unwrap();
+    let (ids, link) = all(graph.pages(mailbox(), path, prefer.clone())).await.unwrap();
     assert_eq!(ids, ["1", "2"]);
     let link = link.unwrap();
     assert!(link.as_str().ends_with("/v1.0/d?token='+%2b'"));
-    let (ids, _) = all(graph.delta_from(mailbox(), &link, prefer))
-        .await
-        .unwrap();
+    let (ids, _) = all(graph.delta_from(mailbox(), &link, prefer)).await.unwrap();
     assert_eq!(ids, ["3"]);
 
     let seen = mock.seen();
@@ -72,11 +64,7 @@ async fn links_are_followed_byte_for_byte_with_the_same_headers() {
         assert_eq!(seen.header("consistencylevel"), Some("eventual"));
         assert_eq!(seen.header("authorization"), Some("Bearer opaque-token"));
         assert_eq!(seen.header("accept-encoding"), Some("gzip"));
-        assert!(
-            seen.header("user-agent")
-                .unwrap()
-                .starts_with("NONISV|contoso.example|tar365/")
-        );
+        assert!(seen.header("user-agent").unwrap().starts_with("NONISV|contoso.example|tar365/"));
         client_ids.push(seen.header("client-request-id").unwrap().to_owned());
     }
     client_ids.sort();
@@ -95,10 +83,7 @@ async fn only_mailboxes_have_immutable_ids_and_only_directories_low_priority() {
     let seen = mock.seen();
     let prefer: Vec<_> = seen.iter().map(|seen| seen.header("prefer")).collect();
     assert_eq!(prefer, [Some("IdType=\"ImmutableId\""), None, None, None]);
-    let priority: Vec<_> = seen
-        .iter()
-        .map(|s| s.header("x-ms-throttle-priority"))
-        .collect();
+    let priority: Vec<_> = seen.iter().map(|s| s.header("x-ms-throttle-priority")).collect();
     assert_eq!(priority, [None, None, Some("low"), None]);
 }
 
@@ -112,22 +97,14 @@ async fn a_foreign_link_gets_no_token() {
     ] {
         let link = format!("{evil}v1.0/users?$skiptoken=secret-token");
         let answer = format!(r#"{{"value":[{{"id":"1"}}],"@odata.nextLink":"{link}"}}"#);
-        let mock = Mock::start(move |seen| {
-            seen.path()
-                .ends_with("/users")
-                .then(|| json(answer.clone()))
-        })
-        .await;
+        let mock =
+            Mock::start(move |seen| seen.path().ends_with("/users").then(|| json(answer.clone())))
+                .await;
         let graph = mock.graph();
-        let error = all(graph.pages(Scope::Directory, "/users", Prefer::none()))
-            .await
-            .unwrap_err();
+        let error = all(graph.pages(Scope::Directory, "/users", Prefer::none())).await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Protocol);
         assert!(!error.is_retryable());
-        assert!(
-            !format!("{error} {error:?}").contains("secret-token"),
-            "{error:?}"
-        );
+        assert!(!format!("{error} {error:?}").contains("secret-token"), "{error:?}");
         let link = DeltaLink::new(link);
         let error = all(graph.delta_from(Scope::Directory, &link, Prefer::none())).await;
         assert_eq!(*error.unwrap_err().kind(), ErrorKind::Protocol);
@@ -147,9 +124,7 @@ async fn next_wins_over_delta() {
         _ => None,
     })
     .await;
-    let pages = mock
-        .graph()
-        .pages(Scope::Directory, "/users/delta", Prefer::none());
+    let pages = mock.graph().pages(Scope::Directory, "/users/delta", Prefer::none());
     assert_eq!(all(pages).await.unwrap().0, ["1", "2"]);
 }
 
@@ -164,10 +139,7 @@ async fn broken_texts_become_replacement_characters() {
     let expected = serde_json::json!({"id": "a\u{fffd}", "x": "\u{fffd}", "\u{fffd}": "\\ud83d😀"});
     assert_eq!(item, expected);
     assert!(pages.next().await.unwrap().is_none());
-    let whole = graph
-        .get(&Scope::Directory, "/users", Prefer::none())
-        .await
-        .unwrap();
+    let whole = graph.get(&Scope::Directory, "/users", Prefer::none()).await.unwrap();
     assert_eq!(whole["value"][0], expected);
 }
 
@@ -178,16 +150,8 @@ async fn a_lost_delta_token_says_where_to_restart() {
         let restart = format!("{base}/v1.0/drives/d/root/delta?token='x+y'");
         match seen.target.as_str() {
             "/v1.0/drives/d/root/delta?token=old" => Some(match count.next() {
-                1 => with(
-                    refusal(410, "resyncChangesApplyDifferences"),
-                    "location",
-                    &restart,
-                ),
-                2 => with(
-                    refusal(410, "whatever"),
-                    "location",
-                    "https://evil.example/v1.0/x",
-                ),
+                1 => with(refusal(410, "resyncChangesApplyDifferences"), "location", &restart),
+                2 => with(refusal(410, "whatever"), "location", "https://evil.example/v1.0/x"),
                 _ => refusal(400, "SyncStateNotFound"),
             }),
             "/v1.0/drives/d/root/delta?token='x+y'" => Some(json(
@@ -202,21 +166,13 @@ async fn a_lost_delta_token_says_where_to_restart() {
     let old = DeltaLink::new(format!("{}v1.0/drives/d/root/delta?token=old", mock.url));
     let lost = || all(graph.delta_from(Scope::SharePoint, &old, Prefer::none()));
     let error = lost().await.unwrap_err();
-    let ErrorKind::SyncStateLost {
-        restart: Some(link),
-    } = error.kind()
-    else {
+    let ErrorKind::SyncStateLost { restart: Some(link) } = error.kind() else {
         panic!("{error:?}")
     };
-    let (ids, _) = all(graph.delta_from(Scope::SharePoint, link, Prefer::none()))
-        .await
-        .unwrap();
+    let (ids, _) = all(graph.delta_from(Scope::SharePoint, link, Prefer::none())).await.unwrap();
     assert_eq!(ids, ["1"]);
     for _ in 0..2 {
-        assert_eq!(
-            *lost().await.unwrap_err().kind(),
-            ErrorKind::SyncStateLost { restart: None }
-        );
+        assert_eq!(*lost().await.unwrap_err().kind(), ErrorKind::SyncStateLost { restart: None });
     }
     assert_eq!(mock.seen().len(), 4);
 }
@@ -239,10 +195,8 @@ async fn first_pages_shrink_when_they_are_too_much() {
     let path = "/users/u/messages?$select=id&$top=100";
     all_pages(graph.pages(mailbox(), path, Prefer::page_size(80))).await;
     let seen = mock.seen();
-    let sizes: Vec<_> = seen
-        .iter()
-        .map(|s| (s.target.rsplit_once('=').unwrap().1, s.header("prefer")))
-        .collect();
+    let sizes: Vec<_> =
+        seen.iter().map(|s| (s.target.rsplit_once('=').unwrap().1, s.header("prefer"))).collect();
     let header = |n| Some(format!("IdType=\"ImmutableId\", odata.maxpagesize={n}"));
     let expected = [("100", header(80)), ("50", header(40)), ("25", header(20))];
     for (size, (top, prefer)) in sizes.iter().zip(&expected) {
@@ -264,9 +218,9 @@ async fn all_ids(mut pages: Pages) -> Result<(), graph::Error> {
 async fn later_pages_are_asked_for_again_as_they_are() {
     let count = Count::default();
     let mock = Mock::start_with(move |seen, base| match seen.target.as_str() {
-        "/v1.0/users" => Some(json(format!(
-            r#"{{"value":[],"@odata.nextLink":"{base}/v1.0/n?$top=9"}}"#
-        ))),
+        "/v1.0/users" => {
+            Some(json(format!(r#"{{"value":[],"@odata.nextLink":"{base}/v1.0/n?$top=9"}}"#)))
+        }
         "/v1.0/n?$top=9" => Some(match count.next() {
             1 => status(504, ""),
             2 => torn(b"{", 9),
@@ -300,16 +254,10 @@ async fn what_is_no_list_is_an_error() {
     }
     let mock = Mock::start_with(|seen, base| {
         let to = format!("{base}/elsewhere");
-        seen.path()
-            .ends_with("/users")
-            .then(|| with(status(302, ""), "location", &to))
+        seen.path().ends_with("/users").then(|| with(status(302, ""), "location", &to))
     })
     .await;
-    let error = mock
-        .graph()
-        .get(&Scope::Directory, "/users", Prefer::none())
-        .await
-        .unwrap_err();
+    let error = mock.graph().get(&Scope::Directory, "/users", Prefer::none()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Protocol);
     assert_eq!(mock.seen().len(), 1);
 }

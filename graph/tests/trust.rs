@@ -55,11 +55,7 @@ async fn a_server_is_trusted_only_with_its_certificate() {
         config.ca_certificates_pem = trusted.then(|| pem.clone().into_bytes());
         let graph = Graph::new(config, mock::secret()).unwrap();
         let answer = graph.get(&Scope::Other, "/x", Prefer::none()).await;
-        assert_eq!(
-            answer.as_ref().err().map(|error| error.kind().clone()),
-            kind,
-            "{answer:?}"
-        );
+        assert_eq!(answer.as_ref().err().map(|error| error.kind().clone()), kind, "{answer:?}");
         if let Err(error) = answer {
             assert!(!error.is_retryable() && error.retries() == 0);
             assert!(error.hint().unwrap().contains("CA"));
@@ -67,17 +63,11 @@ async fn a_server_is_trusted_only_with_its_certificate() {
     }
     // Plain HTTP where TLS is expected is no matter of trust, nor of waiting.
     let mut config = mock.config();
-    config.graph_url = Some(
-        format!("https://localhost:{}", mock.url.port().unwrap())
-            .parse()
-            .unwrap(),
-    );
+    config.graph_url =
+        Some(format!("https://localhost:{}", mock.url.port().unwrap()).parse().unwrap());
     config.patience = std::time::Duration::from_millis(20);
     let graph = Graph::new(config, mock::secret()).unwrap();
-    let error = graph
-        .get(&Scope::Other, "/x", Prefer::none())
-        .await
-        .unwrap_err();
+    let error = graph.get(&Scope::Other, "/x", Prefer::none()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unreachable);
 }
 

@@ -59,11 +59,8 @@ impl Identity {
             let short = |name: &str| name.trim_end_matches(".All").to_owned();
             self.user.is_some() && short(wanted) == short(held)
         };
-        any.iter().any(|wanted| {
-            self.granted
-                .iter()
-                .any(|held| held == wanted || delegated(wanted, held))
-        })
+        any.iter()
+            .any(|wanted| self.granted.iter().any(|held| held == wanted || delegated(wanted, held)))
     }
 }
 
@@ -115,12 +112,7 @@ pub(crate) fn oauth(
     number: u32,
     text: impl Into<String>,
 ) -> OauthError {
-    OauthError {
-        status,
-        error,
-        number,
-        text: text.into(),
-    }
+    OauthError { status, error, number, text: text.into() }
 }
 
 impl Authority {
@@ -174,12 +166,8 @@ impl Authority {
             uti: fresh_guid(),
             ver: "1.0".into(),
         };
-        jsonwebtoken::encode(
-            &Header::default(),
-            &claims,
-            &EncodingKey::from_secret(&self.key),
-        )
-        .expect("claims serialise")
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(&self.key))
+            .expect("claims serialise")
     }
 
     /// Who a token belongs to, if it still counts.
@@ -211,10 +199,7 @@ impl Authority {
 
     /// From now on this token is worth nothing.
     pub(crate) fn revoke(&self, token: &str) {
-        self.revoked
-            .lock()
-            .expect("no panic under this lock")
-            .insert(dice::text(token));
+        self.revoked.lock().expect("no panic under this lock").insert(dice::text(token));
     }
 
     /// Checks a client's secret.
@@ -243,12 +228,7 @@ impl Authority {
         assertion: &str,
         audiences: &[String],
     ) -> Result<(), OauthError> {
-        if self
-            .credentials
-            .federated_tokens
-            .iter()
-            .any(|token| token == assertion)
-        {
+        if self.credentials.federated_tokens.iter().any(|token| token == assertion) {
             return Ok(());
         }
         let invalid = |number, text: &str| oauth(401, "invalid_client", number, text);
@@ -266,10 +246,7 @@ impl Authority {
         };
         let certificate = self.certificates.iter().find(named).ok_or_else(unknown)?;
         if !matches!(header.alg, Algorithm::PS256 | Algorithm::RS256) {
-            return Err(invalid(
-                5_002_738,
-                "Invalid JWT token. The algorithm is not supported.",
-            ));
+            return Err(invalid(5_002_738, "Invalid JWT token. The algorithm is not supported."));
         }
         let mut checks = Validation::new(header.alg);
         checks.validate_aud = false;
@@ -325,13 +302,7 @@ fn certificate(pem: &str) -> Result<Certificate, Error> {
 
 /// SHA-1, which only old thumbprints need.
 fn sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut state = [
-        0x6745_2301_u32,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
+    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     let mut padded = bytes.to_vec();
     padded.push(0x80);
     while padded.len() % 64 != 56 {
@@ -377,9 +348,6 @@ mod tests {
     fn thumbprints() {
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&sha1(bytes));
         assert_eq!(hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(
-            hex(&[b'a'; 1000]),
-            "291e9a6c66994949b57ba5e650361e98fc36b1ba"
-        );
+        assert_eq!(hex(&[b'a'; 1000]), "291e9a6c66994949b57ba5e650361e98fc36b1ba");
     }
 }

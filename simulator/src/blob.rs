@@ -35,21 +35,13 @@ impl Blob {
     pub(crate) fn reader(&self) -> Reader {
         let base = match self {
             Blob::Woven { seed, len, text } => {
-                let mut base = if *text {
-                    prose(*seed, BLOCK)
-                } else {
-                    noise(*seed, BLOCK)
-                };
+                let mut base = if *text { prose(*seed, BLOCK) } else { noise(*seed, BLOCK) };
                 base.truncate(usize::try_from(*len).unwrap_or(BLOCK).min(BLOCK));
                 base
             }
             _ => Vec::new(),
         };
-        Reader {
-            blob: self.clone(),
-            base,
-            file: None,
-        }
+        Reader { blob: self.clone(), base, file: None }
     }
 
     /// Everything; for contents known to be small.
@@ -135,9 +127,7 @@ fn stamp(block: &mut [u8], number: u64) {
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut dice = Dice::new(&[seed, 0x626c_6f62]);
-    (0..len / 8)
-        .flat_map(|_| dice.next().to_le_bytes())
-        .collect()
+    (0..len / 8).flat_map(|_| dice.next().to_le_bytes()).collect()
 }
 
 fn prose(seed: u64, len: usize) -> Vec<u8> {
@@ -238,17 +228,8 @@ mod tests {
     #[test]
     fn the_short_cut_equals_the_long_way() {
         let block = BLOCK as u64;
-        for len in [
-            0,
-            5,
-            8,
-            block - 1,
-            block,
-            block + 3,
-            2 * block,
-            7 * block + 777,
-            8 * block + 9,
-        ] {
+        for len in [0, 5, 8, block - 1, block, block + 3, 2 * block, 7 * block + 777, 8 * block + 9]
+        {
             for text in [false, true] {
                 let woven = Blob::Woven { seed: 7, len, text };
                 assert_eq!(woven.bytes().len() as u64, len);
@@ -259,11 +240,7 @@ mod tests {
 
     #[test]
     fn ranges_agree_with_the_whole() {
-        let woven = Blob::Woven {
-            seed: 9,
-            len: 100_000,
-            text: false,
-        };
+        let woven = Blob::Woven { seed: 9, len: 100_000, text: false };
         let whole = woven.bytes();
         for at in [0_u64, 1, 10_239, 10_240, 55_555, 99_999] {
             let part = woven.reader().read(at, 100_000).unwrap();

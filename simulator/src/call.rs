@@ -79,15 +79,8 @@ impl Call {
 
     /// An OData option, with or without its dollar.
     pub(crate) fn option(&self, name: &str) -> Option<&str> {
-        let named = |key: &str| {
-            key.strip_prefix('$')
-                .unwrap_or(key)
-                .eq_ignore_ascii_case(name)
-        };
-        self.options
-            .iter()
-            .find(|(key, _)| named(key))
-            .map(|(_, value)| value.as_str())
+        let named = |key: &str| key.strip_prefix('$').unwrap_or(key).eq_ignore_ascii_case(name);
+        self.options.iter().find(|(key, _)| named(key)).map(|(_, value)| value.as_str())
     }
 
     /// A numeric option.
@@ -99,10 +92,7 @@ impl Call {
     pub(crate) fn raw_option(&self, name: &str) -> Option<&str> {
         self.raw_query.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=')?;
-            let key = key
-                .strip_prefix('$')
-                .or_else(|| key.strip_prefix("%24"))
-                .unwrap_or(key);
+            let key = key.strip_prefix('$').or_else(|| key.strip_prefix("%24")).unwrap_or(key);
             key.eq_ignore_ascii_case(name).then_some(value)
         })
     }
@@ -110,10 +100,7 @@ impl Call {
     /// `METHOD /path?query`, decoded: which fault texts are matched against.
     pub(crate) fn line(&self) -> String {
         let query = if self.raw_query.is_empty() { "" } else { "?" };
-        decoded(&format!(
-            "{} {}{query}{}",
-            self.method, self.path, self.raw_query
-        ))
+        decoded(&format!("{} {}{query}{}", self.method, self.path, self.raw_query))
     }
 
     /// What follows `/v1.0`, as sent.
@@ -134,8 +121,7 @@ impl Call {
     }
 
     pub(crate) fn accepts_gzip(&self) -> bool {
-        self.header("accept-encoding")
-            .is_some_and(|value| value.contains("gzip"))
+        self.header("accept-encoding").is_some_and(|value| value.contains("gzip"))
     }
 
     pub(crate) fn preferences(&self) -> Preferences {
@@ -152,17 +138,10 @@ impl Call {
     pub(crate) fn query_without(&self, names: &[&str]) -> String {
         let keep = |pair: &&str| {
             let key = pair.split('=').next().unwrap_or_default();
-            let key = key
-                .strip_prefix('$')
-                .or_else(|| key.strip_prefix("%24"))
-                .unwrap_or(key);
+            let key = key.strip_prefix('$').or_else(|| key.strip_prefix("%24")).unwrap_or(key);
             !pair.is_empty() && !names.contains(&key)
         };
-        self.raw_query
-            .split('&')
-            .filter(keep)
-            .collect::<Vec<_>>()
-            .join("&")
+        self.raw_query.split('&').filter(keep).collect::<Vec<_>>().join("&")
     }
 }
 
@@ -197,15 +176,9 @@ pub(crate) fn decoded(text: &str) -> String {
 pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let split = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (
-            decoded(&key.replace('+', " ")),
-            decoded(&value.replace('+', " ")),
-        )
+        (decoded(&key.replace('+', " ")), decoded(&value.replace('+', " ")))
     };
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(split)
-        .collect()
+    text.split('&').filter(|pair| !pair.is_empty()).map(split).collect()
 }
 
 fn split_path(path: &str, parameters: &mut Vec<(String, String)>) -> Vec<String> {
@@ -269,26 +242,14 @@ mod tests {
     #[test]
     fn paths() {
         let plain = |path: &str| segments(path).0.join("|");
-        assert_eq!(
-            plain("/v1.0/users/a%40b/messages"),
-            "v1.0|users|a@b|messages"
-        );
-        assert_eq!(
-            plain("/v1.0/users('a''b')/messages('x')"),
-            "v1.0|users|a'b|messages|x"
-        );
+        assert_eq!(plain("/v1.0/users/a%40b/messages"), "v1.0|users|a@b|messages");
+        assert_eq!(plain("/v1.0/users('a''b')/messages('x')"), "v1.0|users|a'b|messages|x");
         assert_eq!(
             plain("/v1.0/drives/d/root:/A%20B/c.txt:/content"),
             "v1.0|drives|d|root|:|A B/c.txt|content"
         );
-        assert_eq!(
-            plain("/v1.0/drives/d/root:/a/b"),
-            "v1.0|drives|d|root|:|a/b"
-        );
-        assert_eq!(
-            plain("/v1.0/drives/d/items/i:/b:"),
-            "v1.0|drives|d|items|i|:|b"
-        );
+        assert_eq!(plain("/v1.0/drives/d/root:/a/b"), "v1.0|drives|d|root|:|a/b");
+        assert_eq!(plain("/v1.0/drives/d/items/i:/b:"), "v1.0|drives|d|items|i|:|b");
         let (path, parameters) = segments("/v1.0/drives/d/root/delta(token='x y')");
         assert_eq!(path.join("|"), "v1.0|drives|d|root|delta");
         assert_eq!(parameters, [("token".to_owned(), "x y".to_owned())]);

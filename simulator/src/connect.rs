@@ -36,10 +36,7 @@ where
     F: Fn(&str) -> Router + Send + Sync + 'static,
 {
     let router_for = Arc::new(router_for);
-    accept(listener, |stream| {
-        tunnel(stream, Arc::clone(&router_for), authority.clone())
-    })
-    .await
+    accept(listener, |stream| tunnel(stream, Arc::clone(&router_for), authority.clone())).await
 }
 
 /// One client: its `CONNECT`, then TLS and requests on the same connection.
@@ -68,12 +65,7 @@ where
     };
     match upgrade.await {
         Ok(stream) => {
-            converse(
-                TokioIo::new(stream),
-                router_for(&host),
-                authority.server_config(),
-            )
-            .await;
+            converse(TokioIo::new(stream), router_for(&host), authority.server_config()).await;
         }
         Err(error) => debug!(%error, "no tunnel"),
     }
@@ -85,20 +77,14 @@ fn destination(
     authority: &Authority,
 ) -> Result<String, (StatusCode, String)> {
     if request.method() != Method::CONNECT {
-        return Err((
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only CONNECT is served here\n".into(),
-        ));
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "only CONNECT is served here\n".into()));
     }
     let Some(to) = request.uri().authority() else {
         return Err((StatusCode::BAD_REQUEST, "CONNECT needs host:port\n".into()));
     };
     let (host, port) = (to.host().to_ascii_lowercase(), to.port_u16().unwrap_or(443));
     if port != 443 || !authority.covers(&host) {
-        return Err((
-            StatusCode::FORBIDDEN,
-            format!("{host}:{port} is not simulated\n"),
-        ));
+        return Err((StatusCode::FORBIDDEN, format!("{host}:{port} is not simulated\n")));
     }
     Ok(host)
 }
@@ -119,32 +105,19 @@ mod tests {
             let answer = |State(asked): State<String>, headers: HeaderMap| async move {
                 format!("{asked} {}", headers["host"].to_str().unwrap())
             };
-            Router::new()
-                .route("/v1.0/me", get(answer))
-                .with_state(host.to_owned())
+            Router::new().route("/v1.0/me", get(answer)).with_state(host.to_owned())
         };
         tokio::spawn(async move { serve_connect(listener, router_for, &authority).await });
         let client = reqwest::Client::builder().add_root_certificate(ca);
-        client
-            .proxy(reqwest::Proxy::all(address).unwrap())
-            .build()
-            .unwrap()
+        client.proxy(reqwest::Proxy::all(address).unwrap()).build().unwrap()
     }
 
     #[tokio::test]
     async fn names_of_the_service_lead_to_the_simulator() {
         let client = proxy().await;
-        for host in [
-            "graph.microsoft.com",
-            "contoso-my.sharepoint.com",
-            "localhost",
-        ] {
+        for host in ["graph.microsoft.com", "contoso-my.sharepoint.com", "localhost"] {
             for _ in 0..2 {
-                let answer = client
-                    .get(format!("https://{host}/v1.0/me"))
-                    .send()
-                    .await
-                    .unwrap();
+                let answer = client.get(format!("https://{host}/v1.0/me")).send().await.unwrap();
                 assert_eq!(answer.text().await.unwrap(), format!("{host} {host}"));
             }
         }
@@ -154,18 +127,8 @@ mod tests {
     async fn nothing_else_is_reached() {
         let client = proxy().await;
         assert!(client.get("https://example.com/").send().await.is_err());
-        assert!(
-            client
-                .get("https://graph.microsoft.com:444/")
-                .send()
-                .await
-                .is_err()
-        );
-        let plain = client
-            .get("http://graph.microsoft.com/")
-            .send()
-            .await
-            .unwrap();
+        assert!(client.get("https://graph.microsoft.com:444/").send().await.is_err());
+        let plain = client.get("http://graph.microsoft.com/").send().await.unwrap();
         assert_eq!(plain.status(), 405);
     }
 }

@@ -41,55 +41,31 @@ pub(crate) fn owners(dir: &Path, domain: &str) -> Result<Vec<Owner>, Error> {
         if mail.is_dir() || drive.is_dir() {
             owners.push(Owner {
                 upn: qualified(&name_of(&entry), domain),
-                mails: if mail.is_dir() {
-                    walk(&mail)?
-                } else {
-                    Vec::new()
-                },
-                files: if drive.is_dir() {
-                    walk(&drive)?
-                } else {
-                    Vec::new()
-                },
+                mails: if mail.is_dir() { walk(&mail)? } else { Vec::new() },
+                files: if drive.is_dir() { walk(&drive)? } else { Vec::new() },
             });
         }
     }
     if owners.is_empty() {
         let is_mail = |found: &Found| found.path.extension().is_some_and(|e| e == "eml");
         let (mails, files) = walk(dir)?.into_iter().partition(is_mail);
-        owners.push(Owner {
-            upn: qualified("content", domain),
-            mails,
-            files,
-        });
+        owners.push(Owner { upn: qualified("content", domain), mails, files });
     }
     Ok(owners)
 }
 
 fn qualified(name: &str, domain: &str) -> String {
-    if name.contains('@') {
-        name.to_owned()
-    } else {
-        format!("{name}@{domain}")
-    }
+    if name.contains('@') { name.to_owned() } else { format!("{name}@{domain}") }
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::Io {
-        what: format!("read {}", dir.display()),
-        source,
-    };
+    let failed = |source| Error::Io { what: format!("read {}", dir.display()), source };
     let entries = fs::read_dir(dir).map_err(failed)?;
-    let paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>, _>>();
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>();
     let mut paths = paths.map_err(failed)?;
     paths.sort();
     Ok(paths)
@@ -110,12 +86,7 @@ fn walk(dir: &Path) -> Result<Vec<Found>, Error> {
             } else if meta.is_file() {
                 let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let modified = DateTime::<Utc>::from(modified).trunc_subsecs(0);
-                found.push(Found {
-                    trail,
-                    path,
-                    len: meta.len(),
-                    modified,
-                });
+                found.push(Found { trail, path, len: meta.len(), modified });
             }
         }
     }
@@ -138,10 +109,7 @@ impl Owner {
             if folders.is_empty() {
                 folder = mailbox.folder("inbox").unwrap_or(ROOT);
             }
-            let blob = Blob::OnDisk {
-                path: found.path.clone(),
-                len: found.len,
-            };
+            let blob = Blob::OnDisk { path: found.path.clone(), len: found.len };
             let when = arrival(&blob.bytes()).unwrap_or(found.modified);
             mailbox.add(folder, blob, when);
         }
@@ -149,20 +117,14 @@ impl Owner {
 
     /// His drive.
     pub(crate) fn nodes(&self) -> Vec<Node> {
-        let start = self
-            .files
-            .iter()
-            .map(|f| f.modified)
-            .min()
-            .unwrap_or_default();
+        let start = self.files.iter().map(|f| f.modified).min().unwrap_or_default();
         let mut nodes = vec![Node::new(None, "root", Facet::Root, start, start)];
         for found in &self.files {
             let (name, folders) = found.trail.split_last().expect("a file has a name");
             let mut parent = 0;
             for folder in folders {
-                let known = nodes
-                    .iter()
-                    .position(|n| n.parent == Some(parent) && n.name == *folder);
+                let known =
+                    nodes.iter().position(|n| n.parent == Some(parent) && n.name == *folder);
                 parent = known.map_or_else(
                     || {
                         nodes.push(Node::new(Some(parent), folder, Facet::Folder, start, start));
@@ -173,13 +135,7 @@ impl Owner {
             }
             let when = found.modified;
             let mut node = Node::new(Some(parent), name, Facet::File, when, when);
-            node.push_version(
-                Blob::OnDisk {
-                    path: found.path.clone(),
-                    len: found.len,
-                },
-                when,
-            );
+            node.push_version(Blob::OnDisk { path: found.path.clone(), len: found.len }, when);
             nodes.push(node);
         }
         nodes
@@ -190,9 +146,7 @@ impl Owner {
 pub(crate) fn arrival(mime: &[u8]) -> Option<DateTime<Utc>> {
     let message = MessageParser::default().parse_headers(mime)?;
     let received = message.received().and_then(|received| received.date());
-    received
-        .or_else(|| message.date().copied())
-        .and_then(plausible)
+    received.or_else(|| message.date().copied()).and_then(plausible)
 }
 
 /// Dates Graph could hold.
@@ -220,21 +174,13 @@ pub(crate) fn parse(mime: &Bytes, when: DateTime<Utc>) -> Mail {
 fn read(message: &Message<'_>, bare: Mail) -> Mail {
     let subject = message.subject().unwrap_or_default();
     let sent = message.date().copied().and_then(plausible);
-    let text = message
-        .body_text(0)
-        .map(|text| text.into_owned())
-        .unwrap_or_default();
-    let html = message
-        .html_body
-        .iter()
-        .find_map(|part| match &message.part(*part)?.body {
-            PartType::Html(html) => Some(html.clone().into_owned()),
-            _ => None,
-        });
+    let text = message.body_text(0).map(|text| text.into_owned()).unwrap_or_default();
+    let html = message.html_body.iter().find_map(|part| match &message.part(*part)?.body {
+        PartType::Html(html) => Some(html.clone().into_owned()),
+        _ => None,
+    });
     let header = |name: &str| {
-        let value = message
-            .header(HeaderName::Other(name.to_owned().into()))?
-            .as_text()?;
+        let value = message.header(HeaderName::Other(name.to_owned().into()))?.as_text()?;
         Some(value.to_lowercase())
     };
     let importance = match header("Importance").as_deref() {
@@ -292,17 +238,11 @@ fn class(message: &Message<'_>) -> &'static str {
 
 fn headers(message: &Message<'_>) -> Vec<(String, String)> {
     let text = |from: u32, to: u32| {
-        let bytes = message
-            .raw_message
-            .get(from as usize..to as usize)
-            .unwrap_or_default();
+        let bytes = message.raw_message.get(from as usize..to as usize).unwrap_or_default();
         String::from_utf8_lossy(bytes).trim().to_owned()
     };
     let one = |header: &mail_parser::Header<'_>| {
-        (
-            header.name().to_owned(),
-            text(header.offset_start, header.offset_end),
-        )
+        (header.name().to_owned(), text(header.offset_start, header.offset_end))
     };
     message.headers().iter().map(one).collect()
 }
@@ -319,9 +259,7 @@ fn attachment((number, part): (usize, &MessagePart<'_>)) -> Attachment {
         _ => Attached::File(Blob::Stored(Bytes::copy_from_slice(part.contents()))),
     };
     Attachment {
-        name: part
-            .attachment_name()
-            .map_or_else(|| format!("ATT{:05}", number + 1), unfolded),
+        name: part.attachment_name().map_or_else(|| format!("ATT{:05}", number + 1), unfolded),
         content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()),
         content_id: part.content_id().map(str::to_owned),
         inline: matches!(part.body, PartType::InlineBinary(_)),

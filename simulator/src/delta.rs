@@ -29,11 +29,7 @@ pub(crate) enum Round {
     /// Everything, beyond key `after`; changes count from `seq`.
     First { after: Option<u64>, seq: u64 },
     /// Changes after `since` up to `until`, beyond change `from`.
-    Later {
-        since: u64,
-        from: u64,
-        until: Option<u64>,
-    },
+    Later { since: u64, from: u64, until: Option<u64> },
 }
 
 /// A place in the rounds of a folder delta.
@@ -67,15 +63,9 @@ pub(crate) fn outlook_token<T: serde::de::DeserializeOwned>(
     world: &World,
     call: &Call,
 ) -> Result<Option<T>, Refusal> {
-    let raw = call
-        .raw_option("skiptoken")
-        .or(call.raw_option("deltatoken"));
+    let raw = call.raw_option("skiptoken").or(call.raw_option("deltatoken"));
     let Some(raw) = raw else { return Ok(None) };
-    if world
-        .faults
-        .strikes(Kind::DeltaGone, &call.line(), &call.path)
-        .is_some()
-    {
+    if world.faults.strikes(Kind::DeltaGone, &call.line(), &call.path).is_some() {
         return Err(Refusal::new(
             410,
             "SyncStateNotFound",
@@ -83,10 +73,6 @@ pub(crate) fn outlook_token<T: serde::de::DeserializeOwned>(
         ));
     }
     page::open(raw).map(Some).map_err(|_| {
-        Refusal::new(
-            400,
-            "SyncStateInvalid",
-            "The sync state is invalid or badly formed.",
-        )
+        Refusal::new(400, "SyncStateInvalid", "The sync state is invalid or badly formed.")
     })
 }

@@ -10,16 +10,14 @@ pub(crate) fn mix(mut value: u64) -> u64 {
 
 /// One number for a sequence of numbers.
 pub(crate) fn hash(parts: &[u64]) -> u64 {
-    parts.iter().fold(0x365, |state, part| {
-        mix(state ^ part.wrapping_mul(0xff51_afd7_ed55_8ccd))
-    })
+    parts.iter().fold(0x365, |state, part| mix(state ^ part.wrapping_mul(0xff51_afd7_ed55_8ccd)))
 }
 
 /// One number for a text (FNV-1a, finalised).
 pub(crate) fn text(text: &str) -> u64 {
-    let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let fnv = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     mix(fnv)
 }
 
@@ -44,14 +42,7 @@ pub(crate) fn guid_bytes(parts: &[u64]) -> [u8; 16] {
 
 pub(crate) fn guid_text(b: [u8; 16]) -> String {
     let hex = data_encoding::HEXLOWER.encode(&b);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// A stream of such numbers.

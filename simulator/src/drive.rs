@@ -74,12 +74,7 @@ impl Node {
 
     pub(crate) fn push_version(&mut self, blob: Blob, modified: DateTime<Utc>) {
         let number = self.versions.last().map_or(1, |v| v.number + 1);
-        self.versions.push(Version {
-            number,
-            blob,
-            modified,
-            hash: Arc::default(),
-        });
+        self.versions.push(Version { number, blob, modified, hash: Arc::default() });
     }
 
     pub(crate) fn current(&self) -> Option<&Version> {
@@ -111,15 +106,7 @@ impl Drive {
                 children.entry(parent).or_default().push(number as u32);
             }
         }
-        Drive {
-            ids,
-            state: Mutex::new(State {
-                nodes,
-                children,
-                journal: Vec::new(),
-                seq: 0,
-            }),
-        }
+        Drive { ids, state: Mutex::new(State { nodes, children, journal: Vec::new(), seq: 0 }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,10 +121,7 @@ impl Drive {
     pub(crate) fn all(&self, with_gone: bool) -> Vec<u32> {
         let state = self.state();
         let numbered = (0..).zip(&state.nodes);
-        numbered
-            .filter(|(_, node)| with_gone || !node.gone)
-            .map(|(number, _)| number)
-            .collect()
+        numbered.filter(|(_, node)| with_gone || !node.gone).map(|(number, _)| number).collect()
     }
 
     /// An item, deleted ones included.
@@ -150,11 +134,7 @@ impl Drive {
     }
 
     pub(crate) fn children(&self, number: u32) -> Vec<u32> {
-        self.state()
-            .children
-            .get(&number)
-            .cloned()
-            .unwrap_or_default()
+        self.state().children.get(&number).cloned().unwrap_or_default()
     }
 
     /// The item at a path below the root; names compare as SharePoint does, without case, unless
@@ -166,11 +146,7 @@ impl Drive {
             let children = state.children.get(&at)?;
             let name = |n: &&u32| state.nodes[**n as usize].name.as_str();
             let exact = children.iter().find(|n| name(n) == part);
-            let folded = || {
-                children
-                    .iter()
-                    .find(|n| name(n).to_lowercase() == part.to_lowercase())
-            };
+            let folded = || children.iter().find(|n| name(n).to_lowercase() == part.to_lowercase());
             at = *exact.or_else(folded)?;
         }
         Some(at)
@@ -203,11 +179,7 @@ impl Drive {
     /// The file with the most bytes.
     pub(crate) fn largest(&self) -> Option<u32> {
         let state = self.state();
-        let size = |n: &u32| {
-            state.nodes[*n as usize]
-                .current()
-                .map_or(0, |v| v.blob.len())
-        };
+        let size = |n: &u32| state.nodes[*n as usize].current().map_or(0, |v| v.blob.len());
         let files = (0..state.nodes.len() as u32).filter(|n| !state.nodes[*n as usize].gone);
         files.max_by_key(size)
     }
@@ -218,9 +190,7 @@ impl Drive {
         let mut open = vec![number];
         let mut total = 0;
         while let Some(at) = open.pop() {
-            total += state.nodes[at as usize]
-                .current()
-                .map_or(0, |v| v.blob.len());
+            total += state.nodes[at as usize].current().map_or(0, |v| v.blob.len());
             open.extend(state.children.get(&at).into_iter().flatten());
         }
         total
@@ -268,11 +238,7 @@ impl Drive {
     /// Changes an item: `content` moves the cTag as well, anything the eTag.
     pub(crate) fn change(&self, number: u32, change: impl FnOnce(&mut Node)) -> bool {
         let mut state = self.state();
-        let Some(node) = state
-            .nodes
-            .get_mut(number as usize)
-            .filter(|node| !node.gone)
-        else {
+        let Some(node) = state.nodes.get_mut(number as usize).filter(|node| !node.gone) else {
             return false;
         };
         let (parent, was_gone) = (node.parent, node.gone);
@@ -316,10 +282,7 @@ impl Drive {
     pub(crate) fn put(&self, path: &str, bytes: Bytes) -> u32 {
         let now = Utc::now().trunc_subsecs(0);
         let blob = Blob::Stored(bytes);
-        let (folders, name) = path
-            .trim_start_matches('/')
-            .rsplit_once('/')
-            .unwrap_or(("", path));
+        let (folders, name) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", path));
         let parent = self.folder_at(folders);
         let known = self
             .children(parent)
@@ -340,8 +303,7 @@ impl Drive {
         let mut at = 0;
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let known = self.children(at).into_iter().find(|n| {
-                self.node(*n)
-                    .is_some_and(|node| node.name == part && node.is_container())
+                self.node(*n).is_some_and(|node| node.name == part && node.is_container())
             });
             at = known
                 .unwrap_or_else(|| self.add(Node::new(Some(at), part, Facet::Folder, now, now)));

@@ -29,10 +29,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn unknown(what: &'static str, name: impl Into<String>) -> Error {
-        Error::Unknown {
-            what,
-            name: name.into(),
-        }
+        Error::Unknown { what, name: name.into() }
     }
 }
 
@@ -98,11 +95,7 @@ impl Refusal {
     }
 
     pub(crate) fn item_not_found() -> Refusal {
-        Refusal::new(
-            404,
-            "ErrorItemNotFound",
-            "The specified object was not found in the store.",
-        )
+        Refusal::new(404, "ErrorItemNotFound", "The specified object was not found in the store.")
     }
 
     pub(crate) fn malformed_id() -> Refusal {

@@ -151,12 +151,7 @@ impl Fault {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let number = || {
-            value
-                .parse::<f64>()
-                .ok()
-                .filter(|n| n.is_finite() && *n >= 0.0)
-        };
+        let number = || value.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
         match key {
             "rate" => self.rate = Some(number().filter(|n| *n <= 1.0).ok_or("is from 0 to 1")?),
             "times" => self.times = Some(value.parse().map_err(|_| "is a whole number")?),
@@ -220,33 +215,24 @@ struct Armed {
 
 impl Faults {
     pub(crate) fn new(seed: u64, faults: Vec<Fault>) -> Faults {
-        let faults_in_force = Faults {
-            seed,
-            armed: RwLock::default(),
-        };
+        let faults_in_force = Faults { seed, armed: RwLock::default() };
         faults_in_force.replace(faults);
         faults_in_force
     }
 
     /// Puts other faults in force; counts start anew.
     pub(crate) fn replace(&self, faults: Vec<Fault>) {
-        let armed = faults
-            .into_iter()
-            .enumerate()
-            .map(|(position, fault)| Armed {
-                fault,
-                position: position as u64,
-                seen: AtomicU64::new(0),
-                history: Mutex::default(),
-            });
+        let armed = faults.into_iter().enumerate().map(|(position, fault)| Armed {
+            fault,
+            position: position as u64,
+            seen: AtomicU64::new(0),
+            history: Mutex::default(),
+        });
         *self.armed.write().expect("no panic under this lock") = Arc::new(armed.collect());
     }
 
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.current()
-            .iter()
-            .map(|armed| armed.fault.to_string())
-            .collect()
+        self.current().iter().map(|armed| armed.fault.to_string()).collect()
     }
 
     fn current(&self) -> Arc<Vec<Armed>> {
@@ -288,9 +274,7 @@ impl Faults {
 
     /// Whether there is such a fault at all for this request.
     pub(crate) fn present(&self, kind: Kind, line: &str) -> bool {
-        self.current()
-            .iter()
-            .any(|armed| armed.fault.kind == kind && armed.applies(line))
+        self.current().iter().any(|armed| armed.fault.kind == kind && armed.applies(line))
     }
 }
 
@@ -300,10 +284,7 @@ impl Armed {
     }
 
     fn applies(&self, line: &str) -> bool {
-        self.fault
-            .matching
-            .as_ref()
-            .is_none_or(|text| line.contains(text.as_str()))
+        self.fault.matching.as_ref().is_none_or(|text| line.contains(text.as_str()))
     }
 
     fn strikes(&self, seed: u64, key: &str) -> bool {
@@ -332,20 +313,12 @@ mod tests {
 
     #[test]
     fn texts_round_trip() {
-        for text in [
-            "throttle",
-            "reset:rate=0.05,times=2,after=10,match=$value",
-            "restless:versions=gone",
-        ] {
+        for text in
+            ["throttle", "reset:rate=0.05,times=2,after=10,match=$value", "restless:versions=gone"]
+        {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            "thrttle",
-            "reset:rate=2",
-            "reset:colour=red",
-            "restless:versions=maybe",
-        ] {
+        for text in ["", "thrttle", "reset:rate=2", "reset:colour=red", "restless:versions=maybe"] {
             assert!(text.parse::<Fault>().is_err(), "{text}");
         }
     }
@@ -354,11 +327,8 @@ mod tests {
     fn the_same_seed_hits_the_same_requests() {
         let run = |seed| {
             let faults = Faults::new(seed, vec!["reset:rate=0.2".parse().unwrap()]);
-            let hit = |n: &u32| {
-                faults
-                    .strikes(Kind::Reset, "GET /", &format!("GET /{n}"))
-                    .is_some()
-            };
+            let hit =
+                |n: &u32| faults.strikes(Kind::Reset, "GET /", &format!("GET /{n}")).is_some();
             (0..1000).filter(hit).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(1));

@@ -29,10 +29,7 @@ impl Filter {
     pub(crate) fn new(text: Option<&str>) -> Result<Option<Filter>, Refusal> {
         let Some(text) = text else { return Ok(None) };
         let all = split(text, " or ").into_iter().map(|side| {
-            split(side, " and ")
-                .into_iter()
-                .map(condition)
-                .collect::<Option<Vec<_>>>()
+            split(side, " and ").into_iter().map(condition).collect::<Option<Vec<_>>>()
         });
         let all = all.collect::<Option<Vec<_>>>();
         let all = all.ok_or_else(|| {
@@ -46,17 +43,13 @@ impl Filter {
     }
 
     pub(crate) fn accepts(&self, row: &Value) -> bool {
-        self.0
-            .iter()
-            .any(|all| all.iter().all(|condition| condition.holds(row)))
+        self.0.iter().any(|all| all.iter().all(|condition| condition.holds(row)))
     }
 }
 
 impl Condition {
     fn holds(&self, row: &Value) -> bool {
-        let found = row
-            .pointer(&format!("/{}", self.property))
-            .unwrap_or(&Value::Null);
+        let found = row.pointer(&format!("/{}", self.property)).unwrap_or(&Value::Null);
         let order = match (found, &self.value) {
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::Number(a), Value::Number(b)) => {
@@ -102,10 +95,7 @@ fn split<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
 }
 
 fn condition(text: &str) -> Option<Condition> {
-    if let Some(inside) = text
-        .strip_prefix("startswith(")
-        .and_then(|t| t.strip_suffix(')'))
-    {
+    if let Some(inside) = text.strip_prefix("startswith(").and_then(|t| t.strip_suffix(')')) {
         let (property, value) = inside.split_once(',')?;
         return Some(Condition {
             property: property.trim().to_owned(),
@@ -124,11 +114,7 @@ fn condition(text: &str) -> Option<Condition> {
         "le" => Operator::Le,
         _ => return None,
     };
-    Some(Condition {
-        property: property.to_owned(),
-        operator,
-        value: literal(value.trim())?,
-    })
+    Some(Condition { property: property.to_owned(), operator, value: literal(value.trim())? })
 }
 
 fn literal(text: &str) -> Option<Value> {
@@ -159,9 +145,7 @@ mod tests {
         let accepts = |text| Filter::new(Some(text)).unwrap().unwrap().accepts(&row);
         assert!(accepts("userPrincipalName eq 'anna@contoso.com'"));
         assert!(accepts("startswith(userPrincipalName,'ann')"));
-        assert!(accepts(
-            "receivedDateTime ge 2026-01-01T00:00:00Z and isRead eq false"
-        ));
+        assert!(accepts("receivedDateTime ge 2026-01-01T00:00:00Z and isRead eq false"));
         assert!(!accepts("receivedDateTime lt 2026-01-01T00:00:00Z"));
         assert!(accepts("isRead eq true or from/x eq 1"));
         assert!(accepts("jobTitle eq null") && accepts("jobTitle ne 'a or b'"));

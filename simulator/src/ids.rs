@@ -16,9 +16,8 @@ fn unscramble(scrambled: u64, salt: u64) -> u64 {
     const MASK: u64 = (1 << 48) - 1;
     // The inverse of the factor modulo 2^64 (Newton).
     let factor = 0x5deece66d_u64 | 1;
-    let inverse = (0..6).fold(factor, |x: u64, _| {
-        x.wrapping_mul(2_u64.wrapping_sub(factor.wrapping_mul(x)))
-    });
+    let inverse =
+        (0..6).fold(factor, |x: u64, _| x.wrapping_mul(2_u64.wrapping_sub(factor.wrapping_mul(x))));
     ((scrambled ^ salt) & MASK).wrapping_mul(inverse) & MASK
 }
 
@@ -107,15 +106,10 @@ impl MailIds {
             Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
         };
         let named = if bytes.starts_with(&IMMUTABLE) {
-            Named::Immutable {
-                key: unscramble(tail(11)?, self.salt),
-            }
+            Named::Immutable { key: unscramble(tail(11)?, self.salt) }
         } else {
             let folder = u32::try_from(tail(32)?.checked_sub(0x010c)?).ok()?;
-            Named::Classic {
-                key: unscramble(tail(8)?, self.salt),
-                folder,
-            }
+            Named::Classic { key: unscramble(tail(8)?, self.salt), folder }
         };
         let again = match named {
             Named::Immutable { key } => self.immutable(key),
@@ -161,15 +155,9 @@ pub(crate) struct DriveIds {
 impl DriveIds {
     pub(crate) fn new(seed: u64, user: &str) -> DriveIds {
         let salt = dice::hash(&[seed, dice::text(user), 11]);
-        let bytes: Vec<u8> = (12..15)
-            .flat_map(|n| dice::guid_bytes(&[salt, n]))
-            .collect();
+        let bytes: Vec<u8> = (12..15).flat_map(|n| dice::guid_bytes(&[salt, n])).collect();
         let prefix = data_encoding::BASE32_NOPAD.encode(&salt.to_be_bytes()[..5]);
-        DriveIds {
-            drive: format!("b!{}", URL_SAFE.encode(bytes)),
-            prefix,
-            salt,
-        }
+        DriveIds { drive: format!("b!{}", URL_SAFE.encode(bytes)), prefix, salt }
     }
 
     pub(crate) fn item(&self, number: u32) -> String {
@@ -180,9 +168,7 @@ impl DriveIds {
     }
 
     pub(crate) fn item_number(&self, id: &str) -> Option<u32> {
-        let bytes = data_encoding::BASE32_NOPAD
-            .decode(id.get(10..)?.as_bytes())
-            .ok()?;
+        let bytes = data_encoding::BASE32_NOPAD.decode(id.get(10..)?.as_bytes()).ok()?;
         let mut number = [0; 8];
         number[2..].copy_from_slice(bytes.get(9..15)?);
         let number = u32::try_from(unscramble(u64::from_be_bytes(number), self.salt)).ok()?;
@@ -209,10 +195,7 @@ mod tests {
             assert_eq!(ids.message(&immutable), Some(Named::Immutable { key }));
             let classic = ids.classic(key, 3);
             assert_eq!(classic.len(), 152);
-            assert_eq!(
-                ids.message(&classic),
-                Some(Named::Classic { key, folder: 3 })
-            );
+            assert_eq!(ids.message(&classic), Some(Named::Classic { key, folder: 3 }));
             assert_eq!(other.message(&immutable), None);
             assert_eq!(ids.message(&immutable.to_lowercase()), None);
         }

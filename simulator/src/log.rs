@@ -91,11 +91,7 @@ pub struct Counts {
 
 impl Log {
     pub(crate) fn new(capacity: usize) -> Log {
-        Log {
-            started: Instant::now(),
-            capacity,
-            book: Mutex::default(),
-        }
+        Log { started: Instant::now(), capacity, book: Mutex::default() }
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
@@ -109,11 +105,7 @@ impl Log {
 
     /// How many remembered requests satisfy a condition.
     pub fn count(&self, condition: impl Fn(&Record) -> bool) -> usize {
-        self.book()
-            .records
-            .iter()
-            .filter(|record| condition(record))
-            .count()
+        self.book().records.iter().filter(|record| condition(record)).count()
     }
 
     /// The totals.
@@ -180,11 +172,7 @@ impl Log {
         let now = book.in_flight.entry(mailbox.to_owned()).or_default();
         *now += 1;
         let now = *now;
-        let most = book
-            .counts
-            .max_concurrent
-            .entry(mailbox.to_owned())
-            .or_default();
+        let most = book.counts.max_concurrent.entry(mailbox.to_owned()).or_default();
         *most = now.max(*most);
         now
     }

@@ -112,12 +112,7 @@ impl Mailbox {
             folder_journal: Vec::new(),
             seq: 0,
         };
-        Mailbox {
-            ids,
-            source,
-            lanes,
-            state: Mutex::new(state),
-        }
+        Mailbox { ids, source, lanes, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,13 +132,8 @@ impl Mailbox {
     pub(crate) fn folder(&self, name: &str) -> Option<u32> {
         let state = self.state();
         let lower = name.to_lowercase();
-        let known = state
-            .folders
-            .iter()
-            .position(|f| f.well_known == Some(lower.as_str()));
-        let number = known
-            .map(|n| n as u32)
-            .or_else(|| self.ids.folder_number(name))?;
+        let known = state.folders.iter().position(|f| f.well_known == Some(lower.as_str()));
+        let number = known.map(|n| n as u32).or_else(|| self.ids.folder_number(name))?;
         let folder = state.folders.get(number as usize)?;
         (!folder.gone).then_some(number)
     }
@@ -195,10 +185,7 @@ impl Mailbox {
     }
 
     fn generated_count(&self, folder: &Folder) -> u64 {
-        let (rounds, rest) = (
-            self.source.count / self.lanes,
-            self.source.count % self.lanes,
-        );
+        let (rounds, rest) = (self.source.count / self.lanes, self.source.count % self.lanes);
         let partial = folder.lanes.iter().filter(|lane| **lane < rest).count() as u64;
         rounds * folder.lanes.len() as u64 + partial
     }
@@ -219,17 +206,10 @@ impl Mailbox {
     /// The folder a message was generated in or added to.
     fn born(&self, state: &State, key: Key) -> Option<u32> {
         if key >= self.source.count {
-            return state
-                .stored
-                .get((key - self.source.count) as usize)
-                .map(|s| s.folder);
+            return state.stored.get((key - self.source.count) as usize).map(|s| s.folder);
         }
         let lane = key % self.lanes;
-        state
-            .folders
-            .iter()
-            .position(|f| f.lanes.contains(&lane))
-            .map(|n| n as u32)
+        state.folders.iter().position(|f| f.lanes.contains(&lane)).map(|n| n as u32)
     }
 
     /// Every seventh generated mail that was received is unread.
@@ -241,9 +221,7 @@ impl Mailbox {
             return true;
         }
         self.role(&state.folders, folder) == Role::Received
-            && self
-                .rank(&state.folders[folder as usize], key)
-                .is_multiple_of(7)
+            && self.rank(&state.folders[folder as usize], key).is_multiple_of(7)
     }
 
     fn role(&self, folders: &[Folder], folder: u32) -> Role {
@@ -258,10 +236,7 @@ impl Mailbox {
     fn place(&self, state: &State, key: Key) -> Option<u32> {
         match state.edits.get(&key) {
             Some(edit) if edit.gone => None,
-            Some(Edit {
-                folder: Some(folder),
-                ..
-            }) => Some(*folder),
+            Some(Edit { folder: Some(folder), .. }) => Some(*folder),
             _ => self.born(state, key),
         }
     }
@@ -343,9 +318,7 @@ impl Mailbox {
         let folder = self.place(&state, key)?;
         let role = self.role(&state.folders, self.born(&state, key)?);
         let read = !self.born_unread(&state, key);
-        let stored = self
-            .stored(&state, key)
-            .map(|stored| (stored.blob.clone(), stored.when));
+        let stored = self.stored(&state, key).map(|stored| (stored.blob.clone(), stored.when));
         let edit = state.edits.get(&key).cloned().unwrap_or_default();
         // Making a message takes longer than all the rest: others need not wait for it.
         drop(state);
@@ -356,24 +329,14 @@ impl Mailbox {
         mail.read = edit.read.unwrap_or(read);
         mail.flagged = edit.flagged.unwrap_or(mail.flagged);
         mail.categories = edit.categories.unwrap_or(mail.categories);
-        let modified = edit
-            .modified
-            .unwrap_or_else(|| mail.when() + TimeDelta::seconds(3));
+        let modified = edit.modified.unwrap_or_else(|| mail.when() + TimeDelta::seconds(3));
         let change_key = self.ids.change_key(key, edit.change);
-        Some(Message {
-            key,
-            folder,
-            mail,
-            modified,
-            change_key,
-        })
+        Some(Message { key, folder, mail, modified, change_key })
     }
 
     /// A message that was given as MIME.
     fn stored<'a>(&self, state: &'a State, key: Key) -> Option<&'a Stored> {
-        state
-            .stored
-            .get(key.checked_sub(self.source.count)? as usize)
+        state.stored.get(key.checked_sub(self.source.count)? as usize)
     }
 
     /// A message's MIME. Generated boundaries follow `nonce`.
@@ -410,10 +373,7 @@ impl Mailbox {
             let entry = last.entry(change.key).or_insert((0, true));
             *entry = (change.seq, entry.1 && change.only_read);
         }
-        let mut due: Vec<_> = last
-            .into_iter()
-            .filter(|(_, (seq, _))| *seq > from)
-            .collect();
+        let mut due: Vec<_> = last.into_iter().filter(|(_, (seq, _))| *seq > from).collect();
         due.sort_unstable_by_key(|(_, (seq, _))| *seq);
         let more = due.len() > limit;
         due.truncate(limit);
@@ -432,11 +392,7 @@ impl Mailbox {
     pub(crate) fn folder_changes(&self, since: u64) -> Vec<u32> {
         let state = self.state();
         let changed = state.folder_journal.iter().filter(|(seq, _)| *seq > since);
-        changed
-            .map(|(_, folder)| *folder)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
+        changed.map(|(_, folder)| *folder).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Changes a message; false when it is not there.
@@ -471,13 +427,7 @@ impl Mailbox {
             state.folder_journal.push((seq, before));
             state.folder_journal.extend(after.map(|after| (seq, after)));
         }
-        state.journal.push(Change {
-            seq,
-            key,
-            before: Some(before),
-            after,
-            only_read,
-        });
+        state.journal.push(Change { seq, key, before: Some(before), after, only_read });
         true
     }
 
@@ -493,11 +443,7 @@ impl Mailbox {
         let mut state = self.state();
         let key = self.source.count + state.stored.len() as u64;
         state.stored.push(Stored { blob, folder, when });
-        state
-            .incoming
-            .entry(folder)
-            .or_default()
-            .insert((when, key));
+        state.incoming.entry(folder).or_default().insert((when, key));
         state.seq += 1;
         let seq = state.seq;
         state.journal.push(Change {
@@ -514,10 +460,7 @@ impl Mailbox {
     /// Adds a folder, or returns the one of that name under that parent.
     pub(crate) fn add_folder(&self, parent: u32, name: &str) -> u32 {
         let mut state = self.state();
-        let known = state
-            .folders
-            .iter()
-            .position(|f| f.parent == Some(parent) && f.name == name);
+        let known = state.folders.iter().position(|f| f.parent == Some(parent) && f.name == name);
         if let Some(known) = known {
             return known as u32;
         }

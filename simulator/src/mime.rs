@@ -57,14 +57,8 @@ pub(crate) fn headers(mail: &Mail, received: &[String]) -> Vec<(String, String)>
     }
     add("Accept-Language", "de-DE, en-US".into());
     add("Content-Language", "de-DE".into());
-    add(
-        "X-MS-Has-Attach",
-        if mail.has_attachments() { "yes" } else { "" }.into(),
-    );
-    add(
-        "X-MS-Exchange-Organization-SCL",
-        if mail.draft { "-1" } else { "1" }.into(),
-    );
+    add("X-MS-Has-Attach", if mail.has_attachments() { "yes" } else { "" }.into());
+    add("X-MS-Exchange-Organization-SCL", if mail.draft { "-1" } else { "1" }.into());
     all
 }
 
@@ -94,10 +88,7 @@ fn encoded(text: &str) -> String {
     let text = text.replace(LONE_SURROGATE, "\u{fffd}");
     let mut words = vec![String::new()];
     for letter in text.chars() {
-        if words
-            .last()
-            .is_some_and(|word| word.len() + letter.len_utf8() > 42)
-        {
+        if words.last().is_some_and(|word| word.len() + letter.len_utf8() > 42) {
             words.push(String::new());
         }
         words.last_mut().expect("starts with one").push(letter);
@@ -120,14 +111,8 @@ impl Boundaries {
 }
 
 enum Part {
-    Leaf {
-        headers: Vec<String>,
-        body: Vec<u8>,
-    },
-    Multi {
-        subtype: &'static str,
-        parts: Vec<Part>,
-    },
+    Leaf { headers: Vec<String>, body: Vec<u8> },
+    Multi { subtype: &'static str, parts: Vec<Part> },
 }
 
 impl Part {
@@ -167,18 +152,12 @@ fn tree(mail: &Mail) -> Part {
     if !inline.is_empty() {
         let mut parts = vec![root];
         parts.extend(inline.into_iter().map(attachment));
-        root = Part::Multi {
-            subtype: "related",
-            parts,
-        };
+        root = Part::Multi { subtype: "related", parts };
     }
     if !files.is_empty() {
         let mut parts = vec![root];
         parts.extend(files.into_iter().map(attachment));
-        root = Part::Multi {
-            subtype: "mixed",
-            parts,
-        };
+        root = Part::Multi { subtype: "mixed", parts };
     }
     root
 }
@@ -209,18 +188,11 @@ fn body(mail: &Mail) -> Part {
             "END:VCALENDAR".to_owned(),
         ];
         let ics = lines.join("\r\n") + "\r\n";
-        parts.push(leaf(
-            "text/calendar; charset=\"utf-8\"; method=REQUEST",
-            &[],
-            ics.as_bytes(),
-        ));
+        parts.push(leaf("text/calendar; charset=\"utf-8\"; method=REQUEST", &[], ics.as_bytes()));
     }
     match parts.len() {
         1 => parts.remove(0),
-        _ => Part::Multi {
-            subtype: "alternative",
-            parts,
-        },
+        _ => Part::Multi { subtype: "alternative", parts },
     }
 }
 
@@ -228,17 +200,10 @@ fn text(subtype: &str, text: &str) -> Part {
     if text.is_ascii() {
         let header = format!("Content-Type: text/{subtype}; charset=\"us-ascii\"");
         let encoding = "Content-Transfer-Encoding: quoted-printable".to_owned();
-        return Part::Leaf {
-            headers: vec![header, encoding],
-            body: quoted_printable(text),
-        };
+        return Part::Leaf { headers: vec![header, encoding], body: quoted_printable(text) };
     }
     // Text that Latin-1 can hold travels in eight raw bits, the rest as UTF-8 in base64.
-    match text
-        .chars()
-        .map(|c| u8::try_from(u32::from(c)))
-        .collect::<Result<Vec<u8>, _>>()
-    {
+    match text.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>() {
         Ok(body) => Part::Leaf {
             headers: vec![
                 format!("Content-Type: text/{subtype}; charset=\"iso-8859-1\""),
@@ -246,11 +211,7 @@ fn text(subtype: &str, text: &str) -> Part {
             ],
             body,
         },
-        Err(_) => leaf(
-            &format!("text/{subtype}; charset=\"utf-8\""),
-            &[],
-            text.as_bytes(),
-        ),
+        Err(_) => leaf(&format!("text/{subtype}; charset=\"utf-8\""), &[], text.as_bytes()),
     }
 }
 
@@ -268,21 +229,10 @@ fn leaf(content_type: &str, more: &[String], content: &[u8]) -> Part {
 }
 
 fn attachment(attachment: &Attachment) -> Part {
-    let disposition = if attachment.inline {
-        "inline"
-    } else {
-        "attachment"
-    };
+    let disposition = if attachment.inline { "inline" } else { "attachment" };
     let name = encoded(&attachment.name);
-    let mut more = vec![format!(
-        "Content-Disposition: {disposition}; filename=\"{name}\""
-    )];
-    more.extend(
-        attachment
-            .content_id
-            .as_ref()
-            .map(|id| format!("Content-ID: <{id}>")),
-    );
+    let mut more = vec![format!("Content-Disposition: {disposition}; filename=\"{name}\"")];
+    more.extend(attachment.content_id.as_ref().map(|id| format!("Content-ID: <{id}>")));
     match &attachment.what {
         Attached::File(blob) => {
             let content_type = format!("{}; name=\"{name}\"", attachment.content_type);
@@ -291,15 +241,11 @@ fn attachment(attachment: &Attachment) -> Part {
         Attached::Item(mime) => {
             let mut headers = vec!["Content-Type: message/rfc822".to_owned()];
             headers.append(&mut more);
-            Part::Leaf {
-                headers,
-                body: mime.to_vec(),
-            }
+            Part::Leaf { headers, body: mime.to_vec() }
         }
-        Attached::Reference => text(
-            "html",
-            "<a href=\"https://contoso-my.sharepoint.com/\">Link</a>",
-        ),
+        Attached::Reference => {
+            text("html", "<a href=\"https://contoso-my.sharepoint.com/\">Link</a>")
+        }
     }
 }
 

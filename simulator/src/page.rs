@@ -17,12 +17,8 @@ use crate::reply::Reply;
 use crate::server::World;
 
 /// What stays as it is in a path segment.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'!');
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'!');
 
 pub(crate) fn escaped(segment: &str) -> String {
     utf8_percent_encode(segment, SEGMENT).to_string()
@@ -53,9 +49,7 @@ impl Select {
 
     /// Whether a property was asked for by name.
     pub(crate) fn names(&self, name: &str) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|names| names.iter().any(|n| n == name || n == "*"))
+        self.0.as_ref().is_some_and(|names| names.iter().any(|n| n == name || n == "*"))
     }
 
     /// Drops what was not asked for; ids and annotations stay.
@@ -100,16 +94,10 @@ impl Page {
         let mut body = Map::new();
         let context = format!("{}/v1.0/$metadata#{}", call.roots.graph, self.context);
         body.insert("@odata.context".into(), context.into());
-        for (name, link) in [
-            ("@odata.nextLink", self.next),
-            ("@odata.deltaLink", self.delta),
-        ] {
+        for (name, link) in [("@odata.nextLink", self.next), ("@odata.deltaLink", self.delta)] {
             body.extend(link.map(|link| (name.to_owned(), link.into())));
         }
-        body.extend(
-            self.count
-                .map(|count| ("@odata.count".to_owned(), count.into())),
-        );
+        body.extend(self.count.map(|count| ("@odata.count".to_owned(), count.into())));
         body.insert("value".into(), self.rows.into());
         Reply::json(body.into())
     }
@@ -134,20 +122,14 @@ fn shuffle(rows: &mut [Value], mut dice: dice::Dice) {
 /// How many rows a page has: what was asked within limits, and never more than the cap.
 pub(crate) fn size(world: &World, asked: Option<usize>, default: usize, most: usize) -> usize {
     let size = asked.unwrap_or(default).clamp(1, most);
-    world
-        .options
-        .page_cap
-        .map_or(size, |cap| size.min(cap.max(1)))
+    world.options.page_cap.map_or(size, |cap| size.min(cap.max(1)))
 }
 
 /// The next link of a list: the request again with one option more.
 pub(crate) fn link(call: &Call, option: &str, value: &str) -> String {
     let kept = call.query_without(&[option, "skip", "skiptoken"]);
     let separator = if kept.is_empty() { "" } else { "&" };
-    format!(
-        "{}{}?{kept}{separator}%24{option}={value}",
-        call.roots.graph, call.path
-    )
+    format!("{}{}?{kept}{separator}%24{option}={value}", call.roots.graph, call.path)
 }
 
 /// An opaque token. It is accepted only exactly as it was given out: a client that decodes links
@@ -174,11 +156,7 @@ pub(crate) fn seal_plain(state: &impl Serialize) -> String {
     let sum = (dice::hash(&[json.iter().fold(7, |s, b| dice::mix(s ^ u64::from(*b)))]) as u32)
         .to_be_bytes();
     let mut bytes = sum.to_vec();
-    bytes.extend(
-        json.iter()
-            .zip(sum.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    bytes.extend(json.iter().zip(sum.iter().cycle()).map(|(byte, key)| byte ^ key));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -186,11 +164,7 @@ pub(crate) fn open_plain<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> 
     let broken = || Refusal::bad_request("Badly formed token.");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken())?;
     let (sum, rest) = bytes.split_at_checked(4).ok_or_else(broken)?;
-    let json: Vec<u8> = rest
-        .iter()
-        .zip(sum.iter().cycle())
-        .map(|(byte, key)| byte ^ key)
-        .collect();
+    let json: Vec<u8> = rest.iter().zip(sum.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
     serde_json::from_slice(&json).map_err(|_| broken())
 }
 
@@ -206,17 +180,13 @@ mod tests {
         assert!(open::<(u8, String)>(&token.replace("%2b", "+")).is_err());
         assert!(open::<(u8, String)>(&token[1..]).is_err());
         let plain = seal_plain(&(1, "two"));
-        assert_eq!(
-            open_plain::<(u8, String)>(&plain).unwrap(),
-            (1, "two".to_owned())
-        );
+        assert_eq!(open_plain::<(u8, String)>(&plain).unwrap(), (1, "two".to_owned()));
     }
 
     #[test]
     fn selections() {
-        let select = Select::new(Some(
-            "id, subject,microsoft.graph.eventMessage/meetingMessageType",
-        ));
+        let select =
+            Select::new(Some("id, subject,microsoft.graph.eventMessage/meetingMessageType"));
         assert!(select.wants("subject") && select.names("meetingMessageType"));
         assert!(!select.wants("body"));
         assert!(Select::new(None).wants("body") && !Select::new(None).names("body"));

@@ -73,9 +73,7 @@ impl Person {
     pub(crate) fn display_name(&self) -> String {
         match self.kind {
             UserKind::SharedMailbox | UserKind::Room => self.given.clone(),
-            _ => format!("{} {}", self.given, self.surname)
-                .trim_end()
-                .to_owned(),
+            _ => format!("{} {}", self.given, self.surname).trim_end().to_owned(),
         }
     }
 
@@ -89,10 +87,7 @@ impl Person {
             let ids = MailIds::new(plan.seed, &self.id);
             let source = Source {
                 seed: dice::hash(&[plan.seed, self.number]),
-                owner: Address {
-                    name: self.display_name(),
-                    address: self.upn(),
-                },
+                owner: Address { name: self.display_name(), address: self.upn() },
                 domain: plan.domain.clone(),
                 count: plan.mails,
                 profile: plan.profile,
@@ -124,9 +119,7 @@ impl Person {
             }
             Drive::new(ids, nodes)
         };
-        self.drive_id
-            .is_some()
-            .then(|| self.drive.get_or_init(made))
+        self.drive_id.is_some().then(|| self.drive.get_or_init(made))
     }
 
     pub(crate) fn view(&self) -> User {

@@ -51,9 +51,7 @@ impl Reply {
     }
 
     pub(crate) fn json(body: Value) -> Reply {
-        Reply::new(200, Payload::Json(body))
-            .with("content-type", JSON)
-            .with("odata-version", "4.0")
+        Reply::new(200, Payload::Json(body)).with("content-type", JSON).with("odata-version", "4.0")
     }
 
     pub(crate) fn json_status(status: u16, body: Value) -> Reply {
@@ -84,10 +82,7 @@ impl Reply {
 
     /// The connection closes without a word.
     pub(crate) fn none() -> Reply {
-        Reply {
-            reset: true,
-            ..Reply::empty(500)
-        }
+        Reply { reset: true, ..Reply::empty(500) }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Reply {
@@ -129,10 +124,8 @@ impl Reply {
         };
         let compress = gzip && bytes.len() > 1024 && bytes.len() <= most;
         if compress {
-            self.headers
-                .push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-            self.headers
-                .push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+            self.headers.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+            self.headers.push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
             self.sized = false;
         }
         self.body = Payload::Bytes(if compress { compressed(&bytes) } else { bytes });
@@ -150,15 +143,9 @@ impl Reply {
         let bodiless =
             self.status == StatusCode::NO_CONTENT || self.status == StatusCode::NOT_MODIFIED;
         if self.sized && !bodiless && !self.reset {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length.into());
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
-        let end = if self.reset || self.halved {
-            length / 2
-        } else {
-            length
-        };
+        let end = if self.reset || self.halved { length / 2 } else { length };
         let broken = self.reset || end < length;
         *response.body_mut() = flow(self.body, end, broken, slot);
         response

@@ -39,14 +39,7 @@ pub(crate) struct Outcome {
 
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Outcome {
-        Outcome {
-            reply,
-            slot: None,
-            owner: None,
-            fault: None,
-            provoked: false,
-            told: false,
-        }
+        Outcome { reply, slot: None, owner: None, fault: None, provoked: false, told: false }
     }
 }
 
@@ -101,9 +94,7 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
         true => world.faults.strikes_named(kind, &line, &key),
         false => world.faults.strikes(kind, &line, &key),
     };
-    let (kind, fault) = KINDS
-        .into_iter()
-        .find_map(|kind| Some((kind, strikes(kind)?)))?;
+    let (kind, fault) = KINDS.into_iter().find_map(|kind| Some((kind, strikes(kind)?)))?;
     let refused = |refusal: Refusal| Reply::refused(&refusal, call);
     let reply = match kind {
         Kind::Reset => Reply::none(),
@@ -133,26 +124,15 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
             "ErrorInternalServerTransientError",
             "An internal server error occurred. Try again later.",
         )),
-        _ => refused(Refusal::new(
-            500,
-            "generalException",
-            "General exception while processing",
-        )),
+        _ => refused(Refusal::new(500, "generalException", "General exception while processing")),
     };
-    Some(Outcome {
-        fault: Some(kind),
-        ..reply.into()
-    })
+    Some(Outcome { fault: Some(kind), ..reply.into() })
 }
 
 /// Tells repeated requests from others: addresses of downloads change with each ticket.
 fn fault_key(call: &Call) -> String {
     match call.host {
-        Host::Download => format!(
-            "{} {}",
-            call.path,
-            call.option("UniqueId").unwrap_or_default()
-        ),
+        Host::Download => format!("{} {}", call.path, call.option("UniqueId").unwrap_or_default()),
         _ => call.line(),
     }
 }
@@ -166,12 +146,10 @@ pub(crate) struct Asked<'a> {
 
 fn graph(world: &World, call: &Call) -> Outcome {
     let owner = owner_of(world, call);
-    let scope = owner
-        .as_ref()
-        .map_or("directory".to_owned(), |(kind, id)| match *kind {
-            "mailbox" => format!("mailbox:{id}"),
-            other => other.to_owned(),
-        });
+    let scope = owner.as_ref().map_or("directory".to_owned(), |(kind, id)| match *kind {
+        "mailbox" => format!("mailbox:{id}"),
+        other => other.to_owned(),
+    });
     let mut outcome = match admitted(world, call, &scope) {
         Ok((slot, fault)) => {
             let mut outcome = fault.unwrap_or_else(|| identified(world, call));
@@ -206,55 +184,35 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
     match segments.as_slice() {
         ["users", user, "drive" | "drives", ..] => {
             let person = world.tenant.person(user)?;
-            Some((
-                "sharepoint",
-                person
-                    .drive()
-                    .map_or(person.id.clone(), |d| d.ids.drive.clone()),
-            ))
+            Some(("sharepoint", person.drive().map_or(person.id.clone(), |d| d.ids.drive.clone())))
         }
         ["drives", drive, ..] => Some(("sharepoint", (*drive).to_owned())),
-        [
-            "users",
-            user,
-            "mailFolders" | "messages" | "mailboxSettings",
-            ..,
-        ] => Some(("mailbox", world.tenant.person(user)?.id.clone())),
+        ["users", user, "mailFolders" | "messages" | "mailboxSettings", ..] => {
+            Some(("mailbox", world.tenant.person(user)?.id.clone()))
+        }
         ["me", "mailFolders" | "messages", ..] => {
             Some(("mailbox", world.tenant.people.first()?.id.clone()))
         }
-        ["me", "drive" | "drives", ..] => Some((
-            "sharepoint",
-            world.tenant.people.first()?.drive()?.ids.drive.clone(),
-        )),
+        ["me", "drive" | "drives", ..] => {
+            Some(("sharepoint", world.tenant.people.first()?.drive()?.ids.drive.clone()))
+        }
         _ => None,
     }
 }
 
 fn identified(world: &World, call: &Call) -> Outcome {
     let (line, token) = (call.line(), call.bearer());
-    let revoked = token.filter(|_| {
-        world
-            .faults
-            .strikes(Kind::TokenExpiry, &line, "token")
-            .is_some()
-    });
+    let revoked =
+        token.filter(|_| world.faults.strikes(Kind::TokenExpiry, &line, "token").is_some());
     if let Some(token) = revoked {
         world.authority.revoke(token);
     }
     let answer = world.authority.identify(token).and_then(|who| {
         check_schema(call)?;
-        route(&Asked {
-            world,
-            call,
-            who: &who,
-        })
+        route(&Asked { world, call, who: &who })
     });
     let reply = answer.unwrap_or_else(|refusal| Reply::refused(&refusal, call));
-    Outcome {
-        fault: revoked.map(|_| Kind::TokenExpiry),
-        ..reply.into()
-    }
+    Outcome { fault: revoked.map(|_| Kind::TokenExpiry), ..reply.into() }
 }
 
 /// What the published schema says about the request.
@@ -358,16 +316,11 @@ fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
         return;
     }
     let (line, key) = (call.line(), fault_key(call));
-    let is_value = call
-        .segments
-        .last()
-        .is_some_and(|segment| segment == "$value");
+    let is_value = call.segments.last().is_some_and(|segment| segment == "$value");
     let is_content = is_value || call.host == Host::Download;
     if is_content && world.faults.marks(Kind::NoLength, &line, &key).is_some() {
         reply.sized = false;
-        reply
-            .headers
-            .retain(|(name, _)| name != header::CONTENT_LENGTH);
+        reply.headers.retain(|(name, _)| name != header::CONTENT_LENGTH);
     }
     if world.faults.strikes(Kind::Truncate, &line, &key).is_some() {
         reply.halved = true;

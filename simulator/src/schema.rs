@@ -31,11 +31,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn bad_request(message: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            code: "BadRequest",
-            message: message.into(),
-        }
+        Self { status: 400, code: "BadRequest", message: message.into() }
     }
 
     fn no_segment(segment: &str) -> Self {

@@ -16,11 +16,7 @@ pub(crate) fn person(number: u64) -> (String, String) {
     let given = GIVEN[(number % givens) as usize];
     let surname = SURNAMES[((number + number / givens) % surnames) as usize];
     let round = number / (givens * surnames);
-    let suffix = if round == 0 {
-        String::new()
-    } else {
-        (round + 1).to_string()
-    };
+    let suffix = if round == 0 { String::new() } else { (round + 1).to_string() };
     (given.to_owned(), format!("{surname}{suffix}"))
 }
 
@@ -51,9 +47,8 @@ mod tests {
 
     #[test]
     fn no_two_addresses_are_alike() {
-        let all: std::collections::HashSet<_> = (0..5000)
-            .map(|n| address(n, "contoso.com").address)
-            .collect();
+        let all: std::collections::HashSet<_> =
+            (0..5000).map(|n| address(n, "contoso.com").address).collect();
         assert_eq!(all.len(), 5000);
     }
 }

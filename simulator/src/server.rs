@@ -49,10 +49,7 @@ pub struct Simulator {
 /// If a listener cannot be had, a certificate is none, or the content folder cannot be read.
 pub async fn serve(options: Options) -> Result<Simulator, Error> {
     let bind = async |address| {
-        let failed = |source| Error::Io {
-            what: format!("listen on {address}"),
-            source,
-        };
+        let failed = |source| Error::Io { what: format!("listen on {address}"), source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok::<_, Error>((listener, format!("http://{address}")))
@@ -105,9 +102,7 @@ enum Door {
 }
 
 fn router(world: &Arc<World>, door: Door) -> Router {
-    Router::new()
-        .fallback(handle)
-        .with_state((Arc::clone(world), door))
+    Router::new().fallback(handle).with_state((Arc::clone(world), door))
 }
 
 impl Simulator {
@@ -165,14 +160,7 @@ impl Simulator {
     /// `*.sharepoint.com` hands out files, every other name is the service.
     pub fn router_for(&self, host: &str) -> Router {
         let download = host.to_lowercase().ends_with(".sharepoint.com");
-        router(
-            &self.world,
-            if download {
-                Door::Download
-            } else {
-                Door::Service
-            },
-        )
+        router(&self.world, if download { Door::Download } else { Door::Service })
     }
 
     /// Closes the listeners and every connection.
@@ -197,21 +185,11 @@ async fn handle(
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let tls = parts.extensions.get::<OverTls>().is_some();
-    let name = parts
-        .headers
-        .get(header::HOST)
-        .and_then(|name| name.to_str().ok());
+    let name = parts.headers.get(header::HOST).and_then(|name| name.to_str().ok());
     let roots = world.roots(tls, name.unwrap_or("localhost"));
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let host = host_of(door, target);
     let call = Call::new(host, parts.method, target, parts.headers, body, roots);
     let mut outcome = routes::answer(&world, &call);
@@ -227,11 +205,7 @@ async fn handle(
 
 fn host_of(door: Door, target: &str) -> Host {
     let path = target.split('?').next().unwrap_or_default();
-    let first = path
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     match (door, first) {
         (_, "_sim") => Host::Control,
         (Door::Download, _) => Host::Download,
@@ -260,11 +234,7 @@ impl World {
             };
         }
         let root = format!("http://{name}");
-        Roots {
-            graph: root.clone(),
-            login: root,
-            download: self.download.clone(),
-        }
+        Roots { graph: root.clone(), login: root, download: self.download.clone() }
     }
 
     /// Enters a request and its outcome in the log.
@@ -282,17 +252,8 @@ impl World {
             host: call.host,
             method: call.method.to_string(),
             path: call.path.clone(),
-            query: call
-                .raw_query
-                .split('&')
-                .map(secret)
-                .collect::<Vec<_>>()
-                .join("&"),
-            status: if outcome.reply.reset {
-                0
-            } else {
-                outcome.reply.status.as_u16()
-            },
+            query: call.raw_query.split('&').map(secret).collect::<Vec<_>>().join("&"),
+            status: if outcome.reply.reset { 0 } else { outcome.reply.status.as_u16() },
             owner: outcome.owner.clone(),
             fault: outcome.fault.map(|kind| kind.name().to_owned()),
             authorization: call.headers.contains_key(header::AUTHORIZATION),

@@ -92,9 +92,7 @@ impl MailInfo {
     /// The MIME that `$value` returns; boundaries as without the `unstable-mime` fault.
     pub fn mime(&self) -> Bytes {
         let mailbox = self.person.mailbox();
-        mailbox
-            .and_then(|mailbox| mailbox.mime(self.key, 0))
-            .unwrap_or_default()
+        mailbox.and_then(|mailbox| mailbox.mime(self.key, 0)).unwrap_or_default()
     }
 
     /// Its SHA-256 in hex.
@@ -143,12 +141,8 @@ pub struct Tenant {
 impl Tenant {
     pub(crate) fn new(options: &Options) -> Result<Tenant, Error> {
         let domain = options.credentials.domain.clone();
-        let mut tenant = Tenant {
-            people: Vec::new(),
-            domain,
-            by_id: HashMap::new(),
-            by_drive: HashMap::new(),
-        };
+        let mut tenant =
+            Tenant { people: Vec::new(), domain, by_id: HashMap::new(), by_drive: HashMap::new() };
         if let Some(dir) = &options.content {
             for owner in content::owners(dir, &tenant.domain)? {
                 let local = owner.upn.split('@').next().unwrap_or_default().to_owned();
@@ -172,41 +166,11 @@ impl Tenant {
         let at = |local: &str| format!("{local}@{}", options.credentials.domain);
         let guest = at("robin_fabrikam.example#EXT#");
         self.add(options, UserKind::Guest, ["Robin", "Fabrikam"], guest, None);
-        self.add(
-            options,
-            UserKind::SharedMailbox,
-            ["Buchhaltung", ""],
-            at("buchhaltung"),
-            None,
-        );
-        self.add(
-            options,
-            UserKind::Unlicensed,
-            ["Nora", "Neu"],
-            at("nora.neu"),
-            None,
-        );
-        self.add(
-            options,
-            UserKind::Room,
-            ["Raum Isar", ""],
-            at("raum.isar"),
-            None,
-        );
-        self.add(
-            options,
-            UserKind::NoDrive,
-            ["Otto", "Ohne"],
-            at("otto.ohne"),
-            None,
-        );
-        self.add(
-            options,
-            UserKind::OutOfScope,
-            ["Vera", "Vorstand"],
-            at("vera.vorstand"),
-            None,
-        );
+        self.add(options, UserKind::SharedMailbox, ["Buchhaltung", ""], at("buchhaltung"), None);
+        self.add(options, UserKind::Unlicensed, ["Nora", "Neu"], at("nora.neu"), None);
+        self.add(options, UserKind::Room, ["Raum Isar", ""], at("raum.isar"), None);
+        self.add(options, UserKind::NoDrive, ["Otto", "Ohne"], at("otto.ohne"), None);
+        self.add(options, UserKind::OutOfScope, ["Vera", "Vorstand"], at("vera.vorstand"), None);
     }
 
     fn add(
@@ -222,24 +186,15 @@ impl Tenant {
         let plan = Plan {
             seed: options.seed,
             domain: self.domain.clone(),
-            mails: if small {
-                options.mails.min(20)
-            } else {
-                options.mails
-            },
-            files: if small {
-                options.files.min(10)
-            } else {
-                options.files
-            },
+            mails: if small { options.mails.min(20) } else { options.mails },
+            files: if small { options.files.min(10) } else { options.files },
             profile: options.profile,
             big_file: options.big_file.filter(|_| number == 0),
             content,
         };
         let person = Arc::new(Person::new(number, kind, name, upn, plan));
         self.by_id.insert(person.id.clone(), number as usize);
-        self.by_drive
-            .extend(person.drive_id.clone().map(|id| (id, number as usize)));
+        self.by_drive.extend(person.drive_id.clone().map(|id| (id, number as usize)));
         self.people.push(person);
     }
 
@@ -260,21 +215,16 @@ impl Tenant {
     }
 
     fn known(&self, name: &str) -> Result<&Arc<Person>, Error> {
-        self.person(name)
-            .ok_or_else(|| Error::unknown("user", name))
+        self.person(name).ok_or_else(|| Error::unknown("user", name))
     }
 
     fn mailbox(&self, user: &str) -> Result<&Mailbox, Error> {
-        self.known(user)?
-            .mailbox()
-            .ok_or_else(|| Error::unknown("mailbox", user))
+        self.known(user)?.mailbox().ok_or_else(|| Error::unknown("mailbox", user))
     }
 
     fn drive(&self, drive: &str) -> Result<&Drive, Error> {
         let person = self.drive_owner(drive).or_else(|| self.person(drive));
-        person
-            .and_then(|p| p.drive())
-            .ok_or_else(|| Error::unknown("drive", drive))
+        person.and_then(|p| p.drive()).ok_or_else(|| Error::unknown("drive", drive))
     }
 
     /// All users.
@@ -292,16 +242,9 @@ impl Tenant {
             well_known: folder.well_known,
             hidden: folder.hidden,
             search: folder.search,
-            total: if folder.search {
-                0
-            } else {
-                mailbox.counts(number as u32).0
-            },
+            total: if folder.search { 0 } else { mailbox.counts(number as u32).0 },
         };
-        let alive = folders
-            .iter()
-            .enumerate()
-            .filter(|(_, folder)| !folder.gone);
+        let alive = folders.iter().enumerate().filter(|(_, folder)| !folder.gone);
         Ok(alive.map(view).collect())
     }
 
@@ -316,10 +259,7 @@ impl Tenant {
             }
         }
         all.sort_unstable();
-        Ok(all
-            .into_iter()
-            .filter_map(|key| info(person, mailbox, key))
-            .collect())
+        Ok(all.into_iter().filter_map(|key| info(person, mailbox, key)).collect())
     }
 
     /// One message by any form of its id.
@@ -353,14 +293,9 @@ impl Tenant {
     fn folder(&self, mailbox: &Mailbox, name: &str) -> Result<u32, Error> {
         let by_path = || {
             let numbers = 0..mailbox.folders().len() as u32;
-            numbers
-                .into_iter()
-                .find(|n| mailbox.trail(*n).join("/") == name)
+            numbers.into_iter().find(|n| mailbox.trail(*n).join("/") == name)
         };
-        mailbox
-            .folder(name)
-            .or_else(by_path)
-            .ok_or_else(|| Error::unknown("folder", name))
+        mailbox.folder(name).or_else(by_path).ok_or_else(|| Error::unknown("folder", name))
     }
 
     fn edit(&self, user: &str, message: &str, edition: Edition) -> Result<(), Error> {
@@ -445,9 +380,7 @@ impl Tenant {
 
     fn item(&self, drive: &Drive, path: &str) -> Result<u32, Error> {
         let number = drive.at_path(path).or_else(|| drive.ids.item_number(path));
-        number
-            .filter(|n| *n != 0)
-            .ok_or_else(|| Error::unknown("file", path))
+        number.filter(|n| *n != 0).ok_or_else(|| Error::unknown("file", path))
     }
 
     /// Deletes a file, or a folder with all that is in it.
@@ -485,10 +418,7 @@ fn info(person: &Arc<Person>, mailbox: &Mailbox, key: Key) -> Option<MailInfo> {
     Some(MailInfo {
         id: mailbox.ids.immutable(key),
         folder: mailbox.ids.folder(message.folder),
-        subject: message
-            .mail
-            .subject
-            .replace(crate::mail::LONE_SURROGATE, "\u{fffd}"),
+        subject: message.mail.subject.replace(crate::mail::LONE_SURROGATE, "\u{fffd}"),
         received: message.mail.received,
         created: message.mail.created,
         class: message.mail.class,

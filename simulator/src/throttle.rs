@@ -45,11 +45,7 @@ pub(crate) struct Wait {
 
 impl Throttle {
     pub(crate) fn new(limits: Option<Limits>, log: Arc<Log>) -> Throttle {
-        Throttle {
-            limits,
-            log,
-            scopes: Mutex::default(),
-        }
+        Throttle { limits, log, scopes: Mutex::default() }
     }
 
     /// Closes a scope for a while.
@@ -70,10 +66,7 @@ impl Throttle {
         match scope.closed {
             Some((since, until)) if now < until => {
                 let seconds = (until - now).as_secs_f64();
-                Err(Box::new(Wait {
-                    refusal: too_many(seconds),
-                    told: now > since + GRACE,
-                }))
+                Err(Box::new(Wait { refusal: too_many(seconds), told: now > since + GRACE }))
             }
             _ => {
                 scope.closed = None;
@@ -85,10 +78,7 @@ impl Throttle {
     /// Counts a request into a mailbox against the limits of the service.
     pub(crate) fn enter(&self, mailbox: &str) -> Result<Slot, Box<Wait>> {
         let now_there = self.log.enter(mailbox);
-        let slot = Slot {
-            log: Arc::clone(&self.log),
-            mailbox: mailbox.to_owned(),
-        };
+        let slot = Slot { log: Arc::clone(&self.log), mailbox: mailbox.to_owned() };
         let Some(limits) = &self.limits else {
             return Ok(slot);
         };
@@ -96,27 +86,17 @@ impl Throttle {
             let mut refusal = too_many(seconds / limits.clock_scale);
             refusal.code = "ApplicationThrottled".into();
             refusal.message = message.into();
-            Box::new(Wait {
-                refusal,
-                told: false,
-            })
+            Box::new(Wait { refusal, told: false })
         };
         if now_there > limits.concurrent {
-            return Err(wait(
-                1.0,
-                "Application is over its MailboxConcurrency limit.",
-            ));
+            return Err(wait(1.0, "Application is over its MailboxConcurrency limit."));
         }
-        let window = limits
-            .window
-            .div_f64(limits.clock_scale.max(f64::MIN_POSITIVE));
+        let window = limits.window.div_f64(limits.clock_scale.max(f64::MIN_POSITIVE));
         let mut scopes = self.scopes.lock().expect("no panic under this lock");
         let scope = scopes.entry(mailbox.to_owned()).or_default();
         let now = Instant::now();
-        let (start, count) = scope
-            .window
-            .filter(|(start, _)| now < *start + window)
-            .unwrap_or((now, 0));
+        let (start, count) =
+            scope.window.filter(|(start, _)| now < *start + window).unwrap_or((now, 0));
         scope.window = Some((start, count + 1));
         if count >= limits.requests {
             let until = start + window;

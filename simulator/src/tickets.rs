@@ -29,11 +29,7 @@ pub(crate) struct Tickets {
 
 impl Tickets {
     pub(crate) fn new(seed: u64, lifetime: Duration) -> Tickets {
-        Tickets {
-            seed,
-            lifetime,
-            dead: Mutex::default(),
-        }
+        Tickets { seed, lifetime, dead: Mutex::default() }
     }
 
     /// A fresh `tempauth` value.
@@ -63,10 +59,7 @@ impl Tickets {
 
     /// Ends an address before its time.
     pub(crate) fn kill(&self, tempauth: &str) {
-        self.dead
-            .lock()
-            .expect("no panic under this lock")
-            .insert(dice::text(tempauth));
+        self.dead.lock().expect("no panic under this lock").insert(dice::text(tempauth));
     }
 
     fn sign(&self, text: &str) -> u64 {

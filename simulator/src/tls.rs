@@ -65,23 +65,18 @@ impl Authority {
         extra_names: impl IntoIterator<Item = N>,
     ) -> Result<Self, AuthorityError> {
         let names = NAMES.into_iter().map(String::from);
-        let names: Vec<_> = names
-            .chain(extra_names.into_iter().map(Into::into))
-            .collect();
+        let names: Vec<_> = names.chain(extra_names.into_iter().map(Into::into)).collect();
 
         let mut ca = validity(CertificateParams::default());
-        ca.distinguished_name.push(
-            DnType::CommonName,
-            "Simulated Microsoft 365, trust for tests only",
-        );
+        ca.distinguished_name
+            .push(DnType::CommonName, "Simulated Microsoft 365, trust for tests only");
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_key = KeyPair::generate()?;
         let ca_pem = ca.self_signed(&ca_key)?.pem();
 
         let mut leaf = validity(CertificateParams::new(names.clone())?);
-        leaf.distinguished_name
-            .push(DnType::CommonName, "Simulated Microsoft 365");
+        leaf.distinguished_name.push(DnType::CommonName, "Simulated Microsoft 365");
         leaf.use_authority_key_identifier_extension = true;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -95,11 +90,7 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            names,
-            ca_pem,
-            config: Arc::new(config),
-        })
+        Ok(Self { names, ca_pem, config: Arc::new(config) })
     }
 
     /// The authority's certificate, for `SSL_CERT_FILE` and the like.
@@ -193,22 +184,15 @@ mod tests {
     #[test]
     fn names_that_are_covered() {
         let authority = Authority::new(["graph.example", "10.0.0.1"]).unwrap();
-        for host in [
-            "Graph.Microsoft.com",
-            "contoso-my.sharepoint.com",
-            "graph.example",
-            "10.0.0.1",
-        ] {
+        for host in
+            ["Graph.Microsoft.com", "contoso-my.sharepoint.com", "graph.example", "10.0.0.1"]
+        {
             assert!(authority.covers(host), "{host}");
         }
         for host in ["example.com", "sharepoint.com", "a.b.sharepoint.com", ""] {
             assert!(!authority.covers(host), "{host}");
         }
-        assert!(
-            authority
-                .ca_pem()
-                .starts_with("-----BEGIN CERTIFICATE-----")
-        );
+        assert!(authority.ca_pem().starts_with("-----BEGIN CERTIFICATE-----"));
     }
 
     #[tokio::test]
@@ -219,16 +203,11 @@ mod tests {
             axum::routing::get(|Extension(OverTls): Extension<OverTls>| async { "tls" }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!(
-            "https://localhost:{}/",
-            listener.local_addr().unwrap().port()
-        );
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
         let ca = reqwest::Certificate::from_pem(authority.ca_pem().as_bytes()).unwrap();
         tokio::spawn(async move { serve_tls(listener, router, &authority).await });
 
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .add_root_certificate(ca);
+        let client = reqwest::Client::builder().no_proxy().add_root_certificate(ca);
         let answer = client.build().unwrap().get(&url).send().await.unwrap();
         assert_eq!(answer.text().await.unwrap(), "tls");
         let stranger = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -17,13 +17,7 @@ async fn each_request_has_its_own_reply() {
     let user = client.member();
     let mail = &client.simulator.tenant().messages(&user).unwrap()[0];
     let drive = client.user(simulator::UserKind::Member).drive.unwrap();
-    let file = client
-        .simulator
-        .tenant()
-        .files(&drive)
-        .unwrap()
-        .remove(6)
-        .id;
+    let file = client.simulator.tenant().files(&drive).unwrap().remove(6).id;
     let answer = client
         .batch(json!({"requests": [
             {"id": "1", "method": "GET", "url": "/organization"},
@@ -39,19 +33,14 @@ async fn each_request_has_its_own_reply() {
         .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_ne!(answer.body["responses"][0]["id"], "1");
-    assert_eq!(
-        response(&answer, "1")["body"]["value"][0]["countryLetterCode"],
-        "DE"
-    );
+    assert_eq!(response(&answer, "1")["body"]["value"][0]["countryLetterCode"], "DE");
     assert_eq!(response(&answer, "2")["body"]["id"], mail.id.as_str());
     assert_ne!(response(&answer, "3")["body"]["id"], mail.id.as_str());
     assert_eq!(response(&answer, "4")["status"], 404);
     assert_eq!(response(&answer, "5")["status"], 424);
     assert_eq!(response(&answer, "6")["status"], 200);
     assert_eq!(response(&answer, "7")["status"], 302);
-    let url = response(&answer, "7")["headers"]["Location"]
-        .as_str()
-        .unwrap();
+    let url = response(&answer, "7")["headers"]["Location"].as_str().unwrap();
     assert_eq!(client.download(url, &[]).await.unwrap().status, 200);
     let mime =
         data_encoding::BASE64.decode(response(&answer, "8")["body"].as_str().unwrap().as_bytes());
@@ -76,20 +65,13 @@ async fn envelopes_that_are_refused() {
         assert_eq!(client.batch(body.clone()).await.status, 400, "{body}");
     }
     let nested = json!({"requests": [{"id": "1", "method": "POST", "url": "/$batch", "body": {}, "headers": {"Content-Type": "application/json"}}]});
-    assert_eq!(
-        client.batch(nested).await.body["responses"][0]["status"],
-        400
-    );
+    assert_eq!(client.batch(nested).await.body["responses"][0]["status"], 400);
 }
 
 #[tokio::test]
 async fn a_throttled_item_says_so_inside() {
     let faults = vec!["throttle:match=inbox,seconds=0.05".parse().unwrap()];
-    let client = Client::new(Options {
-        faults,
-        ..Options::default()
-    })
-    .await;
+    let client = Client::new(Options { faults, ..Options::default() }).await;
     let user = client.member();
     let answer = client
         .batch(json!({"requests": [{"id": "1", "method": "GET", "url": format!("/users/{user}/mailFolders/inbox")}]}))

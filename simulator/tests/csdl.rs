@@ -1,9 +1,6 @@
 //! The simulator's table of types against the schema that Microsoft publishes.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "a test that did not test anything must say so"
-)]
+#![expect(clippy::print_stderr, reason = "a test that did not test anything must say so")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,11 +33,7 @@ struct Published {
 #[test]
 fn the_table_is_what_microsoft_publishes() {
     let Some(csdl) = published() else { return };
-    assert!(
-        csdl.types.len() > 1000,
-        "only {} types were found",
-        csdl.types.len()
-    );
+    assert!(csdl.types.len() > 1000, "only {} types were found", csdl.types.len());
     let mut wrong = Vec::new();
     for (name, root) in &model().roots {
         if csdl.roots.get(*name) != Some(&notation(*root)) {
@@ -62,29 +55,18 @@ fn compare(ours: &Type, theirs: &Published, csdl: &Csdl, wrong: &mut Vec<String>
         wrong.push(format!("{name}: base is {:?}", theirs.base));
     }
     if (ours.kind == Kind::Entity, ours.open) != (theirs.entity, theirs.open) {
-        wrong.push(format!(
-            "{name}: entity {}, open {}",
-            theirs.entity, theirs.open
-        ));
+        wrong.push(format!("{name}: entity {}, open {}", theirs.entity, theirs.open));
     }
     for (label, ours, theirs) in [
         ("property", &ours.properties, &theirs.properties),
         ("navigation", &ours.navigation, &theirs.navigation),
     ] {
-        let theirs = theirs
-            .iter()
-            .map(|(member, of)| (member.clone(), csdl.plain(of)));
+        let theirs = theirs.iter().map(|(member, of)| (member.clone(), csdl.plain(of)));
         let theirs: BTreeSet<_> = theirs.collect();
-        let ours = ours
-            .iter()
-            .map(|(member, shape)| ((*member).to_owned(), notation(*shape)));
+        let ours = ours.iter().map(|(member, shape)| ((*member).to_owned(), notation(*shape)));
         let ours: BTreeSet<_> = ours.collect();
-        let surplus = ours
-            .difference(&theirs)
-            .map(|m| format!("{name}: no {label} {m:?}"));
-        let missing = theirs
-            .difference(&ours)
-            .map(|m| format!("{name}: {label} {m:?} missing"));
+        let surplus = ours.difference(&theirs).map(|m| format!("{name}: no {label} {m:?}"));
+        let missing = theirs.difference(&ours).map(|m| format!("{name}: {label} {m:?} missing"));
         wrong.extend(surplus.chain(missing));
     }
     let one = name.to_owned();
@@ -103,9 +85,7 @@ fn compare(ours: &Type, theirs: &Published, csdl: &Csdl, wrong: &mut Vec<String>
                     && (returned.is_empty() || csdl.plain(result) == returned)
             });
             if !found {
-                wrong.push(format!(
-                    "{binding}: no operation {operation} returning {returned:?}"
-                ));
+                wrong.push(format!("{binding}: no operation {operation} returning {returned:?}"));
             }
         }
     }
@@ -118,11 +98,7 @@ fn notation(shape: Shape) -> String {
         Value::Stream => "stream",
         Value::Named(name) => name,
     };
-    if shape.many {
-        format!("[{value}]")
-    } else {
-        value.to_owned()
-    }
+    if shape.many { format!("[{value}]") } else { value.to_owned() }
 }
 
 impl Csdl {
@@ -205,15 +181,8 @@ impl Csdl {
         let Some(of) = self.types.get_mut(of) else {
             return;
         };
-        let members = if navigation {
-            &mut of.navigation
-        } else {
-            &mut of.properties
-        };
-        members.insert(
-            name.to_owned(),
-            written(&attribute(e, "Type").expect("Type")),
-        );
+        let members = if navigation { &mut of.navigation } else { &mut of.properties };
+        members.insert(name.to_owned(), written(&attribute(e, "Type").expect("Type")));
     }
 }
 
@@ -224,27 +193,19 @@ fn attribute(e: &BytesStart<'_>, name: &str) -> Option<String> {
 
 /// `microsoft.graph.` is implied.
 fn short(name: &str) -> String {
-    let bare = name
-        .strip_prefix("microsoft.graph.")
-        .or(name.strip_prefix("graph."));
+    let bare = name.strip_prefix("microsoft.graph.").or(name.strip_prefix("graph."));
     bare.unwrap_or(name).to_owned()
 }
 
 /// A CSDL type reference in the table's notation, enumerations still by name.
 fn written(reference: &str) -> String {
-    let list = reference
-        .strip_prefix("Collection(")
-        .and_then(|r| r.strip_suffix(')'));
+    let list = reference.strip_prefix("Collection(").and_then(|r| r.strip_suffix(')'));
     let value = match list.unwrap_or(reference) {
         "Edm.Stream" => "stream".to_owned(),
         edm if edm.starts_with("Edm.") => String::new(),
         named => short(named),
     };
-    if list.is_some() {
-        format!("[{value}]")
-    } else {
-        value
-    }
+    if list.is_some() { format!("[{value}]") } else { value }
 }
 
 /// The published schema; none, and said so, where it is not at hand.
@@ -253,21 +214,10 @@ fn published() -> Option<Csdl> {
     if !file.exists() {
         let required = std::env::var_os("TAR365_REQUIRE_CORPUS").is_some_and(|v| v == "1");
         assert!(!required, "{} is missing", file.display());
-        eprintln!(
-            "NOT TESTED: {} is not here, the table was not compared",
-            file.display()
-        );
+        eprintln!("NOT TESTED: {} is not here, the table was not compared", file.display());
         return None;
     }
-    let xz = Command::new("xz")
-        .arg("-dc")
-        .arg(&file)
-        .output()
-        .expect("xz runs");
-    assert!(
-        xz.status.success(),
-        "xz: {}",
-        String::from_utf8_lossy(&xz.stderr)
-    );
+    let xz = Command::new("xz").arg("-dc").arg(&file).output().expect("xz runs");
+    assert!(xz.status.success(), "xz: {}", String::from_utf8_lossy(&xz.stderr));
     Some(Csdl::parse(std::str::from_utf8(&xz.stdout).expect("UTF-8")))
 }

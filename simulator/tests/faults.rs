@@ -9,14 +9,8 @@ use simulator::{Fault, Kind, Limits, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn faults(texts: &[&str]) -> Options {
-    let faults = texts
-        .iter()
-        .map(|text| text.parse::<Fault>().unwrap())
-        .collect();
-    Options {
-        faults,
-        ..Options::default()
-    }
+    let faults = texts.iter().map(|text| text.parse::<Fault>().unwrap()).collect();
+    Options { faults, ..Options::default() }
 }
 
 async fn with(texts: &[&str]) -> (Client, String) {
@@ -55,35 +49,15 @@ async fn statuses_come_once_per_url() {
 async fn a_throttled_mailbox_stays_closed_and_others_do_not() {
     let (client, user) = with(&["throttle:match=inbox,seconds=0.4"]).await;
     let other = client.simulator.tenant().users()[1].id.clone();
-    let hit = client
-        .get(&format!("/users/{user}/mailFolders/inbox"))
-        .await;
+    let hit = client.get(&format!("/users/{user}/mailFolders/inbox")).await;
     assert_eq!((hit.status, hit.header("retry-after")), (429, "0.400"));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(
-        client
-            .get(&format!("/users/{user}/mailFolders/drafts"))
-            .await
-            .status,
-        429
-    );
-    assert_eq!(
-        client
-            .get(&format!("/users/{other}/mailFolders/drafts"))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(client.get(&format!("/users/{user}/mailFolders/drafts")).await.status, 429);
+    assert_eq!(client.get(&format!("/users/{other}/mailFolders/drafts")).await.status, 200);
     let log = client.simulator.log();
     assert_eq!((log.during_retry_after(), log.provoked()), (1, 1));
     tokio::time::sleep(Duration::from_millis(350)).await;
-    assert_eq!(
-        client
-            .get(&format!("/users/{user}/mailFolders/drafts"))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(client.get(&format!("/users/{user}/mailFolders/drafts")).await.status, 200);
 }
 
 #[tokio::test]
@@ -99,16 +73,12 @@ async fn connections_break() {
     let address = client.simulator.graph_url().replace("http://", "");
     client.simulator.set_faults(vec![Fault::new(Kind::Reset)]);
     let mut raw = tokio::net::TcpStream::connect(address).await.unwrap();
-    raw.write_all(b"GET /v1.0/users HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    raw.write_all(b"GET /v1.0/users HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut heard = Vec::new();
     let _ = raw.read_to_end(&mut heard).await;
     assert_eq!(heard, b"", "a reset is no reply at all");
     let (client, user) = with(&["no-length", "truncate:match=$value"]).await;
-    let id = client.simulator.tenant().messages(&user).unwrap()[0]
-        .id
-        .clone();
+    let id = client.simulator.tenant().messages(&user).unwrap()[0].id.clone();
     let url = format!("/users/{user}/messages/{id}/$value");
     assert!(client.try_get(&url, &[]).await.is_err());
     let whole = client.get(&url).await;
@@ -137,18 +107,11 @@ async fn delta_rounds_are_lost_repeated_and_permuted() {
     assert_eq!((lost.status, lost.code()), (410, "SyncStateNotFound"));
     let (rows, _) = client.round(&url, &paged).await;
     assert_eq!(rows.len(), 21);
-    let drive = client.get(&format!("/users/{user}/drive")).await.body["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let first = client
-        .get(&format!("/drives/{drive}/root/delta?$top=5"))
-        .await;
+    let drive =
+        client.get(&format!("/users/{user}/drive")).await.body["id"].as_str().unwrap().to_owned();
+    let first = client.get(&format!("/drives/{drive}/root/delta?$top=5")).await;
     let lost = client.get(first.next().unwrap()).await;
-    assert_eq!(
-        (lost.status, lost.code()),
-        (410, "resyncChangesApplyDifferences")
-    );
+    assert_eq!((lost.status, lost.code()), (410, "resyncChangesApplyDifferences"));
     let (client, user) = with(&["repeat:rate=1", "reorder:rate=1"]).await;
     let url = format!("/users/{user}/mailFolders/inbox/messages/delta?$select=subject");
     let (shuffled, _) = client.round(&url, &paged).await;
@@ -159,41 +122,28 @@ async fn delta_rounds_are_lost_repeated_and_permuted() {
 
 #[tokio::test]
 async fn things_happen_between_list_and_fetch() {
-    let (client, user) = with(&[
-        "vanish:match=$value,rate=0.2",
-        "change:match=$value,rate=0.5",
-    ])
-    .await;
+    let (client, user) =
+        with(&["vanish:match=$value,rate=0.2", "change:match=$value,rate=0.5"]).await;
     let url = format!("/users/{user}/mailFolders/inbox/messages/delta?$select=changeKey");
     let (rows, link) = client.round(&url, &[IMMUTABLE]).await;
     let mut gone = Vec::new();
     for id in ids(&rows) {
-        let answer = client
-            .get(&format!("/users/{user}/messages/{id}/$value"))
-            .await;
+        let answer = client.get(&format!("/users/{user}/messages/{id}/$value")).await;
         if answer.status == 404 {
             gone.push(id);
         }
     }
     let (changes, _) = client.round(&link, &[IMMUTABLE]).await;
-    let removed: Vec<_> = changes
-        .iter()
-        .filter(|row| row.get("@removed").is_some())
-        .cloned()
-        .collect();
+    let removed: Vec<_> =
+        changes.iter().filter(|row| row.get("@removed").is_some()).cloned().collect();
     assert_eq!(ids(&removed).len(), gone.len());
     assert!(!gone.is_empty() && changes.len() > gone.len());
     let (client, user) = with(&["move"]).await;
     let before = client.simulator.tenant().messages(&user).unwrap().len();
-    let (first, link) = client
-        .round(&url.replace(&user, &client.member()), &[IMMUTABLE])
-        .await;
+    let (first, link) = client.round(&url.replace(&user, &client.member()), &[IMMUTABLE]).await;
     let (moved, _) = client.round(&link, &[IMMUTABLE]).await;
     assert_eq!((first.len(), moved.len()), (21, 1));
-    assert_eq!(
-        client.simulator.tenant().messages(&user).unwrap().len(),
-        before
-    );
+    assert_eq!(client.simulator.tenant().messages(&user).unwrap().len(), before);
 }
 
 #[tokio::test]
@@ -219,29 +169,17 @@ async fn flaws_stay_with_their_items() {
 
 #[tokio::test]
 async fn drive_faults() {
-    let (client, user) = with(&[
-        "url-expired",
-        "malware:rate=0.2",
-        "size-lie:rate=0.5",
-        "range-ignored",
-    ])
-    .await;
-    let drive = client.get(&format!("/users/{user}/drive")).await.body["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (client, user) =
+        with(&["url-expired", "malware:rate=0.2", "size-lie:rate=0.5", "range-ignored"]).await;
+    let drive =
+        client.get(&format!("/users/{user}/drive")).await.body["id"].as_str().unwrap().to_owned();
     let files = client.simulator.tenant().files(&drive).unwrap();
     let (mut infected, mut lies, mut cut, mut dead) = (0, 0, 0, 0);
     for file in &files {
-        let item = client
-            .get(&format!("/drives/{drive}/items/{}", file.id))
-            .await
-            .body;
+        let item = client.get(&format!("/drives/{drive}/items/{}", file.id)).await.body;
         infected += u32::from(item.get("malware").is_some());
         lies += u32::from(item["size"] != file.size);
-        let content = client
-            .get(&format!("/drives/{drive}/items/{}/content", file.id))
-            .await;
+        let content = client.get(&format!("/drives/{drive}/items/{}/content", file.id)).await;
         if content.status != 302 {
             continue;
         }
@@ -250,27 +188,13 @@ async fn drive_faults() {
             Ok(answer) => assert_eq!(answer.bytes.len(), 0),
             Err(_) => cut += 1,
         }
-        assert_eq!(
-            client
-                .download(content.header("location"), &[])
-                .await
-                .unwrap()
-                .status,
-            401
-        );
-        let again = client
-            .get(&format!("/drives/{drive}/items/{}/content", file.id))
-            .await;
-        let whole = client
-            .download(again.header("location"), &[("range", "bytes=1-")])
-            .await
-            .unwrap();
+        assert_eq!(client.download(content.header("location"), &[]).await.unwrap().status, 401);
+        let again = client.get(&format!("/drives/{drive}/items/{}/content", file.id)).await;
+        let whole =
+            client.download(again.header("location"), &[("range", "bytes=1-")]).await.unwrap();
         assert_eq!((whole.status, whole.bytes), (200, file.bytes().to_vec()));
     }
-    assert!(
-        infected > 2 && lies > 2 && cut > 5 && dead > 5,
-        "{infected} {lies} {cut} {dead}"
-    );
+    assert!(infected > 2 && lies > 2 && cut > 5 && dead > 5, "{infected} {lies} {cut} {dead}");
 }
 
 #[tokio::test]
@@ -284,17 +208,10 @@ async fn a_restless_file() {
         let files = client.simulator.tenant().files(&drive).unwrap();
         let largest = files.iter().max_by_key(|file| file.size).unwrap();
         let base = format!("/drives/{drive}/items/{}", largest.id);
-        let url = client
-            .get(&format!("{base}/content"))
-            .await
-            .header("location")
-            .to_owned();
+        let url = client.get(&format!("{base}/content")).await.header("location").to_owned();
         let first = client.download(&url, &[]).await.unwrap();
         let second = client
-            .download(
-                &url,
-                &[("range", "bytes=9-"), ("if-range", first.header("etag"))],
-            )
+            .download(&url, &[("range", "bytes=9-"), ("if-range", first.header("etag"))])
             .await
             .unwrap();
         assert_eq!(second.status, 200);
@@ -305,10 +222,8 @@ async fn a_restless_file() {
         if kept == 1 {
             assert_eq!(old.status, 404);
         } else {
-            let old = client
-                .download(old.header("location"), &[("range", "bytes=100-")])
-                .await
-                .unwrap();
+            let old =
+                client.download(old.header("location"), &[("range", "bytes=100-")]).await.unwrap();
             assert_eq!((old.status, &old.bytes[..]), (206, &first.bytes[100..]));
         }
     }
@@ -317,11 +232,8 @@ async fn a_restless_file() {
 #[tokio::test]
 async fn one_seed_one_fate() {
     let fate = async |seed| {
-        let client = Client::new(Options {
-            fault_seed: seed,
-            ..faults(&["server-error:rate=0.3"])
-        })
-        .await;
+        let client =
+            Client::new(Options { fault_seed: seed, ..faults(&["server-error:rate=0.3"]) }).await;
         let mut statuses = Vec::new();
         for n in 1..100 {
             statuses.push(client.get(&format!("/users?$top={n}")).await.status);
@@ -340,21 +252,15 @@ async fn limits_count_per_mailbox() {
         clock_scale: 100.0,
         ..Limits::default()
     };
-    let options = Options {
-        limits: Some(limits),
-        latency: Duration::from_millis(20),
-        ..Options::default()
-    };
+    let options =
+        Options { limits: Some(limits), latency: Duration::from_millis(20), ..Options::default() };
     let client = Client::new(options).await;
     let user = client.member();
     let url = format!("/users/{user}/mailFolders/inbox");
     let six = futures::future::join_all((0..6).map(|_| client.get(&url))).await;
     let refused: Vec<_> = six.iter().filter(|answer| answer.status == 429).collect();
     assert!(
-        !refused.is_empty()
-            && refused
-                .iter()
-                .all(|answer| answer.code() == "ApplicationThrottled")
+        !refused.is_empty() && refused.iter().all(|answer| answer.code() == "ApplicationThrottled")
     );
     let log = client.simulator.log();
     assert!(log.max_concurrent(Some(&user)) > 4);
@@ -374,24 +280,14 @@ async fn limits_count_per_mailbox() {
 
 #[tokio::test]
 async fn pages_are_capped_and_permuted() {
-    let options = Options {
-        page_cap: Some(4),
-        reorder: true,
-        ..Options::default()
-    };
+    let options = Options { page_cap: Some(4), reorder: true, ..Options::default() };
     let client = Client::new(options).await;
     let user = client.member();
-    let (rows, pages) = client
-        .all(&format!(
-            "/users/{user}/mailFolders/inbox/messages?$top=999&$select=id"
-        ))
-        .await;
+    let (rows, pages) =
+        client.all(&format!("/users/{user}/mailFolders/inbox/messages?$top=999&$select=id")).await;
     assert_eq!((rows.len(), pages), (21, 6));
     let (rows, _) = client
-        .round(
-            &format!("/users/{user}/mailFolders/inbox/messages/delta"),
-            &[IMMUTABLE],
-        )
+        .round(&format!("/users/{user}/mailFolders/inbox/messages/delta"), &[IMMUTABLE])
         .await;
     assert_eq!(rows.len(), 21);
     assert!(client.all("/users?$top=999").await.1 > 2);
@@ -403,8 +299,6 @@ async fn every_fault_has_a_name_and_can_be_set() {
     for kind in Kind::ALL {
         assert_eq!(kind.name().parse::<Fault>().unwrap().kind, *kind);
         client.simulator.set_faults(vec![Fault::new(*kind)]);
-        let _ = client
-            .try_get(&format!("/users/{}/mailFolders", client.member()), &[])
-            .await;
+        let _ = client.try_get(&format!("/users/{}/mailFolders", client.member()), &[]).await;
     }
 }

@@ -26,35 +26,21 @@ async fn a_million_mails() {
     let mut link = format!("/users/{user}/mailFolders/inbox/messages/delta?{select}");
     for _ in 0..20 {
         let page = client
-            .get_with(
-                &link,
-                &[client::IMMUTABLE, ("prefer", "odata.maxpagesize=1000")],
-            )
+            .get_with(&link, &[client::IMMUTABLE, ("prefer", "odata.maxpagesize=1000")])
             .await;
         rows += page.rows().len();
-        ids.extend(
-            client::ids(page.rows())
-                .into_iter()
-                .take(150)
-                .map(str::to_owned),
-        );
+        ids.extend(client::ids(page.rows()).into_iter().take(150).map(str::to_owned));
         link = page.next().unwrap().to_owned();
     }
     let listed = rows as f64 / start.elapsed().as_secs_f64();
     let start = Instant::now();
     let mut bytes = 0;
     for id in &ids {
-        bytes += client
-            .get(&format!("/users/{user}/messages/{id}/$value"))
-            .await
-            .bytes
-            .len();
+        bytes += client.get(&format!("/users/{user}/messages/{id}/$value")).await.bytes.len();
     }
     let fetched = ids.len() as f64 / start.elapsed().as_secs_f64();
     let deep = client
-        .get(&format!(
-            "/users/{user}/mailFolders/inbox/messages?$skip=349000&{select}"
-        ))
+        .get(&format!("/users/{user}/mailFolders/inbox/messages?$skip=349000&{select}"))
         .await;
     assert_eq!(deep.rows().len(), 10);
     let memory = resident();

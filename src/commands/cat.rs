@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 
 use archive::metadata::Lines;
-use archive::{
-    End, Entry, Index, Kind, MANIFEST_PATH, ManifestLine, Reader, Sha256Digest,
-};
+use archive::{End, Entry, Index, Kind, MANIFEST_PATH, ManifestLine, Reader, Sha256Digest};
 use sha2::{Digest, Sha256};
 
 use crate::cli::Cat;

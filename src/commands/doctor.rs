@@ -156,14 +156,12 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
             findings.ok(&format!("role for {what}: held"))?;
         } else {
             findings.warn(&format!("role missing: {} (for {what})", any[0]))?;
-            findings.hint(
-                if any[0].starts_with("Mail") {
-                    "add it as an application permission and grant admin consent; with RBAC for \
+            findings.hint(if any[0].starts_with("Mail") {
+                "add it as an application permission and grant admin consent; with RBAC for \
                      Applications the token shows no Mail role, and reachability below counts"
-                } else {
-                    "add it as an application permission and grant admin consent"
-                },
-            )?;
+            } else {
+                "add it as an application permission and grant admin consent"
+            })?;
         }
     }
     for role in roles {

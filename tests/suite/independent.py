@@ -16,6 +16,7 @@ import msal
 from azure.core.credentials import AccessToken
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph import GraphServiceClient
+from msgraph.generated.models.mail_search_folder import MailSearchFolder
 from msgraph.generated.users.item.messages.messages_request_builder import MessagesRequestBuilder
 
 
@@ -43,6 +44,10 @@ async def pages(builder, configuration=None):
         rows += page.value
         count += 1
     return rows, count
+
+
+def is_search(folder):
+    return isinstance(folder, MailSearchFolder)
 
 
 def digest(content):
@@ -103,7 +108,7 @@ async def main(upn):
         json.dumps(
             {
                 "users": {u.id: u.user_principal_name for u in users},
-                "folders": {f.id: [f.display_name, f.total_item_count] for f in folders},
+                "folders": {f.id: f.display_name for f in folders if not is_search(f)},
                 "pages": page_count,
                 "mails": mails,
                 "files": await files_below(drive_client, root.id, ""),

@@ -29,13 +29,8 @@ pub(super) fn check(
     problems: &mut Problems,
 ) -> Result<Counters, Error> {
     let mut lines = Lines::new(content, LEDGER_PATH);
-    let mut check = Check {
-        sequence,
-        damaged,
-        scopes: VecDeque::new(),
-        here: String::new(),
-        problems,
-    };
+    let mut check =
+        Check { sequence, damaged, scopes: VecDeque::new(), here: String::new(), problems };
     let mut counts = Counters::default();
     while let Some(Some(text)) = check.problems.absorb(LEDGER_PATH, lines.next_text())? {
         let place = lines.place();
@@ -58,10 +53,7 @@ pub(super) fn check(
 }
 
 fn parse(text: &str, place: &str) -> Result<(Value, LedgerLine), Error> {
-    let invalid = |source| Error::Json {
-        place: place.to_owned(),
-        source,
-    };
+    let invalid = |source| Error::Json { place: place.to_owned(), source };
     let value: Value = serde_json::from_str(text).map_err(invalid)?;
     let line = LedgerLine::deserialize(&value).map_err(invalid)?;
     Ok((value, line))
@@ -79,8 +71,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn line(&mut self, line: &LedgerLine, place: &str) -> Result<(), Error> {
         if line.scope.is_none() && line.path.is_none() && line.id.is_none() {
-            self.problems
-                .add(place, "it speaks of nothing: no scope, path or id");
+            self.problems.add(place, "it speaks of nothing: no scope, path or id");
         }
         let Some(path) = &line.path else {
             if let Some(scope) = &line.scope {
@@ -92,17 +83,11 @@ impl Check<'_> {
         if line.outcome == Outcome::Damaged {
             let listed = self.damaged.line()?;
             if listed.as_deref() != Some(record(FILE_PRESENT, path).trim_end()) {
-                self.problems.add(
-                    place,
-                    "the manifest does not have it as its next damaged file",
-                );
+                self.problems.add(place, "the manifest does not have it as its next damaged file");
             }
         }
         if !self.walk_to(path)? {
-            self.problems.add(
-                place,
-                "no metadata line has its path, or it is out of order",
-            );
+            self.problems.add(place, "no metadata line has its path, or it is out of order");
             return Ok(());
         }
         let outcome_fits = match line.outcome {
@@ -110,15 +95,8 @@ impl Check<'_> {
             Outcome::Skipped | Outcome::Failed => !self.here.starts_with(FILE_PRESENT),
         };
         if !outcome_fits {
-            let what = if self.here.starts_with(MISSING) {
-                "missing"
-            } else {
-                "there"
-            };
-            self.problems.add(
-                place,
-                &format!("its outcome does not fit: the member is {what}"),
-            );
+            let what = if self.here.starts_with(MISSING) { "missing" } else { "there" };
+            self.problems.add(place, &format!("its outcome does not fit: the member is {what}"));
         }
         Ok(())
     }
@@ -157,19 +135,14 @@ impl Check<'_> {
             return Ok(false);
         };
         if let Some(path) = line.strip_prefix(MISSING) {
-            let path: String = serde_json::from_str(path).map_err(|source| Error::Json {
-                place: "a temporary file".into(),
-                source,
-            })?;
+            let path: String = serde_json::from_str(path)
+                .map_err(|source| Error::Json { place: "a temporary file".into(), source })?;
             let explained = self.scopes.iter().any(|scope| {
                 path.strip_prefix(scope)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
             if !explained {
-                self.problems.add(
-                    &path,
-                    "its member is missing and the ledger does not say why",
-                );
+                self.problems.add(&path, "its member is missing and the ledger does not say why");
             }
         }
         self.here = line;
@@ -180,8 +153,7 @@ impl Check<'_> {
     fn finish(mut self) -> Result<(), Error> {
         while self.pass()? {}
         if let Some(line) = self.damaged.line()? {
-            self.problems
-                .add(&line[1..], "it is damaged and the ledger does not say so");
+            self.problems.add(&line[1..], "it is damaged and the ledger does not say so");
         }
         Ok(())
     }

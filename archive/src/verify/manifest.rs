@@ -29,11 +29,7 @@ pub(super) fn expected(entry: &Entry, sha256: Option<Sha256Digest>) -> String {
         span: entry.span,
         damaged: false,
     };
-    let flag = if entry.sha256.is_some() {
-        PROVEN
-    } else {
-        UNPROVEN
-    };
+    let flag = if entry.sha256.is_some() { PROVEN } else { UNPROVEN };
     format!("{flag}{}", line.encode())
 }
 

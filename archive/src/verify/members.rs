@@ -94,8 +94,7 @@ impl Members {
     ) -> Result<(), Error> {
         self.count += 1;
         if !reader.has_canonical_header(entry) {
-            self.problems
-                .add(&entry.path, "its header is not the canonical one");
+            self.problems.add(&entry.path, "its header is not the canonical one");
         }
         match (entry.path.as_str(), self.part) {
             (MANIFEST_PATH, Part::Body) => return self.manifest(reader, entry),
@@ -113,14 +112,9 @@ impl Members {
         if self.part > Part::Body {
             return Ok(());
         }
-        let use_ = if entry.kind == Kind::Directory {
-            Use::Directory
-        } else {
-            Use::File
-        };
+        let use_ = if entry.kind == Kind::Directory { Use::Directory } else { Use::File };
         self.paths.add(&entry.path, use_, self.listed)?;
-        self.expected
-            .push(manifest::expected(entry, sha256).as_bytes())?;
+        self.expected.push(manifest::expected(entry, sha256).as_bytes())?;
         self.listed += 1;
         Ok(())
     }
@@ -190,8 +184,7 @@ impl Members {
         let section = Section::read(content, path, &self.spool_dir, &mut self.problems)?;
         if let ["users", user, service] = section.prefix.split('/').collect::<Vec<_>>()[..] {
             if !self.services.iter().any(|listed| listed == service) {
-                self.problems
-                    .add(path, "the head does not list its service");
+                self.problems.add(path, "the head does not list its service");
             }
             let owner = section.owner.clone().unwrap_or_default();
             let place = SERVICES.iter().position(|known| *known == service);
@@ -199,8 +192,7 @@ impl Members {
                 let same = *owner_before == owner;
                 let sorted = *owner_before < owner || same && *place_before < place;
                 if !sorted || same != (user_before == user) {
-                    self.problems
-                        .add(path, "the owner or service is out of order");
+                    self.problems.add(path, "the owner or service is out of order");
                 }
             }
             self.user = Some((owner, user.to_owned(), place));
@@ -221,10 +213,8 @@ impl Members {
         let mut lines = Lines::new(reader.content(), path);
         while let Some(Some(text)) = self.problems.absorb(path, lines.next_text())? {
             let place = lines.place();
-            let value = serde_json::from_str(&text).map_err(|source| Error::Json {
-                place: place.clone(),
-                source,
-            });
+            let value = serde_json::from_str(&text)
+                .map_err(|source| Error::Json { place: place.clone(), source });
             if let Some(value) = self.problems.absorb(&place, value)?
                 && json::canonical(&value) != text
             {
@@ -239,12 +229,7 @@ impl Members {
         self.part = Part::Manifest;
         let mut expected = self.expected.reader()?;
         let content = reader.content();
-        manifest::check(
-            content,
-            &mut expected,
-            &mut self.damaged,
-            &mut self.problems,
-        )?;
+        manifest::check(content, &mut expected, &mut self.damaged, &mut self.problems)?;
         self.manifest = self.extent(reader, entry)?;
         Ok(())
     }
@@ -269,11 +254,7 @@ impl Members {
         }
         let sha256 = self.digest(reader, &entry.path)?;
         let (offset, length) = (entry.data_offset, entry.size);
-        Ok(sha256.map(|sha256| Extent {
-            offset,
-            length,
-            sha256,
-        }))
+        Ok(sha256.map(|sha256| Extent { offset, length, sha256 }))
     }
 
     /// Reads what is left of the content; its digest.
@@ -296,10 +277,7 @@ impl Members {
             self.problems.add(path, "a component is not portable");
         }
         if path.starts_with(".tar365/") {
-            self.problems.add(
-                path,
-                "a member of the format itself is unknown or out of place",
-            );
+            self.problems.add(path, "a member of the format itself is unknown or out of place");
         } else if part == Part::Start {
             self.problems.add(path, "the first member is not the head");
         } else if part > Part::Body {

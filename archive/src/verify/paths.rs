@@ -73,10 +73,7 @@ impl Paths {
         if parent == self.parent {
             return Ok(());
         }
-        let ends = parent
-            .match_indices('/')
-            .map(|(end, _)| end)
-            .chain([parent.len()]);
+        let ends = parent.match_indices('/').map(|(end, _)| end).chain([parent.len()]);
         for end in ends {
             self.push(&parent[..end], Use::Implied, ordinal)?;
         }
@@ -87,22 +84,15 @@ impl Paths {
     /// The first `limit` collisions, in no order that means anything.
     pub(super) fn collisions(mut self, limit: usize) -> Result<Vec<Collision>, Error> {
         self.records.sort_unstable();
-        let mut merge = Merge::new(
-            self.file.take(),
-            self.runs,
-            std::mem::take(&mut self.records),
-        )
-        .map_err(|source| self.error(source))?;
+        let mut merge = Merge::new(self.file.take(), self.runs, std::mem::take(&mut self.records))
+            .map_err(|source| self.error(source))?;
         let mut collisions = Vec::new();
         let mut before: Option<Record> = None;
         while let Some(record) = merge.next().map_err(|source| self.error(source))? {
             if let Some(what) = before.and_then(|before| collision(before, record))
                 && collisions.len() < limit
             {
-                collisions.push(Collision {
-                    ordinal: record.ordinal,
-                    what,
-                });
+                collisions.push(Collision { ordinal: record.ordinal, what });
             }
             before = Some(record);
         }
@@ -133,17 +123,12 @@ impl Paths {
         self.runs += 1;
         match &mut self.file {
             Some(file) => file.write_all(&bytes),
-            empty => empty
-                .insert(tempfile::tempfile_in(&self.directory)?)
-                .write_all(&bytes),
+            empty => empty.insert(tempfile::tempfile_in(&self.directory)?).write_all(&bytes),
         }
     }
 
     fn error(&self, source: io::Error) -> Error {
-        Error::Spool {
-            path: self.directory.clone(),
-            source,
-        }
+        Error::Spool { path: self.directory.clone(), source }
     }
 }
 
@@ -214,16 +199,9 @@ impl Merge {
             position: number * length,
             end: (number + 1) * length,
         });
-        let in_memory = Run {
-            records: memory,
-            position: 0,
-            end: 0,
-        };
-        let mut merge = Merge {
-            file,
-            runs: in_file.chain([in_memory]).collect(),
-            heads: BinaryHeap::new(),
-        };
+        let in_memory = Run { records: memory, position: 0, end: 0 };
+        let mut merge =
+            Merge { file, runs: in_file.chain([in_memory]).collect(), heads: BinaryHeap::new() };
         for number in 0..merge.runs.len() {
             merge.advance(number)?;
         }

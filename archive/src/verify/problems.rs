@@ -23,10 +23,7 @@ impl Problems {
     pub(super) fn add(&mut self, place: &str, what: &str) {
         self.count += 1;
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem {
-                place: place.to_owned(),
-                what: what.to_owned(),
-            });
+            self.list.push(Problem { place: place.to_owned(), what: what.to_owned() });
         }
     }
 

@@ -60,28 +60,19 @@ impl Section {
             check_order(&line, &mut before, &place, problems);
             if let Some(path) = &line.path {
                 check_path(&prefix, &line, path, &place, problems);
-                let flag = if line.kind == FOLDER {
-                    FOLDER_PRESENT
-                } else {
-                    FILE_PRESENT
-                };
+                let flag = if line.kind == FOLDER { FOLDER_PRESENT } else { FILE_PRESENT };
                 announced.push(record(flag, path).as_bytes())?;
             }
         }
         if first {
             problems.add(path, "the first line is not the owner");
         }
-        Ok(Section {
-            prefix,
-            owner,
-            announced: announced.reader()?,
-        })
+        Ok(Section { prefix, owner, announced: announced.reader()? })
     }
 
     /// Whether a path lies in the section.
     pub(super) fn contains(&self, path: &str) -> bool {
-        path.strip_prefix(&self.prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Finds the line of a member among those not yet reached; what is passed on the way is
@@ -93,11 +84,7 @@ impl Section {
         sequence: &mut Spool,
         problems: &mut Problems,
     ) -> Result<(), Error> {
-        let flag = if kind == Kind::Directory {
-            FOLDER_PRESENT
-        } else {
-            FILE_PRESENT
-        };
+        let flag = if kind == Kind::Directory { FOLDER_PRESENT } else { FILE_PRESENT };
         let wanted = record(flag, path);
         let start = self.announced.position();
         let mut passed = 0_u64;
@@ -144,10 +131,7 @@ pub(super) fn record(flag: char, path: &str) -> String {
 }
 
 fn parse(text: &str, place: &str) -> Result<(Value, Line), Error> {
-    let invalid = |source| Error::Json {
-        place: place.to_owned(),
-        source,
-    };
+    let invalid = |source| Error::Json { place: place.to_owned(), source };
     let value: Value = serde_json::from_str(text).map_err(invalid)?;
     let line = Line::deserialize(&value).map_err(invalid)?;
     Ok((value, line))

@@ -39,12 +39,7 @@ fn every_flipped_bit_of_a_small_archive() {
     let prefix = "users/a@b.c/mail";
     let line = sample::message(prefix, 1, "Grüße");
     sample.metadata(prefix, &[sample::owner("1", "a@b.c"), line.clone()]);
-    sample.file(
-        line.path.as_deref().unwrap(),
-        1,
-        b"Subject: x\r\n\r\n",
-        true,
-    );
+    sample.file(line.path.as_deref().unwrap(), 1, b"Subject: x\r\n\r\n", true);
     let (mut bytes, ..) = sample.finish();
     assert!(is_proven(&bytes));
     // One bit of each byte: which one changes from byte to byte.
@@ -83,11 +78,7 @@ fn a_member_dropped_doubled_or_moved() {
         if at > 0 {
             let mut swapped = members.clone();
             swapped.swap(at - 1, at);
-            assert!(
-                !is_proven(&swapped.concat()),
-                "members {} and {at} swapped",
-                at - 1
-            );
+            assert!(!is_proven(&swapped.concat()), "members {} and {at} swapped", at - 1);
         }
     }
 }
@@ -120,9 +111,7 @@ fn what_another_tar_wrote_again_is_readable_but_not_proven() {
         if entry.kind == Kind::Directory {
             header.set_entry_type(tar::EntryType::Directory);
         }
-        builder
-            .append_data(&mut header, &entry.path, &content[..])
-            .unwrap();
+        builder.append_data(&mut header, &entry.path, &content[..]).unwrap();
     }
     let foreign = builder.into_inner().unwrap();
     let mut reader = Reader::new(&foreign[..]);

@@ -9,9 +9,10 @@ use crate::sample;
 
 fn run(bytes: &[u8], target: &std::path::Path, options: Options) -> (Extracted, Vec<String>) {
     let mut refused = Vec::new();
-    let done = extract(bytes, target, options, &mut |_: &archive::Entry| true, &mut |path, error| {
-        refused.push(format!("{path}: {error}"));
-    });
+    let done =
+        extract(bytes, target, options, &mut |_: &archive::Entry| true, &mut |path, error| {
+            refused.push(format!("{path}: {error}"));
+        });
     (done.unwrap(), refused)
 }
 
@@ -35,10 +36,7 @@ fn the_tree_is_the_members() {
     let target = tempfile::tempdir().unwrap();
     let (done, refused) = run(&bytes, target.path(), Options::default());
     assert_eq!(refused.len(), 1, "{refused:?}");
-    assert!(
-        refused[0].ends_with("damaged.iso: it is damaged"),
-        "{refused:?}"
-    );
+    assert!(refused[0].ends_with("damaged.iso: it is damaged"), "{refused:?}");
     assert_eq!(done.end, End::Sealed(seal));
     let mut tree = sample::tree(target.path());
     assert!(tree.remove(archive::MANIFEST_PATH).is_some());
@@ -52,10 +50,7 @@ fn damaged_files_come_when_wanted() {
     let (bytes, _, expected) = sample::full(None);
     let target = tempfile::tempdir().unwrap();
     let wanted = &mut |entry: &archive::Entry| !entry.path.starts_with(".tar365/m");
-    let options = Options {
-        damaged: true,
-        overwrite: false,
-    };
+    let options = Options { damaged: true, overwrite: false };
     let done = extract(&bytes[..], target.path(), options, wanted, &mut |_, _| {}).unwrap();
     assert_eq!(done.refused, 0);
     let mut tree = sample::tree(target.path());
@@ -86,17 +81,12 @@ fn existing_files_are_replaced_only_when_told() {
     assert!(refused[0].starts_with(".tar365/") || refused[0].starts_with("users/"));
     // The manifest that lies there is not the one that proves.
     std::fs::write(target.path().join(archive::MANIFEST_PATH), "").unwrap();
-    let drive = target
-        .path()
-        .join("users/alice@contoso.com/onedrive/Documents");
+    let drive = target.path().join("users/alice@contoso.com/onedrive/Documents");
     std::fs::remove_file(drive.join("streamed.iso")).unwrap();
     let (again, _) = run(&bytes, target.path(), Options::default());
     assert_eq!(again.files, 1);
     assert!(drive.join("streamed.iso").exists());
-    let options = Options {
-        overwrite: true,
-        damaged: false,
-    };
+    let options = Options { overwrite: true, damaged: false };
     let (third, _) = run(&bytes, target.path(), options);
     assert_eq!((third.files, third.refused), (first.files, first.refused));
 }
@@ -124,29 +114,21 @@ fn what_is_not_proven_leaves_nothing_behind() {
         ("streamed.iso", "nothing proves it"),
         ("damaged.iso", "nothing proves it"),
     ] {
-        let told = refused
-            .iter()
-            .any(|line| line.contains(name) && line.ends_with(what));
+        let told = refused.iter().any(|line| line.contains(name) && line.ends_with(what));
         assert!(told, "{name}: {refused:?}");
     }
     // The head is not proven either without a manifest.
     assert_eq!(done.refused, 4);
     let names = sample::tree(target.path());
-    for name in [
-        "one.txt",
-        "streamed.iso",
-        "damaged.iso",
-        "archive.json",
-        ".tar365-",
-    ] {
+    for name in ["one.txt", "streamed.iso", "damaged.iso", "archive.json", ".tar365-"] {
         assert!(names.keys().all(|path| !path.contains(name)), "{name}");
     }
-    let options = Options {
-        overwrite: true,
-        damaged: true,
-    };
+    let options = Options { overwrite: true, damaged: true };
     let torn = &bytes[..streamed - 600];
-    assert!(extract(torn, target.path(), options, &mut |_: &archive::Entry| true, &mut |_, _| {}).is_err());
+    assert!(
+        extract(torn, target.path(), options, &mut |_: &archive::Entry| true, &mut |_, _| {})
+            .is_err()
+    );
     let names = sample::tree(target.path());
     assert!(names.keys().any(|name| name.ends_with("streamed.iso")));
     assert!(names.keys().all(|name| !name.contains(".tar365-")));

@@ -27,25 +27,15 @@ fn version_1_is_read_and_proven() {
         .unwrap();
     }
     assert!(matches!(reader.finish().unwrap(), End::Sealed(_)));
-    assert_eq!(
-        listing,
-        fs::read_to_string(format!("{GOLDEN}/v1-small.txt")).unwrap()
-    );
+    assert_eq!(listing, fs::read_to_string(format!("{GOLDEN}/v1-small.txt")).unwrap());
 }
 
 #[test]
 fn version_1_is_what_the_writer_writes() {
     let (bytes, ..) = sample::full(None);
     let golden = fs::read(format!("{GOLDEN}/v1-small.tar")).unwrap();
-    let differs = bytes
-        .iter()
-        .zip(&golden)
-        .position(|(one, other)| one != other);
-    assert_eq!(
-        (differs, bytes.len()),
-        (None, golden.len()),
-        "a change of the format"
-    );
+    let differs = bytes.iter().zip(&golden).position(|(one, other)| one != other);
+    assert_eq!((differs, bytes.len()), (None, golden.len()), "a change of the format");
 }
 
 #[test]

@@ -37,33 +37,17 @@ fn survive(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
     drop(Index::open(std::io::Cursor::new(bytes)));
     let place = tempfile::tempdir().unwrap();
     let target = place.path().join("target");
-    let options = extract::Options {
-        overwrite: true,
-        damaged: true,
-    };
-    drop(extract::extract(
-        bytes,
-        &target,
-        options,
-        &mut |_: &archive::Entry| true,
-        &mut |_, _| {},
-    ));
+    let options = extract::Options { overwrite: true, damaged: true };
+    drop(extract::extract(bytes, &target, options, &mut |_: &archive::Entry| true, &mut |_, _| {}));
     let written = sample::tree(place.path()).into_keys();
     (problems, written.filter(|name| name != "target").collect())
 }
 
 #[test]
 fn paths_that_leave_the_directory() {
-    for name in [
-        "../evil",
-        "/evil",
-        "a/../../evil",
-        "./evil",
-        "a//evil",
-        "..",
-        "a\\..\\evil",
-        "a\nb",
-    ] {
+    for name in
+        ["../evil", "/evil", "a/../../evil", "./evil", "a//evil", "..", "a\\..\\evil", "a\nb"]
+    {
         let (_, written) = survive(&plain(name, b"x"));
         assert_eq!(written, Vec::<String>::new(), "{name}");
         let (_, written) = survive(&member(name.as_bytes(), b'5', 0, b""));
@@ -76,12 +60,7 @@ fn links_and_devices_are_never_made() {
     for flag in *b"1234SMVNDA" {
         let bytes = [member(b"a", flag, 0, b""), plain("a/b", b"x")].concat();
         let (_, written) = survive(&bytes);
-        assert!(
-            written
-                .iter()
-                .all(|name| name == "target/a" || name == "target/a/b"),
-            "{flag}"
-        );
+        assert!(written.iter().all(|name| name == "target/a" || name == "target/a/b"), "{flag}");
         let mut reader = Reader::new(&bytes[..]);
         match reader.next_entry() {
             Ok(entry) => assert_eq!(entry.unwrap().kind, Kind::Other(flag)),
@@ -99,17 +78,15 @@ fn links_that_lie_in_the_way_are_not_followed() {
     std::fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, target.join("a")).unwrap();
     std::os::unix::fs::symlink(outside.join("file"), target.join("b")).unwrap();
-    let bytes = [
-        plain("a/x", b"1"),
-        plain("b", b"2"),
-        member(b"a/d", b'5', 0, b""),
-    ]
-    .concat();
-    let options = extract::Options {
-        overwrite: true,
-        damaged: true,
-    };
-    let done = extract::extract(&bytes[..], &target, options, &mut |_: &archive::Entry| true, &mut |_, _| {});
+    let bytes = [plain("a/x", b"1"), plain("b", b"2"), member(b"a/d", b'5', 0, b"")].concat();
+    let options = extract::Options { overwrite: true, damaged: true };
+    let done = extract::extract(
+        &bytes[..],
+        &target,
+        options,
+        &mut |_: &archive::Entry| true,
+        &mut |_, _| {},
+    );
     assert_eq!(done.unwrap().refused, 2);
     assert!(sample::tree(&outside).is_empty());
     assert_eq!(std::fs::read(target.join("b")).unwrap(), b"2");
@@ -166,16 +143,7 @@ fn malformed_pax_records() {
 #[test]
 fn bad_json_everywhere() {
     let deep = "[".repeat(100_000);
-    let lines = [
-        "",
-        "{",
-        "null",
-        "[]",
-        "{\"kind\":\"owner\"}",
-        "\u{0}",
-        "{}",
-        deep.as_str(),
-    ];
+    let lines = ["", "{", "null", "[]", "{\"kind\":\"owner\"}", "\u{0}", "{}", deep.as_str()];
     let paths = [
         ".tar365/archive.json",
         "users/a/mail.ndjson",
@@ -187,11 +155,7 @@ fn bad_json_everywhere() {
     for line in lines {
         for path in paths {
             let head = plain(".tar365/archive.json", sample::head().encode().as_bytes());
-            for text in [
-                line.to_owned(),
-                format!("{line}\n"),
-                format!("{line}\n{line}\n"),
-            ] {
+            for text in [line.to_owned(), format!("{line}\n"), format!("{line}\n{line}\n")] {
                 survive(&plain(path, text.as_bytes()));
                 survive(&[&head[..], &plain(path, text.as_bytes())].concat());
                 let padded = format!("{text:4096}");
@@ -207,10 +171,7 @@ fn a_line_without_an_end_is_not_collected() {
     let body = vec![b'x'; 64 << 20];
     let bytes = plain("users/a/mail.ndjson", &body);
     let problems = sample::problems(&bytes);
-    assert!(
-        problems.iter().any(|problem| problem.contains("too long")),
-        "{problems:?}"
-    );
+    assert!(problems.iter().any(|problem| problem.contains("too long")), "{problems:?}");
 }
 
 #[test]

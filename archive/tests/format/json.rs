@@ -13,9 +13,7 @@ fn keys_stand_in_the_order_of_utf_16() {
         "\u{f6}": "Latin Small Letter O With Diaeresis",
     });
     let text = canonical(&value);
-    let order = [
-        "Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew",
-    ];
+    let order = ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"];
     let places: Vec<_> = order.iter().map(|word| text.find(word).unwrap()).collect();
     assert!(places.is_sorted(), "{text}");
 }
@@ -23,22 +21,12 @@ fn keys_stand_in_the_order_of_utf_16() {
 #[test]
 fn strings_are_escaped_as_little_as_possible() {
     let text = canonical(&json!("\u{0}\u{1f}\u{8}\t\n\u{c}\r\"\\/\u{7f}\u{2028}ü"));
-    assert_eq!(
-        text,
-        "\"\\u0000\\u001f\\b\\t\\n\\f\\r\\\"\\\\/\u{7f}\u{2028}ü\""
-    );
+    assert_eq!(text, "\"\\u0000\\u001f\\b\\t\\n\\f\\r\\\"\\\\/\u{7f}\u{2028}ü\"");
 }
 
 #[test]
 fn numbers_stay_what_they_are() {
-    for number in [
-        "0",
-        "-1",
-        "9223372036854775807",
-        "18446744073709551615",
-        "1.5",
-        "-0.25",
-    ] {
+    for number in ["0", "-1", "9223372036854775807", "18446744073709551615", "1.5", "-0.25"] {
         let value: Value = serde_json::from_str(number).unwrap();
         assert_eq!(canonical(&value), number);
     }

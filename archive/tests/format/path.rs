@@ -34,11 +34,7 @@ fn names_a_person_can_read() {
     ];
     for (name, expected) in cases {
         assert_eq!(component(name, "id"), expected, "{name:?}");
-        assert_eq!(
-            unescape(expected),
-            name.nfc().collect::<String>(),
-            "{name:?}"
-        );
+        assert_eq!(unescape(expected), name.nfc().collect::<String>(), "{name:?}");
     }
 }
 
@@ -47,18 +43,12 @@ fn tags_stand_before_the_extension() {
     assert_eq!(tag("AAMk1="), "k2n89n259b");
     let tag = tag("id");
     assert_eq!(tagged_component("a.txt", "id"), format!("a~{tag}.txt"));
-    assert_eq!(
-        tagged_component(".profile", "id"),
-        format!(".profile~{tag}")
-    );
+    assert_eq!(tagged_component(".profile", "id"), format!(".profile~{tag}"));
     assert_eq!(
         tagged_component("x.an extension too long", "id"),
         format!("x.an extension too long~{tag}")
     );
-    assert_eq!(
-        tagged_directory_component("a.b", "id"),
-        format!("a.b~{tag}")
-    );
+    assert_eq!(tagged_directory_component("a.b", "id"), format!("a.b~{tag}"));
     let long = component(&("ü".repeat(150) + ".tar"), "id");
     assert_eq!(long, format!("{}~{tag}.tar", "ü".repeat(92)));
     let long = directory_component(&("?".repeat(150) + ".tar"), "id");
@@ -72,18 +62,9 @@ fn mail_names() {
         mail_name(1_795_342_500, "Quarterly report", "id"),
         format!("20261122T101500Z Quarterly report ~{tag}.eml")
     );
-    assert_eq!(
-        mail_name(0, " \r\n", "id"),
-        format!("19700101T000000Z ~{tag}.eml")
-    );
-    assert_eq!(
-        mail_name(i64::MIN, "a/b", "id"),
-        format!("00000101T000000Z a%2Fb ~{tag}.eml")
-    );
-    assert_eq!(
-        mail_name(i64::MAX, "x", "id"),
-        format!("99991231T235959Z x ~{tag}.eml")
-    );
+    assert_eq!(mail_name(0, " \r\n", "id"), format!("19700101T000000Z ~{tag}.eml"));
+    assert_eq!(mail_name(i64::MIN, "a/b", "id"), format!("00000101T000000Z a%2Fb ~{tag}.eml"));
+    assert_eq!(mail_name(i64::MAX, "x", "id"), format!("99991231T235959Z x ~{tag}.eml"));
 }
 
 #[test]
@@ -109,11 +90,9 @@ fn folding_is_what_windows_and_macos_do_at_least() {
 #[test]
 fn every_character_alone_and_inside() {
     for character in '\0'..=char::MAX {
-        for name in [
-            character.to_string(),
-            format!("a{character}b"),
-            format!("%{character}\u{301}"),
-        ] {
+        for name in
+            [character.to_string(), format!("a{character}b"), format!("%{character}\u{301}")]
+        {
             let made = component(&name, "id");
             assert!(is_portable(&made), "{made:?}");
             assert_eq!(unescape(&made), name.nfc().collect::<String>());
@@ -127,13 +106,8 @@ fn unsafe_paths_are_refused() {
         assert_eq!(check(path), Ok(()));
     }
     let long = ["x".repeat(256), "x/".repeat(10_000) + "x"];
-    let unsafe_paths = [
-        "", "/", "/a", "a/", "a//b", ".", "a/..", "../a", "a\\b", "a\0", "a\u{85}",
-    ];
-    for path in unsafe_paths
-        .into_iter()
-        .chain(long.iter().map(String::as_str))
-    {
+    let unsafe_paths = ["", "/", "/a", "a/", "a//b", ".", "a/..", "../a", "a\\b", "a\0", "a\u{85}"];
+    for path in unsafe_paths.into_iter().chain(long.iter().map(String::as_str)) {
         assert!(check(path).is_err(), "{path:?}");
     }
 }

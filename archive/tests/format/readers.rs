@@ -23,20 +23,14 @@ with tarfile.open(sys.argv[1], 'r|') as archive:
 
 /// Runs a program; its output. In a UTF-8 locale, because bsdtar converts names to the locale.
 fn run(command: &[&str]) -> Output {
-    let output = Command::new(command[0])
-        .args(&command[1..])
-        .env("LC_ALL", "C.UTF-8")
-        .output();
+    let output = Command::new(command[0]).args(&command[1..]).env("LC_ALL", "C.UTF-8").output();
     output.unwrap_or_else(|error| panic!("{} is needed for this test: {error}", command[0]))
 }
 
 fn quiet(command: &[&str]) -> String {
     let output = run(command);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{command:?}: {stderr}"
-    );
+    assert!(output.status.success() && stderr.is_empty(), "{command:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -47,9 +41,7 @@ fn list(tool: &str, file: &str) -> Vec<String> {
         "busybox" => quiet(&["busybox", "tar", "-tf", file]),
         _ => quiet(&["python3", "-c", PYTHON_LIST, file]),
     };
-    text.lines()
-        .map(|line| line.trim_end_matches('/').to_owned())
-        .collect()
+    text.lines().map(|line| line.trim_end_matches('/').to_owned()).collect()
 }
 
 fn extract(tool: &str, file: &str, target: &str) {
@@ -75,12 +67,7 @@ fn all_list_and_extract_the_same() {
         let (bytes, _, expected) = sample::full(align);
         let mut paths: Vec<_> = expected.iter().map(|(path, _)| path.clone()).collect();
         paths.extend(
-            [
-                archive::MANIFEST_PATH,
-                archive::LEDGER_PATH,
-                archive::SEAL_PATH,
-            ]
-            .map(Into::into),
+            [archive::MANIFEST_PATH, archive::LEDGER_PATH, archive::SEAL_PATH].map(Into::into),
         );
         let contents: BTreeMap<_, _> = expected.into_iter().collect();
         let directory = tempfile::tempdir().unwrap();
@@ -92,9 +79,7 @@ fn all_list_and_extract_the_same() {
             extract(tool, &file, target.to_str().unwrap());
             let tree = sample::tree(&target);
             for path in &paths {
-                let found = tree
-                    .get(path)
-                    .unwrap_or_else(|| panic!("{tool} lost {path}"));
+                let found = tree.get(path).unwrap_or_else(|| panic!("{tool} lost {path}"));
                 if let Some(content) = contents.get(path) {
                     assert_eq!(found, content, "{tool}: {path}");
                 }
@@ -115,11 +100,7 @@ fn times_and_modes_arrive() {
         extract(tool, &file, target.to_str().unwrap());
         let drive = target.join("users/alice@contoso.com/onedrive");
         let one = drive.join("one.txt").metadata().unwrap();
-        assert_eq!(
-            (one.mtime(), one.mode() & 0o777),
-            (1_500_000_001, 0o644),
-            "{tool}"
-        );
+        assert_eq!((one.mtime(), one.mode() & 0o777), (1_500_000_001, 0o644), "{tool}");
         let folder = drive.join("Documents").metadata().unwrap();
         // Not its time: GNU tar and BusyBox set it before the files that come later.
         assert_eq!(folder.mode() & 0o777, 0o755, "{tool}");
@@ -160,10 +141,7 @@ fn the_reader_of_the_document_agrees() {
         "{text}"
     );
     let mut damaged = bytes.clone();
-    let content = bytes
-        .windows(9)
-        .position(|window| window == b"Subject: ")
-        .unwrap();
+    let content = bytes.windows(9).position(|window| window == b"Subject: ").unwrap();
     damaged[content] ^= 1;
     for bad in [&damaged[..], &bytes[..bytes.len() / 2]] {
         fs::write(&file, bad).unwrap();
@@ -206,9 +184,6 @@ fn a_member_over_8_gib_is_read_by_all() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{tool:?}");
-        assert!(
-            text.contains(&SIZE.to_string()) && text.contains("users/a/after"),
-            "{text}"
-        );
+        assert!(text.contains(&SIZE.to_string()) && text.contains("users/a/after"), "{text}");
     }
 }

@@ -22,14 +22,8 @@ fn the_reader_sees_every_member() {
                 assert_eq!(entry.data_offset % align, 0, "{path}");
             }
         }
-        assert_eq!(
-            reader.next_entry().unwrap().unwrap().path,
-            archive::MANIFEST_PATH
-        );
-        assert_eq!(
-            reader.next_entry().unwrap().unwrap().path,
-            archive::LEDGER_PATH
-        );
+        assert_eq!(reader.next_entry().unwrap().unwrap().path, archive::MANIFEST_PATH);
+        assert_eq!(reader.next_entry().unwrap().unwrap().path, archive::LEDGER_PATH);
         assert_eq!(reader.next_entry().unwrap(), None);
         assert_eq!(reader.finish().unwrap(), End::Sealed(seal));
         assert_eq!(reader.position(), bytes.len() as u64);
@@ -54,12 +48,7 @@ fn the_index_finds_every_member() {
         assert_eq!(&entry.line.path, path);
         assert_eq!(index.entry_at(path).unwrap().as_ref(), Some(entry));
         let mut read = Vec::new();
-        index
-            .open_entry(entry)
-            .unwrap()
-            .content()
-            .read_to_end(&mut read)
-            .unwrap();
+        index.open_entry(entry).unwrap().content().read_to_end(&mut read).unwrap();
         assert_eq!(&read, content.as_deref().unwrap_or_default());
         assert_eq!(entry.line.damaged, path.ends_with("damaged.iso"));
     }
@@ -84,10 +73,7 @@ fn a_failed_stream_says_why() {
     let bytes = sample.writer.fail("the tenant\u{7} is gone").unwrap();
     let mut reader = Reader::new(&bytes[..]);
     while reader.next_entry().unwrap().is_some() {}
-    assert_eq!(
-        reader.finish().unwrap(),
-        End::Poisoned("the tenant  is gone".into())
-    );
+    assert_eq!(reader.finish().unwrap(), End::Poisoned("the tenant  is gone".into()));
     assert_eq!(bytes.len() % 512, 0);
 }
 
@@ -110,53 +96,26 @@ fn the_writer_refuses_what_it_must() {
     assert!(!writer.started());
     assert!(matches!(writer.directory("a", 0), Err(Error::Usage { .. })));
     writer.head(&sample::head()).unwrap();
-    assert!(matches!(
-        writer.head(&sample::head()),
-        Err(Error::Usage { .. })
-    ));
-    assert!(matches!(
-        writer.directory("../a", 0),
-        Err(Error::Path { .. })
-    ));
-    assert!(matches!(
-        writer.directory(".tar365/x", 0),
-        Err(Error::Usage { .. })
-    ));
+    assert!(matches!(writer.head(&sample::head()), Err(Error::Usage { .. })));
+    assert!(matches!(writer.directory("../a", 0), Err(Error::Path { .. })));
+    assert!(matches!(writer.directory(".tar365/x", 0), Err(Error::Usage { .. })));
     assert!(matches!(writer.stream(b"x"), Err(Error::Usage { .. })));
     writer.begin_stream("a", 0, 3).unwrap();
     assert!(matches!(writer.directory("b", 0), Err(Error::Usage { .. })));
-    assert!(matches!(
-        writer.stream(b"four"),
-        Err(Error::Size { found: 4, .. })
-    ));
+    assert!(matches!(writer.stream(b"four"), Err(Error::Size { found: 4, .. })));
     assert_eq!(writer.end_stream().unwrap(), 3);
-    let file = FileMember {
-        path: "b",
-        mtime: 0,
-        size: 4,
-        sha256: [0; 32],
-        item: true,
-    };
-    assert!(matches!(
-        writer.file(&file, &mut &b"abc"[..]),
-        Err(Error::Size { found: 3, .. })
-    ));
+    let file = FileMember { path: "b", mtime: 0, size: 4, sha256: [0; 32], item: true };
+    assert!(matches!(writer.file(&file, &mut &b"abc"[..]), Err(Error::Size { found: 3, .. })));
     assert!(matches!(writer.finish(None), Err(Error::Usage { .. })));
     for size in [3, 5] {
         let mut writer = Writer::new(Vec::new(), sample::options(None)).unwrap();
         writer.head(&sample::head()).unwrap();
         let file = FileMember { size, ..file };
-        assert!(matches!(
-            writer.file(&file, &mut &b"abcd"[..]),
-            Err(Error::Size { .. })
-        ));
+        assert!(matches!(writer.file(&file, &mut &b"abcd"[..]), Err(Error::Size { .. })));
     }
     let mut writer = Writer::new(Vec::new(), sample::options(None)).unwrap();
     writer.head(&sample::head()).unwrap();
-    assert!(matches!(
-        writer.file(&file, &mut &b"abcd"[..]),
-        Err(Error::Digest { .. })
-    ));
+    assert!(matches!(writer.file(&file, &mut &b"abcd"[..]), Err(Error::Digest { .. })));
     for align in [0, 256, 3000, 131_072] {
         assert!(Writer::new(Vec::new(), sample::options(Some(align))).is_err());
     }
@@ -185,11 +144,7 @@ fn sizes_that_ustar_cannot_hold() {
         reader.next_entry().unwrap();
         assert_eq!(reader.next_entry().unwrap().unwrap().size, size);
         // Base-256 from 8 GiB on, for readers that know no PAX size.
-        let ustar = start
-            .0
-            .chunks(512)
-            .rfind(|block| block.starts_with(b"users/a/big"))
-            .unwrap();
+        let ustar = start.0.chunks(512).rfind(|block| block.starts_with(b"users/a/big")).unwrap();
         assert_eq!(ustar[124] == 0x80, size >= 1 << 33);
     }
 }

@@ -15,21 +15,13 @@ use sha2::{Digest, Sha256};
 pub(crate) type Expected = (String, Option<Vec<u8>>);
 
 pub(crate) fn options(align: Option<u64>) -> Options {
-    Options {
-        align,
-        spool_dir: std::env::temp_dir(),
-    }
+    Options { align, spool_dir: std::env::temp_dir() }
 }
 
 pub(crate) fn head() -> Head {
     let selection = json!({"services": ["mail", "onedrive"]});
     let services = vec!["mail".into(), "onedrive".into()];
-    Head::new(
-        "9188040d-6c67-4c5b-b112-36a304b66dad".into(),
-        services,
-        selection,
-        Vec::new(),
-    )
+    Head::new("9188040d-6c67-4c5b-b112-36a304b66dad".into(), services, selection, Vec::new())
 }
 
 /// An archive in the making, with what a reader should find.
@@ -42,31 +34,20 @@ impl Sample {
     pub(crate) fn new(align: Option<u64>) -> Self {
         let mut writer = Writer::new(Vec::new(), options(align)).unwrap();
         writer.head(&head()).unwrap();
-        let expected = vec![(
-            archive::HEAD_PATH.into(),
-            Some(head().encode().into_bytes()),
-        )];
+        let expected = vec![(archive::HEAD_PATH.into(), Some(head().encode().into_bytes()))];
         Sample { writer, expected }
     }
 
     pub(crate) fn file(&mut self, path: &str, mtime: i64, content: &[u8], item: bool) {
         let (size, sha256) = (content.len() as u64, Sha256::digest(content).into());
-        let member = FileMember {
-            path,
-            mtime,
-            size,
-            sha256,
-            item,
-        };
+        let member = FileMember { path, mtime, size, sha256, item };
         self.writer.file(&member, &mut &content[..]).unwrap();
         self.expected.push((path.into(), Some(content.into())));
     }
 
     pub(crate) fn streamed(&mut self, path: &str, size: u64, content: &[u8]) {
         self.writer.begin_stream(path, 1_700_000_000, size).unwrap();
-        content
-            .chunks(700)
-            .for_each(|piece| self.writer.stream(piece).unwrap());
+        content.chunks(700).for_each(|piece| self.writer.stream(piece).unwrap());
         self.writer.end_stream().unwrap();
         let mut padded = content.to_vec();
         padded.resize(size as usize, 0);
@@ -111,48 +92,25 @@ pub(crate) fn owner(id: &str, upn: &str) -> Line {
         "displayName": "Alice", "id": id, "mail": upn, "proxyAddresses": [format!("SMTP:{upn}")],
         "userPrincipalName": upn, "userType": "Member",
     });
-    Line {
-        kind: OWNER.into(),
-        id: id.into(),
-        path: None,
-        graph,
-    }
+    Line { kind: OWNER.into(), id: id.into(), path: None, graph }
 }
 
 pub(crate) fn folder(id: &str, path: &str) -> Line {
-    Line {
-        kind: FOLDER.into(),
-        id: id.into(),
-        path: Some(path.into()),
-        graph: json!({"id": id}),
-    }
+    Line { kind: FOLDER.into(), id: id.into(), path: Some(path.into()), graph: json!({"id": id}) }
 }
 
 pub(crate) fn message(folder: &str, second: i64, subject: &str) -> Line {
     let id = format!("AAMk{second}=");
     let time = chrono::DateTime::from_timestamp(1_790_000_000 + second, 0).unwrap();
-    let path = format!(
-        "{folder}/{}",
-        path::mail_name(time.timestamp(), subject, &id)
-    );
+    let path = format!("{folder}/{}", path::mail_name(time.timestamp(), subject, &id));
     let graph = json!({"id": &id, "receivedDateTime": time.to_rfc3339(), "subject": subject});
-    Line {
-        kind: MESSAGE.into(),
-        id,
-        path: Some(path),
-        graph,
-    }
+    Line { kind: MESSAGE.into(), id, path: Some(path), graph }
 }
 
 pub(crate) fn drive_file(second: u32, path: &str) -> Line {
     let id = format!("01ABC{second:04}");
     let graph = json!({"createdDateTime": format!("2026-01-01T00:00:{second:02}.5Z"), "id": &id});
-    Line {
-        kind: FILE.into(),
-        id,
-        path: Some(path.into()),
-        graph,
-    }
+    Line { kind: FILE.into(), id, path: Some(path.into()), graph }
 }
 
 /// Every feature: two owners, an empty folder, names that need PAX, content of 0, 1, 511, 512 and
@@ -161,11 +119,7 @@ pub(crate) fn full(align: Option<u64>) -> (Vec<u8>, Seal, Vec<Expected>) {
     let mut sample = Sample::new(align);
     alice_mail(&mut sample);
     alice_drive(&mut sample);
-    sample.ledger(
-        ("scope", "users/bob@contoso.com/mail"),
-        Outcome::Skipped,
-        "no-mailbox",
-    );
+    sample.ledger(("scope", "users/bob@contoso.com/mail"), Outcome::Skipped, "no-mailbox");
     let prefix = "users/carol@contoso.com/mail";
     sample.metadata(prefix, &[owner("33333333", "carol@contoso.com")]);
     let (bytes, seal, expected) = sample.finish();
@@ -181,13 +135,7 @@ fn alice_mail(sample: &mut Sample) {
         owner("11111111", "alice@contoso.com"),
         folder("F1", &inbox),
         folder("F2", &projects),
-        folder(
-            "F3",
-            &format!(
-                "{prefix}/{}",
-                path::directory_component("empty: yes?", "F3")
-            ),
-        ),
+        folder("F3", &format!("{prefix}/{}", path::directory_component("empty: yes?", "F3"))),
         message(&inbox, 1, "Quarterly report"),
         message(&projects, 2, "Grüße 👍 aus\r\nMünchen"),
         message(&inbox, 3, ""),
@@ -204,12 +152,7 @@ fn alice_mail(sample: &mut Sample) {
             9 => sample.ledger(("path", path), Outcome::Failed, "refused"),
             _ => {
                 let content = "Subject: x\r\n\r\n".repeat(number * 7);
-                sample.file(
-                    path,
-                    1_790_000_000 + number as i64 - 3,
-                    content.as_bytes(),
-                    true,
-                );
+                sample.file(path, 1_790_000_000 + number as i64 - 3, content.as_bytes(), true);
             }
         }
     }
@@ -217,20 +160,12 @@ fn alice_mail(sample: &mut Sample) {
 
 fn alice_drive(sample: &mut Sample) {
     let prefix = "users/alice@contoso.com/onedrive";
-    let deep = [
-        "Übergabe",
-        "日本語のフォルダー",
-        "a folder with a longer name",
-    ]
-    .join("/");
+    let deep = ["Übergabe", "日本語のフォルダー", "a folder with a longer name"].join("/");
     let names: Vec<String> = [
         "empty.bin".to_owned(),
         "one.txt".to_owned(),
         path::component("CON.txt", "x"),
-        format!(
-            "Documents/{deep}/{}",
-            path::component(&("長い".repeat(60) + ".docx"), "y")
-        ),
+        format!("Documents/{deep}/{}", path::component(&("長い".repeat(60) + ".docx"), "y")),
         "Documents/rows.ndjson".to_owned(),
         "Documents/streamed.iso".to_owned(),
         "Documents/damaged.iso".to_owned(),
@@ -242,12 +177,7 @@ fn alice_drive(sample: &mut Sample) {
     .collect();
     let mut lines = vec![owner("11111111", "alice@contoso.com")];
     lines.push(folder("01F", &format!("{prefix}/Documents")));
-    lines.extend(
-        names
-            .iter()
-            .enumerate()
-            .map(|(second, name)| drive_file(second as u32, name)),
-    );
+    lines.extend(names.iter().enumerate().map(|(second, name)| drive_file(second as u32, name)));
     sample.metadata(prefix, &lines);
     sample.directory(lines[1].path.as_deref().unwrap(), 1_600_000_000);
     let sizes = [0_usize, 1, 511, 512, 513, 3000, 3000, 20, 21];
@@ -268,9 +198,7 @@ pub(crate) fn problems(bytes: &[u8]) -> Vec<String> {
     let report = archive::verify::verify(bytes, &std::env::temp_dir(), &mut |_| {}).unwrap();
     assert_eq!(report.is_proven(), report.problems.is_empty());
     let lines = report.problems.iter();
-    lines
-        .map(|problem| format!("{}: {}", problem.place, problem.what))
-        .collect()
+    lines.map(|problem| format!("{}: {}", problem.place, problem.what)).collect()
 }
 
 /// All files and folders below a directory, with their content.
@@ -280,12 +208,7 @@ pub(crate) fn tree(directory: &Path) -> std::collections::BTreeMap<String, Optio
     while let Some(at) = open.pop() {
         for entry in std::fs::read_dir(&at).unwrap() {
             let place = entry.unwrap().path();
-            let name = place
-                .strip_prefix(directory)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let name = place.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
             if place.is_dir() {
                 found.insert(name, None);
                 open.push(place);

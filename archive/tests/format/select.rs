@@ -5,23 +5,14 @@ use serde_json::json;
 
 fn paths(include: &[&str], exclude: &[&str]) -> Selector {
     let texts = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
-    Selection {
-        include: texts(include),
-        exclude: texts(exclude),
-        ..Selection::default()
-    }
-    .compile()
-    .unwrap()
+    Selection { include: texts(include), exclude: texts(exclude), ..Selection::default() }
+        .compile()
+        .unwrap()
 }
 
 fn users(users: &[&str]) -> Selector {
     let users = users.iter().map(|user| (*user).to_owned()).collect();
-    Selection {
-        users,
-        ..Selection::default()
-    }
-    .compile()
-    .unwrap()
+    Selection { users, ..Selection::default() }.compile().unwrap()
 }
 
 #[test]
@@ -42,19 +33,11 @@ fn owners_are_found_by_any_of_their_names() {
     for glob in matching {
         assert!(users(&[glob]).matches_owner(&alice), "{glob}");
     }
-    for glob in [
-        "bob@contoso.com",
-        "alice",
-        "alice@contoso.com.evil",
-        "smtp:*",
-    ] {
+    for glob in ["bob@contoso.com", "alice", "alice@contoso.com.evil", "smtp:*"] {
         assert!(!users(&[glob]).matches_owner(&alice), "{glob}");
     }
     assert!(users(&[]).matches_owner(&alice));
-    let only_groups = Selection {
-        groups: vec!["staff".into()],
-        ..Selection::default()
-    };
+    let only_groups = Selection { groups: vec!["staff".into()], ..Selection::default() };
     assert!(!only_groups.compile().unwrap().matches_owner(&alice));
 }
 
@@ -74,13 +57,7 @@ fn a_folder_stands_for_all_below_it() {
         assert!(paths(&[glob], &[]).matches_path(mail), "{glob}");
         assert!(!paths(&[], &[glob]).matches_path(mail), "{glob}");
     }
-    for glob in [
-        "users/*/Inbox",
-        "inbox",
-        "users/*/mail/Inbox/*.eml",
-        "Inb",
-        "mail/Inbox",
-    ] {
+    for glob in ["users/*/Inbox", "inbox", "users/*/mail/Inbox/*.eml", "Inb", "mail/Inbox"] {
         assert!(!paths(&[glob], &[]).matches_path(mail), "{glob}");
         assert!(paths(&[], &[glob]).matches_path(mail), "{glob}");
     }
@@ -96,13 +73,7 @@ fn times_include_the_first_and_exclude_the_last() {
     let since = Some(parse_instant("2026-01-31").unwrap());
     let until = Some(parse_instant("2026-02-01T01:00:00+01:00").unwrap());
     assert_eq!((since, until), (Some(1_769_817_600), Some(1_769_904_000)));
-    let selector = Selection {
-        since,
-        until,
-        ..Selection::default()
-    }
-    .compile()
-    .unwrap();
+    let selector = Selection { since, until, ..Selection::default() }.compile().unwrap();
     let inside = [1_769_817_599, 1_769_817_600, 1_769_903_999, 1_769_904_000];
     let matched = inside.map(|time| selector.matches_time(time));
     assert_eq!(matched, [false, true, true, false]);
@@ -114,24 +85,11 @@ fn mistakes_are_named() {
         assert!(parse_instant(text).is_err(), "{text}");
     }
     let bad = |selection: Selection| selection.compile().unwrap_err().to_string();
-    let message = bad(Selection {
-        users: vec!["[".into()],
-        ..Selection::default()
-    });
+    let message = bad(Selection { users: vec!["[".into()], ..Selection::default() });
     assert!(message.starts_with("bad selection \"[\": "), "{message}");
-    bad(Selection {
-        exclude: vec![String::new()],
-        ..Selection::default()
-    });
-    bad(Selection {
-        sites: vec!["{".into()],
-        ..Selection::default()
-    });
-    bad(Selection {
-        since: Some(5),
-        until: Some(5),
-        ..Selection::default()
-    });
+    bad(Selection { exclude: vec![String::new()], ..Selection::default() });
+    bad(Selection { sites: vec!["{".into()], ..Selection::default() });
+    bad(Selection { since: Some(5), until: Some(5), ..Selection::default() });
 }
 
 #[test]

@@ -64,25 +64,16 @@ fn instants_are_compared_not_texts() {
     let mut late = message(MAIL, 2, "x");
     late.graph["receivedDateTime"] = json!("2026-01-01T00:00:00Z");
     let lines = [alice(), early, late];
-    assert_eq!(
-        problems(|sample| mailbox(sample, &lines, &[&lines[1], &lines[2]])),
-        ""
-    );
+    assert_eq!(problems(|sample| mailbox(sample, &lines, &[&lines[1], &lines[2]])), "");
 }
 
 #[test]
 fn members_out_of_order_missing_or_unannounced() {
     let lines = [alice(), message(MAIL, 1, "x"), message(MAIL, 2, "y")];
     let found = problems(|sample| mailbox(sample, &lines, &[&lines[2], &lines[1]]));
-    assert!(
-        found.contains("out of order") && found.contains("is missing"),
-        "{found}"
-    );
+    assert!(found.contains("out of order") && found.contains("is missing"), "{found}");
     let found = problems(|sample| mailbox(sample, &lines, &[&lines[2]]));
-    assert!(
-        found.contains("its member is missing and the ledger does not say why"),
-        "{found}"
-    );
+    assert!(found.contains("its member is missing and the ledger does not say why"), "{found}");
     let found = problems(|sample| mailbox(sample, &lines[..2], &[&lines[1], &lines[2]]));
     assert!(found.contains("no metadata line announces it"), "{found}");
     let found = problems(|sample| sample.file("users/a@b.c/x.eml", 0, b"", true));
@@ -110,16 +101,11 @@ fn a_ledger_that_contradicts_the_members() {
     let with = |ledger: &[(&str, Outcome)]| {
         problems(|sample| {
             mailbox(sample, &lines, &[&lines[1]]);
-            ledger
-                .iter()
-                .for_each(|(path, outcome)| sample.ledger(("path", path), *outcome, "x"));
+            ledger.iter().for_each(|(path, outcome)| sample.ledger(("path", path), *outcome, "x"));
         })
     };
     assert_eq!(with(&[(&second, Outcome::Skipped)]), "");
-    assert_eq!(
-        with(&[(&first, Outcome::Converted), (&second, Outcome::Failed)]),
-        ""
-    );
+    assert_eq!(with(&[(&first, Outcome::Converted), (&second, Outcome::Failed)]), "");
     let found = with(&[(&second, Outcome::Failed), (&first, Outcome::Converted)]);
     assert!(found.contains("out of order"), "{found}");
     let found = with(&[(&first, Outcome::Failed), (&second, Outcome::Failed)]);
@@ -138,19 +124,15 @@ fn a_damaged_file_without_a_word() {
         sample.metadata(prefix, &[alice(), line.clone()]);
         sample.streamed(line.path.as_deref().unwrap(), 100, b"short");
     });
-    assert!(
-        found.contains("it is damaged and the ledger does not say so"),
-        "{found}"
-    );
+    assert!(found.contains("it is damaged and the ledger does not say so"), "{found}");
 }
 
 #[test]
 fn paths_that_collide() {
     let prefix = "users/a@b.c/onedrive";
     let collide = |names: [&str; 2]| {
-        let lines: Vec<Line> = (0..2)
-            .map(|at| drive_file(at, &format!("{prefix}/{}", names[at as usize])))
-            .collect();
+        let lines: Vec<Line> =
+            (0..2).map(|at| drive_file(at, &format!("{prefix}/{}", names[at as usize]))).collect();
         problems(|sample| {
             sample.metadata(prefix, &[alice(), lines[0].clone(), lines[1].clone()]);
             for line in &lines {
@@ -192,13 +174,8 @@ fn collisions_among_more_paths_than_fit_in_memory() {
     let found: Vec<_> = found.lines().collect();
     // Which of two is told is the order of the sort: by exact path, then by place.
     assert_eq!(found.len(), 2, "{found:?}");
-    let cases = found
-        .iter()
-        .any(|line| line.to_lowercase().starts_with(&format!("{}: ", path(7))));
-    assert!(
-        cases && found.iter().any(|line| line.starts_with(&path(5))),
-        "{found:?}"
-    );
+    let cases = found.iter().any(|line| line.to_lowercase().starts_with(&format!("{}: ", path(7))));
+    assert!(cases && found.iter().any(|line| line.starts_with(&path(5))), "{found:?}");
 }
 
 #[test]
@@ -223,10 +200,7 @@ fn json_that_is_not_canonical() {
     let lines = "{\"id\":\"1\",\"kind\":\"owner\",\"graph\":{}}\n";
     let found =
         problems(|sample| sample.file(&format!("{MAIL}.ndjson"), 0, lines.as_bytes(), false));
-    assert!(
-        found.contains("mail.ndjson:1: the JSON is not canonical"),
-        "{found}"
-    );
+    assert!(found.contains("mail.ndjson:1: the JSON is not canonical"), "{found}");
 }
 
 #[test]
@@ -245,8 +219,5 @@ fn progress_reaches_the_end() {
     let mut seen = 0;
     let report =
         archive::verify::verify(&bytes[..], &std::env::temp_dir(), &mut |at| seen = at).unwrap();
-    assert_eq!(
-        (seen, report.bytes),
-        (bytes.len() as u64, bytes.len() as u64)
-    );
+    assert_eq!((seen, report.bytes), (bytes.len() as u64, bytes.len() as u64));
 }

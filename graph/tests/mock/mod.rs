@@ -38,9 +38,7 @@ impl Seen {
     /// A field of a form.
     pub fn form(&self, name: &str) -> Option<String> {
         let mut fields = url::form_urlencoded::parse(self.body.as_bytes());
-        fields
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
+        fields.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 }
 
@@ -71,11 +69,7 @@ impl Mock {
             busy: Arc::default(),
             busiest: Arc::default(),
         };
-        let state = (
-            Arc::new(answer),
-            Arc::clone(&mock.seen),
-            Arc::clone(&mock.busy),
-        );
+        let state = (Arc::new(answer), Arc::clone(&mock.seen), Arc::clone(&mock.busy));
         let busiest = Arc::clone(&mock.busiest);
         let router = axum::Router::new().fallback(move |request: Request<Body>| {
             let ((answer, seen, busy), base) = (state.clone(), base.clone());
@@ -114,20 +108,11 @@ impl Mock {
     /// What was asked besides tokens.
     pub fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap();
-        seen.iter()
-            .filter(|seen| !is_token(seen))
-            .cloned()
-            .collect()
+        seen.iter().filter(|seen| !is_token(seen)).cloned().collect()
     }
 
     pub fn tokens(&self) -> Vec<Seen> {
-        self.seen
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|seen| is_token(seen))
-            .cloned()
-            .collect()
+        self.seen.lock().unwrap().iter().filter(|seen| is_token(seen)).cloned().collect()
     }
 
     pub fn targets(&self) -> Vec<String> {
@@ -136,10 +121,7 @@ impl Mock {
 }
 
 pub fn secret() -> Credential {
-    Credential::Secret {
-        client_id: "app-1".into(),
-        secret: SECRET.into(),
-    }
+    Credential::Secret { client_id: "app-1".into(), secret: SECRET.into() }
 }
 
 async fn read(request: Request<Body>) -> Seen {
@@ -160,25 +142,16 @@ fn is_token(seen: &Seen) -> bool {
 }
 
 fn by_default(seen: &Seen) -> Answer {
-    if is_token(seen) {
-        token("opaque-token", 3599)
-    } else {
-        status(404, "")
-    }
+    if is_token(seen) { token("opaque-token", 3599) } else { status(404, "") }
 }
 
 pub fn json(text: impl Into<String>) -> Answer {
     let text: String = text.into();
-    Response::builder()
-        .header("content-type", "application/json")
-        .body(Body::from(text))
-        .unwrap()
+    Response::builder().header("content-type", "application/json").body(Body::from(text)).unwrap()
 }
 
 pub fn token(access: &str, life: u64) -> Answer {
-    json(format!(
-        r#"{{"token_type":"Bearer","expires_in":{life},"access_token":"{access}"}}"#
-    ))
+    json(format!(r#"{{"token_type":"Bearer","expires_in":{life},"access_token":"{access}"}}"#))
 }
 
 pub fn status(status: u16, body: &str) -> Answer {
@@ -188,10 +161,7 @@ pub fn status(status: u16, body: &str) -> Answer {
 }
 
 pub fn refusal(code: u16, error: &str) -> Answer {
-    status(
-        code,
-        &format!(r#"{{"error":{{"code":"{error}","message":"words"}}}}"#),
-    )
+    status(code, &format!(r#"{{"error":{{"code":"{error}","message":"words"}}}}"#))
 }
 
 pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
@@ -213,10 +183,7 @@ pub fn torn(content: &[u8], length: usize) -> Answer {
         Err(std::io::Error::other("cut"))
     });
     let body = Body::from_stream(futures::StreamExt::chain(parts, broken));
-    Response::builder()
-        .header("content-length", length)
-        .body(body)
-        .unwrap()
+    Response::builder().header("content-length", length).body(body).unwrap()
 }
 
 /// How often something was done.

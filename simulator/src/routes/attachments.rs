@@ -27,20 +27,12 @@ pub(crate) fn route(
         false => mailbox.ids.classic(message.key, message.folder),
     };
     let select = Select::new(call.option("select"));
-    let context = format!(
-        "users('{}')/messages('{}')/attachments",
-        escaped(&person.id),
-        escaped(&id)
-    );
+    let context =
+        format!("users('{}')/messages('{}')/attachments", escaped(&person.id), escaped(&id));
     let wanted = match rest {
         [] => {
             let rows = rows(mailbox, message, &id, &select);
-            return Ok(Page {
-                context,
-                rows,
-                ..Page::default()
-            }
-            .reply(asked.world, call));
+            return Ok(Page { context, rows, ..Page::default() }.reply(asked.world, call));
         }
         [wanted, ..] => *wanted,
     };
@@ -48,10 +40,7 @@ pub(crate) fn route(
     match &rest[1..] {
         [] => {
             let mut body = row(mailbox, message, (number, attachment), &id, &select);
-            if call
-                .option("expand")
-                .is_some_and(|text| text.contains("itemattachment/item"))
-            {
+            if call.option("expand").is_some_and(|text| text.contains("itemattachment/item")) {
                 expand_item(attachment, message, &mut body);
             }
             let context = format!("{}/v1.0/$metadata#{context}/$entity", call.roots.graph);
@@ -69,15 +58,10 @@ fn find<'a>(
     message: &'a Message,
     wanted: &str,
 ) -> Result<(usize, &'a Attachment), Refusal> {
-    let forms = [
-        mailbox.ids.immutable(message.key),
-        mailbox.ids.classic(message.key, message.folder),
-    ];
-    let named = |number: &usize| {
-        forms
-            .iter()
-            .any(|id| mailbox.ids.attachment(id, *number) == wanted)
-    };
+    let forms =
+        [mailbox.ids.immutable(message.key), mailbox.ids.classic(message.key, message.folder)];
+    let named =
+        |number: &usize| forms.iter().any(|id| mailbox.ids.attachment(id, *number) == wanted);
     let found = (0..message.mail.attachments.len()).find(named);
     let number = found.ok_or_else(Refusal::item_not_found)?;
     Ok((number, &message.mail.attachments[number]))
@@ -90,8 +74,7 @@ pub(crate) fn rows(
     select: &Select,
 ) -> Vec<Value> {
     let all = message.mail.attachments.iter().enumerate();
-    all.map(|numbered| row(mailbox, message, numbered, message_id, select).into())
-        .collect()
+    all.map(|numbered| row(mailbox, message, numbered, message_id, select).into()).collect()
 }
 
 fn row(
@@ -120,10 +103,7 @@ fn row(
             if select.wants("contentBytes") {
                 add("contentBytes", STANDARD.encode(blob.bytes()).into());
             }
-            add(
-                "@odata.mediaContentType",
-                attachment.content_type.as_str().into(),
-            );
+            add("@odata.mediaContentType", attachment.content_type.as_str().into());
             "#microsoft.graph.fileAttachment"
         }
         Attached::Item(_) => "#microsoft.graph.itemAttachment",

@@ -32,16 +32,10 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Answer {
     for request in requests {
         let id = id(request).unwrap_or_default();
         let before = request["dependsOn"].as_array().into_iter().flatten();
-        let failed = before.filter_map(|id| id.as_str()).any(|id| {
-            statuses
-                .get(&id.to_lowercase())
-                .is_none_or(|status| *status >= 400)
-        });
-        let response = if failed {
-            dependency_failed(&id)
-        } else {
-            one(asked, &id, request)
-        };
+        let failed = before
+            .filter_map(|id| id.as_str())
+            .any(|id| statuses.get(&id.to_lowercase()).is_none_or(|status| *status >= 400));
+        let response = if failed { dependency_failed(&id) } else { one(asked, &id, request) };
         let status = response["status"].as_u64().unwrap_or(500) as u16;
         statuses.insert(id.to_lowercase(), status);
         responses.push(response);
@@ -74,9 +68,7 @@ fn check(requests: &[Value]) -> Result<(), Refusal> {
         let line = request["method"].as_str().zip(request["url"].as_str());
         line.ok_or_else(|| Refusal::bad_request("Method and url are required."))?;
         let has_type = request["headers"].as_object().is_some_and(|headers| {
-            headers
-                .keys()
-                .any(|name| name.eq_ignore_ascii_case("content-type"))
+            headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"))
         });
         if !request["body"].is_null() && !has_type {
             let text =
@@ -110,25 +102,12 @@ fn one(asked: &Asked<'_>, id: &str, request: &Value) -> Value {
     if let Some(token) = outer.headers.get(header::AUTHORIZATION) {
         headers.insert(header::AUTHORIZATION, token.clone());
     }
-    let method = request["method"]
-        .as_str()
-        .unwrap_or_default()
-        .to_uppercase();
+    let method = request["method"].as_str().unwrap_or_default().to_uppercase();
     let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-    let url = request["url"]
-        .as_str()
-        .unwrap_or_default()
-        .trim_start_matches('/');
+    let url = request["url"].as_str().unwrap_or_default().trim_start_matches('/');
     let body = Bytes::from(request["body"].to_string());
     let target = format!("/v1.0/{url}");
-    let mut call = Call::new(
-        Host::Graph,
-        method,
-        &target,
-        headers,
-        body,
-        outer.roots.clone(),
-    );
+    let mut call = Call::new(Host::Graph, method, &target, headers, body, outer.roots.clone());
     call.batched = true;
     let mut outcome = routes::answer(asked.world, &call);
     asked.world.write_down(&call, &outcome);
@@ -143,11 +122,7 @@ fn enclosed(id: &str, reply: Reply) -> Value {
         headers.insert(name.join("-"), value.to_str().unwrap_or_default().into());
     }
     // A connection cannot be closed inside an envelope: the service's own words for it.
-    let status = if reply.reset {
-        504
-    } else {
-        reply.status.as_u16()
-    };
+    let status = if reply.reset { 504 } else { reply.status.as_u16() };
     let body = match reply.body {
         Payload::Json(value) => value,
         Payload::Bytes(bytes) => STANDARD.encode(bytes).into(),
@@ -163,7 +138,5 @@ fn enclosed(id: &str, reply: Reply) -> Value {
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

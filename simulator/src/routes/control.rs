@@ -82,10 +82,7 @@ fn look(world: &World, call: &Call, segments: &[&str]) -> Result<Value, Error> {
         ["messages"] => {
             let all = tenant.messages(named("user")?)?;
             let skip = call.number("skip").unwrap_or(0);
-            let shown = all
-                .iter()
-                .skip(skip)
-                .take(call.number("top").unwrap_or(1000));
+            let shown = all.iter().skip(skip).take(call.number("top").unwrap_or(1000));
             let view = |mail: &crate::MailInfo| {
                 let mime = mail.mime();
                 json!({"id": mail.id, "folder": mail.folder, "subject": mail.subject, "received": mail.received, "class": mail.class, "changeKey": mail.change_key, "size": mime.len(), "sha256": mail.sha256()})
@@ -94,12 +91,7 @@ fn look(world: &World, call: &Call, segments: &[&str]) -> Result<Value, Error> {
         }
         ["files"] => {
             let view = |file: crate::FileInfo| json!({"id": file.id, "path": file.path, "size": file.size, "etag": file.etag, "malware": file.malware, "sha256": file.sha256()});
-            tenant
-                .files(named("drive")?)?
-                .into_iter()
-                .map(view)
-                .collect::<Vec<_>>()
-                .into()
+            tenant.files(named("drive")?)?.into_iter().map(view).collect::<Vec<_>>().into()
         }
         ["log"] => {
             let since = call.number("since").unwrap_or(0) as u64;
@@ -127,9 +119,7 @@ impl Body {
 
     fn bytes(&self, text: &'static str) -> Result<Vec<u8>, Error> {
         if let Some(encoded) = self.0["base64"].as_str() {
-            return STANDARD
-                .decode(encoded)
-                .map_err(|e| Error::Setting(e.to_string()));
+            return STANDARD.decode(encoded).map_err(|e| Error::Setting(e.to_string()));
         }
         self.text(text).map(|text| text.as_bytes().to_vec())
     }
@@ -146,20 +136,14 @@ fn act(world: &World, action: &str, body: &Body) -> Result<Value, Error> {
     match action {
         "add_message" => {
             let eml = body.bytes("eml")?;
-            return tenant
-                .add_message(text("user")?, text("folder")?, &eml)
-                .map(made);
+            return tenant.add_message(text("user")?, text("folder")?, &eml).map(made);
         }
         "add_folder" => {
-            return tenant
-                .add_folder(text("user")?, text("parent")?, text("name")?)
-                .map(made);
+            return tenant.add_folder(text("user")?, text("parent")?, text("name")?).map(made);
         }
         "put_file" => {
             let bytes = body.bytes("text")?;
-            return tenant
-                .put_file(text("drive")?, text("path")?, &bytes)
-                .map(made);
+            return tenant.put_file(text("drive")?, text("path")?, &bytes).map(made);
         }
         "set_read" => tenant.set_read(text("user")?, text("message")?, body.flag("read")?),
         "set_flag" => tenant.set_flag(text("user")?, text("message")?, body.flag("flagged")?),

@@ -13,11 +13,7 @@ use crate::routes::{Answer, Asked};
 const GRAPH_APP: &str = "00000003-0000-0000-c000-000000000000";
 
 pub(crate) fn organization(asked: &Asked<'_>, rest: &[&str]) -> Answer {
-    asked.need_directory(&[
-        "Organization.Read.All",
-        "Directory.Read.All",
-        "User.Read.All",
-    ])?;
+    asked.need_directory(&["Organization.Read.All", "Directory.Read.All", "User.Read.All"])?;
     let credentials = &asked.world.authority.credentials;
     let row = json!({
         "id": credentials.tenant_id,
@@ -58,11 +54,9 @@ pub(crate) fn organization(asked: &Asked<'_>, rest: &[&str]) -> Answer {
 pub(crate) fn applications(asked: &Asked<'_>, rest: &[&str]) -> Answer {
     asked.need_directory(&["Application.Read.All", "Application.ReadWrite.All"])?;
     let credentials = &asked.world.authority.credentials;
-    let end = credentials
-        .secret_expires
-        .map_or("2099-12-31T23:59:59Z".to_owned(), |end| {
-            end.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-        });
+    let end = credentials.secret_expires.map_or("2099-12-31T23:59:59Z".to_owned(), |end| {
+        end.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    });
     let id = dice::guid(&[dice::text(&credentials.client_id), 1]);
     let row = json!({
         "id": id,
@@ -121,11 +115,7 @@ pub(crate) fn service_principals(asked: &Asked<'_>, rest: &[&str]) -> Answer {
 }
 
 pub(crate) fn groups(asked: &Asked<'_>) -> Answer {
-    asked.need_directory(&[
-        "Group.Read.All",
-        "GroupMember.Read.All",
-        "Directory.Read.All",
-    ])?;
+    asked.need_directory(&["Group.Read.All", "GroupMember.Read.All", "Directory.Read.All"])?;
     one_page(asked, "groups", Vec::new())
 }
 
@@ -138,11 +128,7 @@ fn one_page(asked: &Asked<'_>, context: &str, mut rows: Vec<Value>) -> Answer {
     for row in rows.iter_mut().filter_map(Value::as_object_mut) {
         select.apply(row);
     }
-    let page = Page {
-        context: context.into(),
-        rows,
-        ..Page::default()
-    };
+    let page = Page { context: context.into(), rows, ..Page::default() };
     Ok(page.reply(asked.world, asked.call))
 }
 

@@ -26,20 +26,14 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
     let (Some(ticket), None) = (ticket, call.header("authorization")) else {
         return unauthorized().into();
     };
-    let drive = world
-        .tenant
-        .drive_owner(&ticket.drive)
-        .and_then(|person| person.drive());
+    let drive = world.tenant.drive_owner(&ticket.drive).and_then(|person| person.drive());
     let Some(drive) = drive else {
         return gone().into();
     };
     let (line, key) = (call.line(), drive.ids.item(ticket.item));
     let mut outcome = Outcome::from(Reply::empty(500));
     outcome.owner = Some(ticket.drive.clone());
-    let expires = world
-        .faults
-        .strikes(Kind::UrlExpired, &line, &key)
-        .is_some();
+    let expires = world.faults.strikes(Kind::UrlExpired, &line, &key).is_some();
     if expires {
         world.tickets.kill(tempauth);
         outcome.fault = Some(Kind::UrlExpired);
@@ -67,10 +61,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
 
 fn unauthorized() -> Reply {
     Reply::html(401, "401 UNAUTHORIZED")
-        .with(
-            "www-authenticate",
-            "Bearer realm=\"contoso-my.sharepoint.com\"",
-        )
+        .with("www-authenticate", "Bearer realm=\"contoso-my.sharepoint.com\"")
         .with(
             "x-ms-diagnostics",
             "3000003;reason=\"Invalid audience Uri or token expired\";category=\"invalid_client\"",
@@ -91,10 +82,7 @@ fn file(
 ) -> Reply {
     let found = match wanted {
         None => node.current(),
-        Some(wanted) => node
-            .versions
-            .iter()
-            .find(|version| version.number == wanted),
+        Some(wanted) => node.versions.iter().find(|version| version.number == wanted),
     };
     let Some(version) = found else { return gone() };
     let etag = match wanted {
@@ -103,10 +91,7 @@ fn file(
     };
     let len = version.blob.len();
     let (line, key) = (call.line(), drive.ids.item(number));
-    let ignored = world
-        .faults
-        .marks(Kind::RangeIgnored, &line, &key)
-        .is_some();
+    let ignored = world.faults.marks(Kind::RangeIgnored, &line, &key).is_some();
     let stale = call.header("if-range").is_some_and(|tag| tag != etag);
     let range = call.header("range").filter(|_| !ignored && !stale);
     let (status, part) = match range.map(|text| parse_range(text, len)) {
@@ -116,18 +101,12 @@ fn file(
             return Reply::empty(416).with("content-range", &format!("bytes */{len}"));
         }
     };
-    let modified = version
-        .modified
-        .format("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string();
+    let modified = version.modified.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let mut reply = Reply::blob(status, version.blob.clone(), part.clone())
         .with("content-type", media_type(&node.name))
         .with(
             "content-disposition",
-            &format!(
-                "attachment; filename*=UTF-8''{}",
-                crate::page::escaped(&node.name)
-            ),
+            &format!("attachment; filename*=UTF-8''{}", crate::page::escaped(&node.name)),
         )
         .with("accept-ranges", "bytes")
         .with("etag", &etag)
@@ -147,10 +126,7 @@ enum Asked {
 }
 
 fn parse_range(text: &str, len: u64) -> Asked {
-    let Some((from, to)) = text
-        .strip_prefix("bytes=")
-        .and_then(|text| text.split_once('-'))
-    else {
+    let Some((from, to)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-')) else {
         return Asked::Nonsense;
     };
     let (start, end) = match (from.parse::<u64>(), to.parse::<u64>()) {
@@ -159,11 +135,7 @@ fn parse_range(text: &str, len: u64) -> Asked {
         (Err(_), Ok(last)) if from.is_empty() => (len.saturating_sub(last), len),
         _ => return Asked::Nonsense,
     };
-    if start >= len || start >= end {
-        Asked::Beyond
-    } else {
-        Asked::Part(start..end)
-    }
+    if start >= len || start >= end { Asked::Beyond } else { Asked::Part(start..end) }
 }
 
 #[cfg(test)]

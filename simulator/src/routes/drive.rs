@@ -44,22 +44,14 @@ pub(crate) fn list(asked: &Asked<'_>, user: &str) -> Answer {
     if let Some(row) = row.as_object_mut() {
         Select::new(asked.call.option("select")).apply(row);
     }
-    let page = Page {
-        context: "drives".into(),
-        rows: vec![row],
-        ..Page::default()
-    };
+    let page = Page { context: "drives".into(), rows: vec![row], ..Page::default() };
     Ok(page.reply(asked.world, asked.call))
 }
 
 /// `/drives/{drive}/...`
 pub(crate) fn route(asked: &Asked<'_>, id: &str, rest: &[&str]) -> Answer {
     need(asked)?;
-    let person = asked
-        .world
-        .tenant
-        .drive_owner(id)
-        .ok_or_else(Refusal::drive_item_not_found)?;
+    let person = asked.world.tenant.drive_owner(id).ok_or_else(Refusal::drive_item_not_found)?;
     asked.need_own(&person.id)?;
     let drive = person.drive().ok_or_else(Refusal::drive_item_not_found)?;
     inside(asked, person, drive, rest)
@@ -67,11 +59,7 @@ pub(crate) fn route(asked: &Asked<'_>, id: &str, rest: &[&str]) -> Answer {
 
 fn owned<'a>(asked: &Asked<'a>, user: &str) -> Result<(&'a Person, &'a Drive), Refusal> {
     need(asked)?;
-    let person = asked
-        .world
-        .tenant
-        .person(user)
-        .ok_or_else(|| not_found(user))?;
+    let person = asked.world.tenant.person(user).ok_or_else(|| not_found(user))?;
     asked.need_own(&person.id)?;
     let none = || match person.kind {
         UserKind::Unlicensed | UserKind::Guest => {
@@ -108,11 +96,9 @@ fn inside(asked: &Asked<'_>, person: &Person, drive: &Drive, rest: &[&str]) -> A
     let view = View::new(asked, person, drive);
     match rest {
         ["delta"] if number == 0 => delta(asked, drive, view),
-        ["delta"] => Err(Refusal::new(
-            400,
-            "invalidRequest",
-            "Delta is supported on the root only.",
-        )),
+        ["delta"] => {
+            Err(Refusal::new(400, "invalidRequest", "Delta is supported on the root only."))
+        }
         _ => item(asked, drive, &view, number, rest),
     }
 }
@@ -121,10 +107,7 @@ fn item_number(drive: &Drive, id: &str) -> Result<u32, Refusal> {
     if id == "root" {
         return Ok(0);
     }
-    drive
-        .ids
-        .item_number(id)
-        .ok_or_else(Refusal::drive_item_not_found)
+    drive.ids.item_number(id).ok_or_else(Refusal::drive_item_not_found)
 }
 
 fn properties(person: &Person, drive: &Drive) -> Value {
@@ -149,23 +132,16 @@ fn properties(person: &Person, drive: &Drive) -> Value {
 
 /// The address of a user's personal site.
 pub(crate) fn site(person: &Person) -> String {
-    format!(
-        "https://contoso-my.sharepoint.com/personal/{}",
-        alias(person)
-    )
+    format!("https://contoso-my.sharepoint.com/personal/{}", alias(person))
 }
 
 pub(crate) fn alias(person: &Person) -> String {
-    person
-        .upn()
-        .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    person.upn().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
 fn item(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, rest: &[&str]) -> Answer {
     weather(asked, drive, number, rest)?;
-    let node = drive
-        .node(number)
-        .ok_or_else(Refusal::drive_item_not_found)?;
+    let node = drive.node(number).ok_or_else(Refusal::drive_item_not_found)?;
     match rest {
         [] => {
             let mut row = view.row(number, &node, Ask::Item);
@@ -182,10 +158,7 @@ fn item(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, rest: &[
         }
         ["versions", version, "content"] => {
             let (_, wanted) = version_at(asked, &node, version)?;
-            if node
-                .current()
-                .is_some_and(|current| current.number == wanted)
-            {
+            if node.current().is_some_and(|current| current.number == wanted) {
                 let text = "You cannot get the content of the current version.";
                 return Err(Refusal::new(400, "invalidRequest", text));
             }
@@ -198,9 +171,7 @@ fn item(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, rest: &[
 /// What may have happened to an item since it was listed.
 fn weather(asked: &Asked<'_>, drive: &Drive, number: u32, rest: &[&str]) -> Result<(), Refusal> {
     let (faults, line) = (&asked.world.faults, asked.call.line());
-    let is_file = drive
-        .node(number)
-        .is_some_and(|node| node.facet == Facet::File);
+    let is_file = drive.node(number).is_some_and(|node| node.facet == Facet::File);
     if !is_file || !matches!(rest, [] | ["content"]) {
         return Ok(());
     }
@@ -220,11 +191,7 @@ pub(crate) fn rewrite(drive: &Drive, number: u32) {
     drive.change(number, |node| {
         if let Some(old) = node.current() {
             let seed = dice::hash(&[u64::from(number), u64::from(old.number)]);
-            let blob = Blob::Woven {
-                seed,
-                len: old.blob.len() + 7,
-                text: false,
-            };
+            let blob = Blob::Woven { seed, len: old.blob.len() + 7, text: false };
             node.push_version(blob, Utc::now());
         }
     });
@@ -247,11 +214,7 @@ fn content(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, node:
         return Err(Refusal::new(400, "notSupported", text));
     }
     let tags = [view.etag(number, node), view.ctag(number, node)];
-    if asked
-        .call
-        .header("if-none-match")
-        .is_some_and(|tag| tags.iter().any(|own| own == tag))
-    {
+    if asked.call.header("if-none-match").is_some_and(|tag| tags.iter().any(|own| own == tag)) {
         return Ok(Reply::empty(304));
     }
     Ok(Reply::redirect(&view.download_url(number, None)))
@@ -266,9 +229,7 @@ fn children(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32) -> A
     let size = page::size(asked.world, call.number("top"), 200, 999);
     let all = drive.children(number);
     let shown = all.iter().skip(skip).take(size);
-    let rows = shown
-        .filter_map(|n| Some(view.row(*n, &drive.node(*n)?, Ask::Item)))
-        .collect();
+    let rows = shown.filter_map(|n| Some(view.row(*n, &drive.node(*n)?, Ask::Item))).collect();
     let more = all.len() > skip + size;
     let page = Page {
         context: format!(
@@ -287,11 +248,7 @@ fn versions(asked: &Asked<'_>, view: &View<'_>, number: u32, node: &Node) -> Ans
     let kept = kept_versions(asked, number, node);
     let newest_first = (0..node.versions.len()).rev().take(kept);
     let rows = newest_first.map(|at| view.version(node, at)).collect();
-    let page = Page {
-        context: "Collection(driveItemVersion)".into(),
-        rows,
-        ..Page::default()
-    };
+    let page = Page { context: "Collection(driveItemVersion)".into(), rows, ..Page::default() };
     Ok(page.reply(asked.world, asked.call))
 }
 
@@ -345,29 +302,16 @@ fn delta(asked: &Asked<'_>, drive: &Drive, mut view: View<'_>) -> Answer {
         }
         rows.push(row);
     }
-    let mut page = Page {
-        context: "Collection(driveItem)".into(),
-        rows,
-        ..Page::default()
-    };
+    let mut page = Page { context: "Collection(driveItem)".into(), rows, ..Page::default() };
     let link = |token: &DriveToken| {
         let token = page::seal_plain(token);
-        format!(
-            "{}/v1.0/drives/{}/root/delta(token='{token}')",
-            call.roots.graph, drive.ids.drive
-        )
+        format!("{}/v1.0/drives/{}/root/delta(token='{token}')", call.roots.graph, drive.ids.drive)
     };
     if due.len() > token.skip + size {
         token.skip += size;
         page.next = Some(link(&token));
     } else {
-        token = DriveToken {
-            since: Some(until),
-            skip: 0,
-            until: None,
-            newer: None,
-            ..token
-        };
+        token = DriveToken { since: Some(until), skip: 0, until: None, newer: None, ..token };
         page.delta = Some(link(&token));
     }
     Ok(page.reply(asked.world, call))
@@ -385,19 +329,12 @@ fn due(asked: &Asked<'_>, drive: &Drive, token: &DriveToken, until: u64) -> Vec<
         return all;
     };
     let mut due = drive.changes(since, until);
-    if asked
-        .call
-        .header("deltaexcludeparent")
-        .is_some_and(|v| v.eq_ignore_ascii_case("true"))
-    {
+    if asked.call.header("deltaexcludeparent").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
         due = drive.changed_only(since, until);
     }
     if let Some(newer) = token.newer {
-        let recent = |n: &u32| {
-            drive
-                .node(*n)
-                .is_some_and(|node| node.modified.timestamp() >= newer)
-        };
+        let recent =
+            |n: &u32| drive.node(*n).is_some_and(|node| node.modified.timestamp() >= newer);
         due.extend(drive.all(false).into_iter().filter(recent));
         due.sort_unstable();
         due.dedup();
@@ -407,9 +344,7 @@ fn due(asked: &Asked<'_>, drive: &Drive, token: &DriveToken, until: u64) -> Vec<
 
 fn token(asked: &Asked<'_>, drive: &Drive) -> Result<Option<DriveToken>, Refusal> {
     let call = asked.call;
-    let Some(text) = call
-        .option("token")
-        .filter(|text| !text.is_empty() && *text != "latest")
+    let Some(text) = call.option("token").filter(|text| !text.is_empty() && *text != "latest")
     else {
         return Ok(None);
     };
@@ -417,17 +352,11 @@ fn token(asked: &Asked<'_>, drive: &Drive) -> Result<Option<DriveToken>, Refusal
         let time = time.with_timezone(&Utc);
         let token = first_token(asked, drive)?;
         let since = Some(drive.seq_at(time));
-        return Ok(Some(DriveToken {
-            since,
-            newer: Some(time.timestamp()),
-            ..token
-        }));
+        return Ok(Some(DriveToken { since, newer: Some(time.timestamp()), ..token }));
     }
     let resync = || {
-        let fresh = format!(
-            "{}/v1.0/drives/{}/root/delta?token=",
-            call.roots.graph, drive.ids.drive
-        );
+        let fresh =
+            format!("{}/v1.0/drives/{}/root/delta?token=", call.roots.graph, drive.ids.drive);
         Refusal::new(
             410,
             "resyncChangesApplyDifferences",
@@ -436,12 +365,7 @@ fn token(asked: &Asked<'_>, drive: &Drive) -> Result<Option<DriveToken>, Refusal
         .with_inner("resyncRequired")
         .with_header("location", fresh)
     };
-    if asked
-        .world
-        .faults
-        .strikes(Kind::DeltaGone, &call.line(), &drive.ids.drive)
-        .is_some()
-    {
+    if asked.world.faults.strikes(Kind::DeltaGone, &call.line(), &drive.ids.drive).is_some() {
         return Err(resync());
     }
     match page::open_plain::<DriveToken>(text) {

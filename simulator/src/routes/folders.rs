@@ -109,11 +109,7 @@ pub(crate) fn mailbox_of<'a>(
     user: &str,
 ) -> Result<(&'a Person, &'a Mailbox), Refusal> {
     let invalid = || {
-        Refusal::new(
-            404,
-            "ErrorInvalidUser",
-            format!("The requested user '{user}' is invalid."),
-        )
+        Refusal::new(404, "ErrorInvalidUser", format!("The requested user '{user}' is invalid."))
     };
     let person = asked.world.tenant.person(user).ok_or_else(invalid)?;
     asked.need_own(&person.id)?;
@@ -166,17 +162,10 @@ fn list(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, parent: u32) -> A
         .collect();
     let skip = call.number("skip").unwrap_or(0);
     let prefer = call.preferences();
-    let size = page::size(
-        asked.world,
-        call.number("top").or(prefer.page_size),
-        10,
-        1000,
-    );
+    let size = page::size(asked.world, call.number("top").or(prefer.page_size), 10, 1000);
     let select = Select::new(call.option("select"));
     let shown = children.iter().skip(skip).take(size);
-    let rows = shown
-        .map(|number| selected(&select, row(mailbox, *number)))
-        .collect();
+    let rows = shown.map(|number| selected(&select, row(mailbox, *number))).collect();
     let more = children.len() > skip + size;
     let next = more.then(|| page::link(call, "skip", &(skip + size).to_string()));
     let count = (call.option("count") == Some("true")).then_some(children.len() as u64);
@@ -188,14 +177,7 @@ fn list(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, parent: u32) -> A
             escaped(&mailbox.ids.folder(parent))
         ),
     };
-    Ok(Page {
-        context,
-        rows,
-        next,
-        delta: None,
-        count,
-    }
-    .reply(asked.world, call))
+    Ok(Page { context, rows, next, delta: None, count }.reply(asked.world, call))
 }
 
 fn entity(asked: &Asked<'_>, context: &str, row: Map<String, Value>) -> Reply {
@@ -213,14 +195,10 @@ fn row(mailbox: &Mailbox, number: u32) -> Map<String, Value> {
     let folders = mailbox.folders();
     let folder = &folders[number as usize];
     let (total, unread) = mailbox.counts(number);
-    let children = folders
-        .iter()
-        .filter(|f| f.parent == Some(number) && listed(f, false))
-        .count();
+    let children = folders.iter().filter(|f| f.parent == Some(number) && listed(f, false)).count();
     // The root's own parent is the mailbox itself, which has no folder here.
-    let parent = folder
-        .parent
-        .map_or_else(|| mailbox.ids.folder(0xffff), |p| mailbox.ids.folder(p));
+    let parent =
+        folder.parent.map_or_else(|| mailbox.ids.folder(0xffff), |p| mailbox.ids.folder(p));
     let mut row = json!({
         "id": mailbox.ids.folder(number),
         "displayName": folder.name,
@@ -272,45 +250,25 @@ fn delta(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, prefer: &Prefere
             .collect(),
         Some(since) => {
             let shown = |n: &u32| *n != ROOT && !folders[*n as usize].apart;
-            mailbox
-                .folder_changes(since)
-                .into_iter()
-                .filter(shown)
-                .collect()
+            mailbox.folder_changes(since).into_iter().filter(shown).collect()
         }
     };
-    let size = page::size(
-        asked.world,
-        prefer.page_size.or(call.number("top")),
-        10,
-        1000,
-    );
+    let size = page::size(asked.world, prefer.page_size.or(call.number("top")), 10, 1000);
     let select = Select::new(token.select.as_deref());
     let shown = due.iter().skip(token.skip).take(size);
     let rows = shown.map(|number| match folders[*number as usize].gone {
         true => json!({"id": mailbox.ids.folder(*number), "@removed": {"reason": "deleted"}}),
         false => selected(&select, row(mailbox, *number)),
     });
-    let mut page = Page {
-        context: "Collection(mailFolder)".into(),
-        rows: rows.collect(),
-        ..Page::default()
-    };
-    let path = format!(
-        "{}/v1.0/users('{}')/mailFolders/delta",
-        call.roots.graph,
-        escaped(&person.id)
-    );
+    let mut page =
+        Page { context: "Collection(mailFolder)".into(), rows: rows.collect(), ..Page::default() };
+    let path =
+        format!("{}/v1.0/users('{}')/mailFolders/delta", call.roots.graph, escaped(&person.id));
     if due.len() > token.skip + size {
         token.skip += size;
         page.next = Some(format!("{path}?$skiptoken={}", page::seal(&token)));
     } else {
-        token = FolderToken {
-            since: Some(until),
-            skip: 0,
-            seq: None,
-            ..token
-        };
+        token = FolderToken { since: Some(until), skip: 0, seq: None, ..token };
         page.delta = Some(format!("{path}?$deltatoken={}", page::seal(&token)));
     }
     Ok(page.reply(asked.world, call))

@@ -28,12 +28,7 @@ pub(crate) enum Ask {
 
 impl<'a> View<'a> {
     pub(crate) fn new(asked: &'a Asked<'a>, person: &'a Person, drive: &'a Drive) -> View<'a> {
-        View {
-            asked,
-            person,
-            drive,
-            select: Select::new(asked.call.option("select")),
-        }
+        View { asked, person, drive, select: Select::new(asked.call.option("select")) }
     }
 
     pub(crate) fn etag(&self, number: u32, node: &Node) -> String {
@@ -47,11 +42,7 @@ impl<'a> View<'a> {
 
     /// A new address from which the bytes can be had without a token.
     pub(crate) fn download_url(&self, number: u32, version: Option<u32>) -> String {
-        let ticket = self
-            .asked
-            .world
-            .tickets
-            .issue(&self.drive.ids.drive, number, version);
+        let ticket = self.asked.world.tickets.issue(&self.drive.ids.drive, number, version);
         format!(
             "{}/personal/{}/_layouts/15/download.aspx?UniqueId={}&Translate=false&tempauth={ticket}&ApiVersion=2.0",
             self.asked.call.roots.download,
@@ -66,17 +57,12 @@ impl<'a> View<'a> {
         let id = self.drive.ids.item(number);
         node.malware
             || node.facet == Facet::File
-                && faults
-                    .marks(Kind::Malware, &self.asked.call.line(), &id)
-                    .is_some()
+                && faults.marks(Kind::Malware, &self.asked.call.line(), &id).is_some()
     }
 
     pub(crate) fn row(&self, number: u32, node: &Node, ask: Ask) -> Value {
-        let mut row = if node.gone {
-            self.tombstone(number, node)
-        } else {
-            self.alive(number, node, ask)
-        };
+        let mut row =
+            if node.gone { self.tombstone(number, node) } else { self.alive(number, node, ask) };
         let url = "@microsoft.graph.downloadUrl";
         let wants_url = self.select.names(url)
             || self.select.names("content.downloadUrl")
@@ -89,11 +75,7 @@ impl<'a> View<'a> {
     }
 
     fn tombstone(&self, number: u32, node: &Node) -> Map<String, Value> {
-        let facet = if node.facet == Facet::File {
-            "file"
-        } else {
-            "folder"
-        };
+        let facet = if node.facet == Facet::File { "file" } else { "folder" };
         let parent = node.parent.map(|parent| self.drive.ids.item(parent));
         object(json!({
             "id": self.drive.ids.item(number),
@@ -129,10 +111,7 @@ impl<'a> View<'a> {
             row.insert("cTag".into(), self.ctag(number, node).into());
         }
         if self.infected(number, node) {
-            row.insert(
-                "malware".into(),
-                json!({"description": "Trojan:Win32/Simulated"}),
-            );
+            row.insert("malware".into(), json!({"description": "Trojan:Win32/Simulated"}));
         }
         let (facet, value) = self.facet(number, node);
         row.insert(facet.into(), value);
@@ -144,10 +123,9 @@ impl<'a> View<'a> {
 
     fn facet(&self, number: u32, node: &Node) -> (&'static str, Value) {
         match node.facet {
-            Facet::Root | Facet::Folder => (
-                "folder",
-                json!({"childCount": self.drive.children(number).len()}),
-            ),
+            Facet::Root | Facet::Folder => {
+                ("folder", json!({"childCount": self.drive.children(number).len()}))
+            }
             Facet::Package => ("package", json!({"type": "oneNote"})),
             Facet::Shortcut => ("remoteItem", self.remote(node)),
             Facet::File => {
@@ -165,9 +143,7 @@ impl<'a> View<'a> {
     /// A folder of another user's drive.
     fn remote(&self, node: &Node) -> Value {
         let people = &self.asked.world.tenant.people;
-        let other = people
-            .iter()
-            .find(|p| p.id != self.person.id && p.drive_id.is_some());
+        let other = people.iter().find(|p| p.id != self.person.id && p.drive_id.is_some());
         let drive = other.and_then(|person| person.drive());
         json!({
             "id": drive.map(|drive| drive.ids.item(1)),
@@ -181,26 +157,13 @@ impl<'a> View<'a> {
     fn size(&self, number: u32, node: &Node, ask: Ask) -> u64 {
         if node.is_container() {
             // Adding up whole trees for every row of a round would cost more than it tells.
-            return if ask == Ask::Item {
-                self.drive.size_below(number)
-            } else {
-                0
-            };
+            return if ask == Ask::Item { self.drive.size_below(number) } else { 0 };
         }
         let true_size = node.current().map_or(0, |version| version.blob.len());
         let line = self.asked.call.line();
         let id = self.drive.ids.item(number);
-        let lies = self
-            .asked
-            .world
-            .faults
-            .marks(Kind::SizeLie, &line, &id)
-            .is_some();
-        if lies && node.facet == Facet::File {
-            true_size + 4321
-        } else {
-            true_size
-        }
+        let lies = self.asked.world.faults.marks(Kind::SizeLie, &line, &id).is_some();
+        if lies && node.facet == Facet::File { true_size + 4321 } else { true_size }
     }
 
     /// Delta rows have no path; where the service is at its worst they have an outdated one.
@@ -211,10 +174,7 @@ impl<'a> View<'a> {
         };
         reference["id"] = self.drive.ids.item(parent).into();
         let trail = self.drive.trail(parent);
-        let names: Vec<String> = trail
-            .iter()
-            .map(|name| format!("/{}", escaped(name)))
-            .collect();
+        let names: Vec<String> = trail.iter().map(|name| format!("/{}", escaped(name))).collect();
         let nasty = self.asked.world.options.profile == Profile::Nasty;
         match ask {
             Ask::Item => {
@@ -223,11 +183,8 @@ impl<'a> View<'a> {
                 reference["name"] = trail.last().map_or("root", String::as_str).into();
             }
             Ask::Delta if nasty => {
-                let path = format!(
-                    "/drives/{}/root:/fr%C3%BCher{}",
-                    self.drive.ids.drive,
-                    names.concat()
-                );
+                let path =
+                    format!("/drives/{}/root:/fr%C3%BCher{}", self.drive.ids.drive, names.concat());
                 reference["path"] = path.into();
             }
             Ask::Delta => {}
@@ -237,20 +194,14 @@ impl<'a> View<'a> {
 
     fn web_url(&self, number: u32) -> String {
         let names = self.drive.trail(number);
-        let names: Vec<String> = names
-            .iter()
-            .map(|name| format!("/{}", escaped(name)))
-            .collect();
+        let names: Vec<String> = names.iter().map(|name| format!("/{}", escaped(name))).collect();
         format!("{}/Documents{}", drive::site(self.person), names.concat())
     }
 
     /// A version; its date tells those of one second apart.
     pub(crate) fn version(&self, node: &Node, at: usize) -> Value {
         let version = &node.versions[at];
-        let modified = version
-            .modified
-            .format("%Y-%m-%dT%H:%M:%S%.3fZ")
-            .to_string();
+        let modified = version.modified.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         let mut row = json!({
             "id": format!("{}.0", version.number),
             "lastModifiedBy": {"user": {"id": self.person.id, "displayName": self.person.display_name()}},

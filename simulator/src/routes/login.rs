@@ -14,16 +14,11 @@ pub(crate) fn answer(world: &World, call: &Call) -> Reply {
         ["common", "discovery", "instance"] => instances(world, call),
         [tenant, "v2.0", ".well-known", "openid-configuration"]
         | [tenant, ".well-known", "openid-configuration"] => discovery(world, call, tenant),
-        [tenant, "discovery", "v2.0", "keys"] => known(world, tenant).map_or_else(
-            |e| refused(&e),
-            |()| Reply::json_status(200, json!({"keys": []})),
-        ),
+        [tenant, "discovery", "v2.0", "keys"] => known(world, tenant)
+            .map_or_else(|e| refused(&e), |()| Reply::json_status(200, json!({"keys": []}))),
         [tenant, "oauth2", "v2.0", "token"] => finish(token(world, call, tenant)),
         [tenant, "oauth2", "v2.0", "devicecode"] => finish(device_code(world, call, tenant)),
-        _ => Reply::html(
-            404,
-            "<html><body>404 - File or directory not found.</body></html>",
-        ),
+        _ => Reply::html(404, "<html><body>404 - File or directory not found.</body></html>"),
     }
 }
 
@@ -33,10 +28,7 @@ pub(crate) fn managed_identity(world: &World, call: &Call) -> Reply {
         let body = json!({"error": "invalid_request", "error_description": text});
         Reply::json_status(400, body)
     };
-    if !call
-        .header("metadata")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    {
+    if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return refused("Required metadata header not specified");
     }
     if call.option("api-version").is_none() {
@@ -45,10 +37,7 @@ pub(crate) fn managed_identity(world: &World, call: &Call) -> Reply {
     let Some(resource) = call.option("resource") else {
         return refused("Required query variable 'resource' is missing");
     };
-    if !audiences(call)
-        .iter()
-        .any(|known| known == resource.trim_end_matches('/'))
-    {
+    if !audiences(call).iter().any(|known| known == resource.trim_end_matches('/')) {
         return refused("AADSTS500011: The resource principal named was not found in the tenant.");
     }
     let authority = &world.authority;
@@ -79,9 +68,7 @@ fn finish(result: Result<Value, OauthError>) -> Reply {
         Ok(body) => Reply::json_status(200, body),
         Err(error) => refused(&error),
     };
-    reply
-        .with("cache-control", "no-store, no-cache")
-        .with("pragma", "no-cache")
+    reply.with("cache-control", "no-store, no-cache").with("pragma", "no-cache")
 }
 
 /// The documented error: the description begins with the AADSTS number.
@@ -121,10 +108,7 @@ fn known(world: &World, tenant: &str) -> Result<(), OauthError> {
 
 /// The resources tokens are issued for.
 fn audiences(call: &Call) -> [String; 2] {
-    [
-        call.roots.graph.clone(),
-        "https://graph.microsoft.com".into(),
-    ]
+    [call.roots.graph.clone(), "https://graph.microsoft.com".into()]
 }
 
 struct Form(Vec<(String, String)>);
@@ -132,9 +116,7 @@ struct Form(Vec<(String, String)>);
 impl Form {
     fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     fn need(&self, name: &str) -> Result<&str, OauthError> {
@@ -148,9 +130,7 @@ impl Form {
 /// The form; `Authorization: Basic` counts as two of its fields.
 fn form(call: &Call) -> Form {
     let mut fields = pairs(&String::from_utf8_lossy(&call.body));
-    let basic = call
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Basic "));
+    let basic = call.header("authorization").and_then(|value| value.strip_prefix("Basic "));
     let plain = basic.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
     let plain = plain.and_then(|bytes| String::from_utf8(bytes).ok());
     if let Some((id, secret)) = plain.as_ref().and_then(|text| text.split_once(':')) {
@@ -236,10 +216,7 @@ fn client_credentials(world: &World, call: &Call, form: &Form) -> Result<Value, 
 fn assertion_audiences(world: &World, call: &Call) -> Vec<String> {
     let credentials = &world.authority.credentials;
     let mut all = Vec::new();
-    for root in [
-        call.roots.login.as_str(),
-        "https://login.microsoftonline.com",
-    ] {
+    for root in [call.roots.login.as_str(), "https://login.microsoftonline.com"] {
         for tenant in [&credentials.tenant_id, &credentials.domain] {
             all.push(format!("{root}/{tenant}/oauth2/v2.0/token"));
             all.push(format!("{root}/{tenant}/v2.0"));
@@ -255,15 +232,8 @@ fn device_code(world: &World, call: &Call, tenant: &str) -> Result<Value, OauthE
     let scope = form.need("scope")?.to_owned();
     let code = fresh_guid().replace('-', "");
     let user_code = code[..9].to_uppercase();
-    let grant = DeviceGrant {
-        polls_left: world.options.device_polls,
-        scope,
-    };
-    let mut grants = world
-        .authority
-        .grants
-        .lock()
-        .expect("no panic under this lock");
+    let grant = DeviceGrant { polls_left: world.options.device_polls, scope };
+    let mut grants = world.authority.grants.lock().expect("no panic under this lock");
     grants.devices.insert(code.clone(), grant);
     let page = format!("{}/common/oauth2/deviceauth", call.roots.login);
     Ok(json!({
@@ -279,11 +249,7 @@ fn device_code(world: &World, call: &Call, tenant: &str) -> Result<Value, OauthE
 fn device_token(world: &World, call: &Call, form: &Form) -> Result<Value, OauthError> {
     let code = form.need("device_code")?;
     let scope = {
-        let mut grants = world
-            .authority
-            .grants
-            .lock()
-            .expect("no panic under this lock");
+        let mut grants = world.authority.grants.lock().expect("no panic under this lock");
         let Some(grant) = grants.devices.get_mut(code) else {
             let text = "The 'device_code' is invalid.";
             return Err(oauth(400, "bad_verification_code", 70_018, text));
@@ -302,11 +268,7 @@ fn device_token(world: &World, call: &Call, form: &Form) -> Result<Value, OauthE
 
 fn refresh(world: &World, call: &Call, form: &Form) -> Result<Value, OauthError> {
     let token = form.need("refresh_token")?;
-    let mut grants = world
-        .authority
-        .grants
-        .lock()
-        .expect("no panic under this lock");
+    let mut grants = world.authority.grants.lock().expect("no panic under this lock");
     let Some(scope) = grants.refresh.remove(token) else {
         let text = "The provided authorization code or refresh token has expired due to inactivity or has been used already.";
         return Err(oauth(400, "invalid_grant", 70_008, text));
@@ -318,23 +280,12 @@ fn refresh(world: &World, call: &Call, form: &Form) -> Result<Value, OauthError>
 /// Tokens for the first user, who is the one to sign in.
 fn delegated(world: &World, call: &Call, scope: &str) -> Value {
     let authority = &world.authority;
-    let user = world
-        .tenant
-        .people
-        .first()
-        .map_or("", |person| person.id.as_str());
+    let user = world.tenant.people.first().map_or("", |person| person.id.as_str());
     let oidc = ["openid", "profile", "email", "offline_access"];
-    let asked = scope
-        .split(' ')
-        .map(|name| name.rsplit_once('/').map_or(name, |(_, name)| name));
+    let asked = scope.split(' ').map(|name| name.rsplit_once('/').map_or(name, |(_, name)| name));
     let mut granted: Vec<&str> = asked.filter(|name| !oidc.contains(name)).collect();
     if granted.contains(&".default") {
-        granted = authority
-            .credentials
-            .roles
-            .iter()
-            .map(String::as_str)
-            .collect();
+        granted = authority.credentials.roles.iter().map(String::as_str).collect();
     }
     let granted = granted.join(" ");
     let mut body = json!({
@@ -386,10 +337,7 @@ fn discovery(world: &World, call: &Call, tenant: &str) -> Reply {
 fn instances(world: &World, call: &Call) -> Reply {
     let host = call.roots.login.split("://").nth(1).unwrap_or_default();
     let tenant = &world.authority.credentials.tenant_id;
-    let endpoint = format!(
-        "{}/{tenant}/v2.0/.well-known/openid-configuration",
-        call.roots.login
-    );
+    let endpoint = format!("{}/{tenant}/v2.0/.well-known/openid-configuration", call.roots.login);
     Reply::json_status(
         200,
         json!({

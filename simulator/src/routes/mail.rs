@@ -15,12 +15,8 @@ use crate::routes::message::View;
 use crate::routes::{Answer, Asked, attachments, folders};
 
 /// Roles that may see more than headers.
-const READERS: [&str; 4] = [
-    "Mail.Read",
-    "Mail.ReadWrite",
-    "Mail.Read.Shared",
-    "full_access_as_app",
-];
+const READERS: [&str; 4] =
+    ["Mail.Read", "Mail.ReadWrite", "Mail.Read.Shared", "full_access_as_app"];
 
 /// A filtered delta reports no more than this.
 const FILTERED_DELTA: usize = 5000;
@@ -109,14 +105,8 @@ fn mime(asked: &Asked<'_>, mailbox: &Mailbox, key: Key, class: &str) -> Answer {
         return Err(Refusal::new(500, "ErrorMimeContentConversionFailed", text));
     }
     let unstable = world.faults.marks(Kind::UnstableMime, &line, &id).is_some();
-    let nonce = if unstable {
-        crate::dice::text(&asked.call.request_id)
-    } else {
-        0
-    };
-    let bytes = mailbox
-        .mime(key, nonce)
-        .ok_or_else(Refusal::item_not_found)?;
+    let nonce = if unstable { crate::dice::text(&asked.call.request_id) } else { 0 };
+    let bytes = mailbox.mime(key, nonce).ok_or_else(Refusal::item_not_found)?;
     Ok(Reply::bytes("text/plain", bytes))
 }
 
@@ -221,18 +211,11 @@ fn fill(
     keys.truncate(size);
     let messages = keys.into_iter().filter_map(|key| mailbox.message(key));
     let wanted = messages.filter(|message| {
-        filter
-            .as_ref()
-            .is_none_or(|filter| filter.accepts(&view.filterable(message)))
+        filter.as_ref().is_none_or(|filter| filter.accepts(&view.filterable(message)))
     });
     let rows = wanted.map(|message| view.row(&message, false)).collect();
     let next = more.then(|| page::link(call, "skip", &(skip + size).to_string()));
-    let page = Page {
-        context: context.to_owned(),
-        rows,
-        next,
-        ..Page::default()
-    };
+    let page = Page { context: context.to_owned(), rows, next, ..Page::default() };
     Ok((page, !more))
 }
 
@@ -258,11 +241,7 @@ pub(crate) fn delta(
     let select = Select::new(token.select.as_deref());
     let view = View::with(asked, mailbox, prefer, select, token.expand.as_deref());
     let (rows, last) = round(mailbox, &mut token, size, &view)?;
-    let mut page = Page {
-        context: "Collection(message)".into(),
-        rows,
-        ..Page::default()
-    };
+    let mut page = Page { context: "Collection(message)".into(), rows, ..Page::default() };
     let path = format!(
         "{}/v1.0/users('{}')/mailFolders('{}')/messages/delta",
         call.roots.graph,
@@ -299,10 +278,7 @@ fn first_token(
     Ok(MailToken {
         user: person.id.clone(),
         folder,
-        round: Round::First {
-            after: None,
-            seq: mailbox.seq(),
-        },
+        round: Round::First { after: None, seq: mailbox.seq() },
         select: call.option("select").map(str::to_owned),
         expand: call.option("expand").map(str::to_owned),
         filter: filter.map(str::to_owned),
@@ -325,23 +301,14 @@ fn round(
             let keys = &keys[..keys.len().min(size)];
             let messages = keys.iter().filter_map(|key| mailbox.message(*key));
             let wanted = messages.filter(|message| {
-                filter
-                    .as_ref()
-                    .is_none_or(|filter| filter.accepts(&view.filterable(message)))
+                filter.as_ref().is_none_or(|filter| filter.accepts(&view.filterable(message)))
             });
             let rows: Vec<Value> = wanted.map(|message| view.row(&message, true)).collect();
             token.left = token.left.map(|left| left.saturating_sub(keys.len()));
             let last = !more || token.left == Some(0);
             token.round = match last {
-                true => Round::Later {
-                    since: seq,
-                    from: seq,
-                    until: None,
-                },
-                false => Round::First {
-                    after: keys.last().copied(),
-                    seq,
-                },
+                true => Round::Later { since: seq, from: seq, until: None },
+                false => Round::First { after: keys.last().copied(), seq },
             };
             if last {
                 token.left = None;
@@ -352,20 +319,11 @@ fn round(
             let until = until.unwrap_or_else(|| mailbox.seq());
             let folder = token.folder;
             let (changes, next) = mailbox.changes(folder, since, from, until, size);
-            let rows = changes
-                .into_iter()
-                .filter_map(|change| changed(mailbox, folder, view, change));
+            let rows =
+                changes.into_iter().filter_map(|change| changed(mailbox, folder, view, change));
             token.round = match next {
-                Some(from) => Round::Later {
-                    since,
-                    from,
-                    until: Some(until),
-                },
-                None => Round::Later {
-                    since: until,
-                    from: until,
-                    until: None,
-                },
+                Some(from) => Round::Later { since, from, until: Some(until) },
+                None => Round::Later { since: until, from: until, until: None },
             };
             Ok((rows.collect(), next.is_none()))
         }
@@ -387,12 +345,7 @@ fn changed(mailbox: &Mailbox, folder: u32, view: &View<'_>, change: Delta) -> Op
 /// With the `move` fault: a mail slips into the folder just listed, out of one listed later.
 fn wander(asked: &Asked<'_>, mailbox: &Mailbox, folder: u32) {
     let line = asked.call.line();
-    if asked
-        .world
-        .faults
-        .strikes(Kind::Move, &line, &mailbox.ids.folder(0))
-        .is_none()
-    {
+    if asked.world.faults.strikes(Kind::Move, &line, &mailbox.ids.folder(0)).is_none() {
         return;
     }
     let folders = mailbox.folders();

@@ -50,9 +50,7 @@ impl<'a> View<'a> {
             extended: expand.map(extended_ids).unwrap_or_default(),
             attachments: expand
                 .is_some_and(|text| text.split(['(', ',']).any(|e| e == "attachments")),
-            content: asked
-                .who
-                .has(&["Mail.Read", "Mail.ReadWrite", "full_access_as_app"]),
+            content: asked.who.has(&["Mail.Read", "Mail.ReadWrite", "full_access_as_app"]),
         }
     }
 
@@ -102,10 +100,7 @@ impl<'a> View<'a> {
         if typed || kind != "#microsoft.graph.message" {
             row.insert("@odata.type".into(), kind.into());
         }
-        row.insert(
-            "@odata.etag".into(),
-            format!("W/\"{}\"", message.change_key).into(),
-        );
+        row.insert("@odata.etag".into(), format!("W/\"{}\"", message.change_key).into());
         row.insert("id".into(), self.id(message).into());
         for name in DEFAULT.iter().filter(|name| self.select.wants(name)) {
             row.insert((*name).into(), self.property(name, message));
@@ -319,18 +314,11 @@ fn conversation_index(mail: &Mail) -> String {
 
 /// The ids in `singleValueExtendedProperties($filter=id eq 'A' or id eq 'B')`.
 fn extended_ids(expand: &str) -> Vec<String> {
-    let Some(inside) = expand
-        .split_once("singleValueExtendedProperties(")
-        .map(|(_, rest)| rest)
+    let Some(inside) = expand.split_once("singleValueExtendedProperties(").map(|(_, rest)| rest)
     else {
         return Vec::new();
     };
-    inside
-        .split('\'')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    inside.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// MAPI properties, by tag, as far as they are known. Case and leading zeros of the tag vary.
@@ -341,11 +329,9 @@ fn extended_value(id: &str, message: &Message) -> Option<String> {
     let value = match (kind.to_lowercase().as_str(), tag) {
         ("string", 0x1a) => mail.class.to_owned(),
         ("string", 0x37) => mail.subject.replace(LONE_SURROGATE, "\u{fffd}"),
-        ("string", 0x7d) if !mail.draft => mail
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect(),
+        ("string", 0x7d) if !mail.draft => {
+            mail.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+        }
         ("string", 0x1035) => mail.message_id.clone()?,
         ("string", 0x1042) => mail.in_reply_to.clone()?,
         ("systemtime", 0xe06) => date(mail.received?).as_str()?.to_owned(),

@@ -81,11 +81,7 @@ fn list(asked: &Asked<'_>) -> Answer {
             continue;
         }
         if rows.len() == size {
-            next = Some(page::link(
-                call,
-                "skiptoken",
-                &page::seal(&Place { from: at }),
-            ));
+            next = Some(page::link(call, "skiptoken", &page::seal(&Place { from: at })));
             break;
         }
         rows.push(row);
@@ -98,14 +94,7 @@ fn list(asked: &Asked<'_>) -> Answer {
     }
     let count = (call.option("count") == Some("true")).then_some(people.len() as u64);
     let context = "users".to_owned();
-    Ok(Page {
-        context,
-        rows,
-        next,
-        delta: None,
-        count,
-    }
-    .reply(asked.world, call))
+    Ok(Page { context, rows, next, delta: None, count }.reply(asked.world, call))
 }
 
 fn single(asked: &Asked<'_>, name: &str) -> Answer {
@@ -113,11 +102,7 @@ fn single(asked: &Asked<'_>, name: &str) -> Answer {
     if !own {
         asked.need_directory(&READERS)?;
     }
-    let person = asked
-        .world
-        .tenant
-        .person(name)
-        .ok_or_else(|| not_found(name))?;
+    let person = asked.world.tenant.person(name).ok_or_else(|| not_found(name))?;
     let mut row = properties(asked, person);
     if let (Some(row), None) = (row.as_object_mut(), asked.call.option("select")) {
         Select::new(Some(DEFAULT)).apply(row);
@@ -183,10 +168,7 @@ fn properties(asked: &Asked<'_>, person: &Person) -> Value {
 fn settings(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     asked.need(
         &["MailboxSettings.Read", "MailboxSettings.ReadWrite"],
-        (
-            "ErrorAccessDenied",
-            "Access is denied. Check credentials and try again.",
-        ),
+        ("ErrorAccessDenied", "Access is denied. Check credentials and try again."),
     )?;
     let (person, mailbox) = folders::mailbox_of(asked, user)?;
     let purpose = match person.kind {
@@ -194,13 +176,9 @@ fn settings(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
         UserKind::Room => "room",
         _ => "user",
     };
-    let archive = mailbox
-        .folder("archive")
-        .map(|folder| mailbox.ids.folder(folder));
-    let context = format!(
-        "{}/v1.0/$metadata#users('{}')/mailboxSettings",
-        asked.call.roots.graph, person.id
-    );
+    let archive = mailbox.folder("archive").map(|folder| mailbox.ids.folder(folder));
+    let context =
+        format!("{}/v1.0/$metadata#users('{}')/mailboxSettings", asked.call.roots.graph, person.id);
     match rest {
         [] => Ok(Reply::json(json!({
             "@odata.context": context,
@@ -218,9 +196,7 @@ fn settings(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
                 "externalReplyMessage": "",
             },
         }))),
-        ["userPurpose"] => Ok(Reply::json(
-            json!({"@odata.context": context, "value": purpose}),
-        )),
+        ["userPurpose"] => Ok(Reply::json(json!({"@odata.context": context, "value": purpose}))),
         [segment, ..] => Err(Refusal::unknown_segment(segment)),
     }
 }

@@ -105,10 +105,7 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let (token, length) = match first {
-            '\'' => (
-                Token::Value,
-                string(rest).ok_or_else(|| unterminated(text))?,
-            ),
+            '\'' => (Token::Value, string(rest).ok_or_else(|| unterminated(text))?),
             '(' | ')' | ',' | ':' => (Token::Mark(first), 1),
             _ if first.is_ascii_digit() || first == '-' => {
                 let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-+:.".contains(c)));
@@ -143,8 +140,5 @@ fn string(text: &str) -> Option<usize> {
 }
 
 fn unterminated(text: &str) -> String {
-    format!(
-        "There is an unterminated string literal at position {} in '{text}'.",
-        text.len()
-    )
+    format!("There is an unterminated string literal at position {} in '{text}'.", text.len())
 }

@@ -20,11 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// The text of the table, in the order in which a reader would want it.
-const TABLE: [&str; 3] = [
-    include_str!("directory.txt"),
-    include_str!("mail.txt"),
-    include_str!("files.txt"),
-];
+const TABLE: [&str; 3] =
+    [include_str!("directory.txt"), include_str!("mail.txt"), include_str!("files.txt")];
 
 /// Everything the table says.
 #[derive(Debug, Default)]
@@ -141,10 +138,7 @@ impl Model {
     fn read(&mut self, text: &'static str) {
         let mut current: Option<&'static str> = None;
         let mut section = "";
-        for line in text
-            .lines()
-            .filter(|l| !l.starts_with('#') && !l.trim().is_empty())
-        {
+        for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
             let mut words = line.split_whitespace();
             if line.starts_with(' ') {
                 let open = current.and_then(|name| self.types.get_mut(name));
@@ -162,13 +156,7 @@ impl Model {
             match keyword {
                 "set" | "singleton" => {
                     let value = Value::Named(rest[0]);
-                    self.roots.insert(
-                        name,
-                        Shape {
-                            value,
-                            many: keyword == "set",
-                        },
-                    );
+                    self.roots.insert(name, Shape { value, many: keyword == "set" });
                 }
                 "entity" => self.start(Type::new(name, Kind::Entity, &rest)),
                 "complex" => self.start(Type::new(name, Kind::Complex, &rest)),
@@ -180,19 +168,13 @@ impl Model {
 
     fn start(&mut self, new: Type) {
         let name = new.name;
-        assert!(
-            self.types.insert(name, new).is_none(),
-            "{name} is described twice"
-        );
+        assert!(self.types.insert(name, new).is_none(), "{name} is described twice");
     }
 }
 
 impl Type {
     fn new(name: &'static str, kind: Kind, rest: &[&'static str]) -> Self {
-        let base = rest
-            .iter()
-            .position(|&w| w == ":")
-            .map(|colon| rest[colon + 1]);
+        let base = rest.iter().position(|&w| w == ":").map(|colon| rest[colon + 1]);
         Self {
             name,
             kind,
@@ -233,13 +215,7 @@ impl Type {
             "collection-actions" => &mut self.collection_actions,
             _ => panic!("{}: {word} stands under {section:?}", self.name),
         };
-        let earlier = members.insert(
-            name,
-            Shape {
-                value,
-                many: list.is_some(),
-            },
-        );
+        let earlier = members.insert(name, Shape { value, many: list.is_some() });
         assert!(earlier.is_none(), "{}/{name} is described twice", self.name);
     }
 }

@@ -19,31 +19,21 @@ struct Target {
 
 /// System options of a request. All may be written without the `$`, but only these are then
 /// recognised: `search` and `token` are parameters of their own in some places.
-const OPTIONS: [&str; 7] = [
-    "select", "expand", "filter", "orderby", "top", "skip", "count",
-];
+const OPTIONS: [&str; 7] = ["select", "expand", "filter", "orderby", "top", "skip", "count"];
 const OPTIONS_WITH_DOLLAR: [&str; 4] = ["search", "format", "skiptoken", "deltatoken"];
 const OPTIONS_OF_COLLECTIONS: [&str; 6] = ["filter", "orderby", "top", "skip", "count", "search"];
-const OPTIONS_OF_EXPAND: [&str; 9] = [
-    "select", "expand", "filter", "orderby", "top", "skip", "count", "search", "levels",
-];
+const OPTIONS_OF_EXPAND: [&str; 9] =
+    ["select", "expand", "filter", "orderby", "top", "skip", "count", "search", "levels"];
 
 /// Checks the options of `query`, percent-encoded, against the resource.
 pub(super) fn check(model: &'static Model, resource: Resource, query: &str) -> Result<(), Refusal> {
     let target = match resource {
-        Resource::Items(of) | Resource::Found(of) | Resource::Count(of) => Target {
-            of: Some(of),
-            many: true,
-        },
-        Resource::Item(of) | Resource::ByPath(of) => Target {
-            of: Some(of),
-            many: false,
-        },
+        Resource::Items(of) | Resource::Found(of) | Resource::Count(of) => {
+            Target { of: Some(of), many: true }
+        }
+        Resource::Item(of) | Resource::ByPath(of) => Target { of: Some(of), many: false },
         Resource::Complex(of, many) => Target { of: Some(of), many },
-        _ => Target {
-            of: None,
-            many: true,
-        },
+        _ => Target { of: None, many: true },
     };
     let mut seen = BTreeSet::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -125,9 +115,7 @@ fn unparsed(why: impl std::fmt::Display) -> Refusal {
 }
 
 fn bad_term(term: &str) -> Refusal {
-    unparsed(format!(
-        "Term '{term}' is not valid in a $select or $expand expression."
-    ))
+    unparsed(format!("Term '{term}' is not valid in a $select or $expand expression."))
 }
 
 fn select(model: &'static Model, of: &'static Type, list: &str) -> Result<(), Refusal> {
@@ -167,10 +155,7 @@ fn expand(model: &'static Model, of: &'static Type, list: &str) -> Result<(), Re
             if option.is_empty() {
                 continue;
             }
-            let known = option
-                .trim()
-                .strip_prefix('$')
-                .and_then(|o| o.split_once('='));
+            let known = option.trim().strip_prefix('$').and_then(|o| o.split_once('='));
             let known = known.filter(|(name, _)| OPTIONS_OF_EXPAND.contains(name));
             let (name, value) = known.ok_or_else(|| bad_term(&format!("({nested})")))?;
             check_one(model, target, name, value)?;
@@ -185,10 +170,7 @@ fn navigation(
     of: &'static Type,
     path: &str,
 ) -> Result<Option<Target>, Refusal> {
-    let path = path
-        .strip_suffix("/$ref")
-        .or(path.strip_suffix("/$count"))
-        .unwrap_or(path);
+    let path = path.strip_suffix("/$ref").or(path.strip_suffix("/$count")).unwrap_or(path);
     let (mut at, mut name) = (of, path);
     while let Some((cast, rest)) = name.split_once('/') {
         at = model.cast(at, cast).ok_or_else(|| bad_term(path))?;
@@ -198,21 +180,16 @@ fn navigation(
         let Value::Named(to) = shape.value else {
             return Ok(None);
         };
-        return Ok(model.get(to).map(|to| Target {
-            of: Some(to),
-            many: shape.many,
-        }));
+        return Ok(model.get(to).map(|to| Target { of: Some(to), many: shape.many }));
     }
-    Err(unparsed(
-        match model.member(at, |t| t.properties.get(name)) {
-            Some(_) => format!(
-                "Property '{name}' on type 'microsoft.graph.{}' is not a navigation property or \
+    Err(unparsed(match model.member(at, |t| t.properties.get(name)) {
+        Some(_) => format!(
+            "Property '{name}' on type 'microsoft.graph.{}' is not a navigation property or \
              complex property. Only navigation properties can be expanded.",
-                at.name
-            ),
-            None => no_property(name, at.name),
-        },
-    ))
+            at.name
+        ),
+        None => no_property(name, at.name),
+    }))
 }
 
 fn orderby(model: &'static Model, of: &'static Type, list: &str) -> Result<(), Refusal> {
@@ -221,9 +198,7 @@ fn orderby(model: &'static Model, of: &'static Type, list: &str) -> Result<(), R
         let path = words.next().unwrap_or("");
         let direction = words.next();
         if words.next().is_some() || !matches!(direction, None | Some("asc" | "desc")) {
-            return Err(Refusal::bad_request(format!(
-                "Syntax error in $orderby: '{term}'."
-            )));
+            return Err(Refusal::bad_request(format!("Syntax error in $orderby: '{term}'.")));
         }
         resolve(model, of, path).map_err(Refusal::bad_request)?;
     }

@@ -123,10 +123,7 @@ fn items(model: &'static Model, of: &'static Type, segment: &str) -> Result<Reso
         if let Some(shape) = model.member(of, |t| t.collection_functions.get(name)) {
             return Ok(found(model, *shape));
         }
-        if model
-            .member(of, |t| t.collection_actions.get(name))
-            .is_some()
-        {
+        if model.member(of, |t| t.collection_actions.get(name)).is_some() {
             return Ok(Resource::Done);
         }
     }
@@ -166,9 +163,7 @@ fn item(
     if model.member(of, |t| t.actions.get(name)).is_some() {
         return Ok(Some(Resource::Done));
     }
-    Ok(model
-        .member(of, |t| t.properties.get(name))
-        .map(|shape| property(model, *shape)))
+    Ok(model.member(of, |t| t.properties.get(name)).map(|shape| property(model, *shape)))
 }
 
 /// A set or navigation, with the key that may stand in parentheses behind it.
@@ -188,9 +183,7 @@ fn keyed(
         (true, Some("")) | (false, Some(_)) => None,
         (true, Some(key)) => {
             if key.contains('\'') && !quoted(key) {
-                return Err(Refusal::bad_request(format!(
-                    "Bad Request - Error in key ({key})."
-                )));
+                return Err(Refusal::bad_request(format!("Bad Request - Error in key ({key}).")));
             }
             Some(Resource::Item(of))
         }
@@ -199,16 +192,11 @@ fn keyed(
 }
 
 fn quoted(key: &str) -> bool {
-    let key = key
-        .split_once('=')
-        .map_or(key, |(_alternate_key, value)| value);
+    let key = key.split_once('=').map_or(key, |(_alternate_key, value)| value);
     key.len() >= 2
         && key.starts_with('\'')
         && key.ends_with('\'')
-        && key[1..key.len() - 1]
-            .matches('\'')
-            .count()
-            .is_multiple_of(2)
+        && key[1..key.len() - 1].matches('\'').count().is_multiple_of(2)
 }
 
 fn found(model: &'static Model, shape: Shape) -> Resource {

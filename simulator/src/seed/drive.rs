@@ -21,10 +21,7 @@ const KINDS: &[(&str, u64)] = &[
 
 /// The nodes of a drive with `files` ordinary files; the root is the first.
 pub(crate) fn nodes(seed: u64, owner: &str, files: u64, profile: Profile) -> Vec<Node> {
-    let mut plan = Plan {
-        seed: dice::hash(&[seed, dice::text(owner), 21]),
-        nodes: Vec::new(),
-    };
+    let mut plan = Plan { seed: dice::hash(&[seed, dice::text(owner), 21]), nodes: Vec::new() };
     plan.node(None, "root", Facet::Root);
     if files == 0 {
         return plan.nodes;
@@ -65,17 +62,10 @@ pub(crate) fn nodes(seed: u64, owner: &str, files: u64, profile: Profile) -> Vec
 
 /// A file of any size that costs nothing until it is read.
 pub(crate) fn big(seed: u64, number: u32, len: u64) -> Node {
-    let mut plan = Plan {
-        seed,
-        nodes: Vec::new(),
-    };
+    let mut plan = Plan { seed, nodes: Vec::new() };
     plan.node(Some(0), "Sicherung.vhdx", Facet::File);
     let mut node = plan.nodes.remove(0);
-    let blob = Blob::Woven {
-        seed: dice::hash(&[seed, u64::from(number)]),
-        len,
-        text: false,
-    };
+    let blob = Blob::Woven { seed: dice::hash(&[seed, u64::from(number)]), len, text: false };
     node.push_version(blob, node.modified);
     node
 }
@@ -91,8 +81,7 @@ impl Plan {
         let mut dice = Dice::new(&[self.seed, u64::from(number), 31]);
         let created = seconds_after(epoch(), dice.below(SPAN));
         let modified = created + TimeDelta::seconds(dice.below(9_000_000) as i64);
-        self.nodes
-            .push(Node::new(parent, name, facet, created, modified));
+        self.nodes.push(Node::new(parent, name, facet, created, modified));
         number
     }
 
@@ -114,11 +103,8 @@ impl Plan {
             3 => drop(self.file(0, "Liesmich.md", len, true)),
             5 => drop(self.file(folder, "Video.mp4", 3_000_000 + len, false)),
             _ => {
-                let name = format!(
-                    "{} {}.{ending}",
-                    words::topic(&mut dice).replace(": ", " "),
-                    n + 1
-                );
+                let name =
+                    format!("{} {}.{ending}", words::topic(&mut dice).replace(": ", " "), n + 1);
                 self.file(folder, &name, len, matches!(ending, "txt" | "md"));
             }
         }

@@ -22,12 +22,7 @@ pub(crate) struct Folder {
 pub(crate) const ROOT: u32 = 0;
 
 /// Well-known name, parent, lanes; German, English and Japanese display names.
-type Row = (
-    &'static str,
-    Option<&'static str>,
-    &'static [u64],
-    [&'static str; 3],
-);
+type Row = (&'static str, Option<&'static str>, &'static [u64], [&'static str; 3]);
 
 const WELL_KNOWN: &[Row] = &[
     (
@@ -46,12 +41,7 @@ const WELL_KNOWN: &[Row] = &[
         &[0, 2, 5, 8, 11, 14, 17],
         ["Posteingang", "Inbox", "受信トレイ"],
     ),
-    (
-        "drafts",
-        Some("msgfolderroot"),
-        &[3],
-        ["Entwürfe", "Drafts", "下書き"],
-    ),
+    ("drafts", Some("msgfolderroot"), &[3], ["Entwürfe", "Drafts", "下書き"]),
     (
         "sentitems",
         Some("msgfolderroot"),
@@ -64,33 +54,14 @@ const WELL_KNOWN: &[Row] = &[
         &[9],
         ["Gelöschte Elemente", "Deleted Items", "削除済みアイテム"],
     ),
-    (
-        "junkemail",
-        Some("msgfolderroot"),
-        &[10],
-        ["Junk-E-Mail", "Junk Email", "迷惑メール"],
-    ),
-    (
-        "outbox",
-        Some("msgfolderroot"),
-        &[],
-        ["Postausgang", "Outbox", "送信トレイ"],
-    ),
-    (
-        "archive",
-        Some("msgfolderroot"),
-        &[6],
-        ["Archiv", "Archive", "アーカイブ"],
-    ),
+    ("junkemail", Some("msgfolderroot"), &[10], ["Junk-E-Mail", "Junk Email", "迷惑メール"]),
+    ("outbox", Some("msgfolderroot"), &[], ["Postausgang", "Outbox", "送信トレイ"]),
+    ("archive", Some("msgfolderroot"), &[6], ["Archiv", "Archive", "アーカイブ"]),
     (
         "conversationhistory",
         Some("msgfolderroot"),
         &[],
-        [
-            "Aufgezeichnete Unterhaltungen",
-            "Conversation History",
-            "会話の履歴",
-        ],
+        ["Aufgezeichnete Unterhaltungen", "Conversation History", "会話の履歴"],
     ),
     (
         "syncissues",
@@ -98,12 +69,7 @@ const WELL_KNOWN: &[Row] = &[
         &[],
         ["Synchronisierungsprobleme", "Sync Issues", "同期の失敗"],
     ),
-    (
-        "conflicts",
-        Some("syncissues"),
-        &[],
-        ["Konflikte", "Conflicts", "競合"],
-    ),
+    ("conflicts", Some("syncissues"), &[], ["Konflikte", "Conflicts", "競合"]),
     (
         "localfailures",
         Some("syncissues"),
@@ -116,18 +82,8 @@ const WELL_KNOWN: &[Row] = &[
         &[],
         ["Serverfehler", "Server Failures", "サーバーの失敗"],
     ),
-    (
-        "recoverableitemsdeletions",
-        None,
-        &[16],
-        ["Deletions", "Deletions", "Deletions"],
-    ),
-    (
-        "searchfolders",
-        None,
-        &[],
-        ["Suchordner", "Finder", "検索フォルダー"],
-    ),
+    ("recoverableitemsdeletions", None, &[16], ["Deletions", "Deletions", "Deletions"]),
+    ("searchfolders", None, &[], ["Suchordner", "Finder", "検索フォルダー"]),
 ];
 
 /// Lanes of the ordinary folders; nasty ones follow.
@@ -186,9 +142,7 @@ pub(crate) fn known_by(display_name: &str) -> Option<&'static str> {
 }
 
 pub(crate) fn by_name(folders: &[Folder], well_known: &str) -> u32 {
-    let at = folders
-        .iter()
-        .position(|f| f.well_known == Some(well_known));
+    let at = folders.iter().position(|f| f.well_known == Some(well_known));
     at.expect("every mailbox has the well-known folders") as u32
 }
 

@@ -38,11 +38,7 @@ impl Source {
         let key = if key % ROUND == 5 { key - 1 } else { key };
         let step = (SPAN / self.count.max(1)).max(1);
         let jitter = dice::hash(&[self.seed, key, 1]) % (step / 2 + 1);
-        let at = if self.count > SPAN {
-            key * SPAN / self.count
-        } else {
-            key * step + jitter
-        };
+        let at = if self.count > SPAN { key * SPAN / self.count } else { key * step + jitter };
         seconds_after(epoch(), at)
     }
 
@@ -53,11 +49,7 @@ impl Source {
         if role == Role::Draft {
             mail.message_id = mail.message_id.filter(|_| key.is_multiple_of(3));
         }
-        let hops = if role == Role::Received {
-            self.hops(&mail, &mut dice)
-        } else {
-            Vec::new()
-        };
+        let hops = if role == Role::Received { self.hops(&mail, &mut dice) } else { Vec::new() };
         mail.headers = mime::headers(&mail, &hops);
         mail
     }
@@ -69,11 +61,7 @@ impl Source {
             name: format!("{} {}", dice.pick(words::GIVEN), dice.pick(words::SURNAMES)),
             address: format!("info{}@fabrikam.example", dice.below(500)),
         };
-        let other = if dice.below(3) == 0 {
-            stranger
-        } else {
-            colleague
-        };
+        let other = if dice.below(3) == 0 { stranger } else { colleague };
         let (from, to) = match role {
             Role::Received => (other, self.owner.clone()),
             _ => (self.owner.clone(), other),
@@ -86,11 +74,7 @@ impl Source {
             subject: words::topic(dice),
             from: Some(from),
             to: vec![to],
-            cc: if dice.below(4) == 0 {
-                vec![third]
-            } else {
-                Vec::new()
-            },
+            cc: if dice.below(4) == 0 { vec![third] } else { Vec::new() },
             created: when,
             received: (role != Role::Draft || key.is_multiple_of(2)).then_some(when),
             sent: (role != Role::Draft).then(|| when - TimeDelta::seconds(2)),
@@ -102,11 +86,7 @@ impl Source {
             conversation: key / 3,
             text: words::prose(dice, length),
             class: "IPM.Note",
-            importance: if dice.below(12) == 0 {
-                "high"
-            } else {
-                "normal"
-            },
+            importance: if dice.below(12) == 0 { "high" } else { "normal" },
             categories: match dice.below(15) {
                 0 => vec!["Rote Kategorie".into()],
                 1 => vec!["Blaue Kategorie".into(), "Projekt Ä".into()],
@@ -143,8 +123,7 @@ impl Source {
             18 => mail.subject = String::new(),
             22 => {
                 mail.attachments.push(file(dice, "Angebot.pdf", 300_000));
-                mail.attachments
-                    .push(file(dice, "Übersicht 2026 – final.xlsx", 9_000));
+                mail.attachments.push(file(dice, "Übersicht 2026 – final.xlsx", 9_000));
                 mail.attachments.push(file(dice, "leer.txt", 0));
             }
             24 => mail.attachments.push(link("Gemeinsame Planung.xlsx")),
@@ -195,9 +174,8 @@ impl Source {
 
 fn html(mail: &mut Mail, image: Option<&str>) {
     let paragraphs = mail.text.replace("\r\n\r\n", "</p>\r\n<p>");
-    let image = image.map_or(String::new(), |id| {
-        format!("<img src=\"cid:{id}\" alt=\"Logo\">\r\n")
-    });
+    let image =
+        image.map_or(String::new(), |id| format!("<img src=\"cid:{id}\" alt=\"Logo\">\r\n"));
     mail.html = Some(format!(
         "<html>\r\n<head>\r\n<meta http-equiv=\"Content-Type\" content=\"text/html; charset=us-ascii\">\r\n\
          <style type=\"text/css\" style=\"display:none;\"> P {{margin-top:0;margin-bottom:0;}} </style>\r\n\
@@ -206,20 +184,9 @@ fn html(mail: &mut Mail, image: Option<&str>) {
 }
 
 fn file(dice: &mut Dice, name: &str, about: u64) -> Attachment {
-    let len = if about == 0 {
-        0
-    } else {
-        about / 2 + dice.below(about)
-    };
-    let blob = Blob::Woven {
-        seed: dice.next(),
-        len,
-        text: false,
-    };
-    Attachment {
-        what: Attached::File(blob),
-        ..link(name)
-    }
+    let len = if about == 0 { 0 } else { about / 2 + dice.below(about) };
+    let blob = Blob::Woven { seed: dice.next(), len, text: false };
+    Attachment { what: Attached::File(blob), ..link(name) }
 }
 
 fn link(name: &str) -> Attachment {
@@ -258,10 +225,7 @@ fn meeting(key: u64, mail: &mut Mail, dice: &mut Dice) {
         start,
         end: start + TimeDelta::minutes(45),
         place: "Raum Isar".into(),
-        uid: format!(
-            "040000008200E00074C5B7101A82E008{:016X}{key:016X}",
-            dice.next()
-        ),
+        uid: format!("040000008200E00074C5B7101A82E008{:016X}{key:016X}", dice.next()),
     });
 }
 
@@ -269,10 +233,7 @@ fn forwarded(outer: &Mail, dice: &mut Dice) -> Attachment {
     let when = outer.created - TimeDelta::hours(30);
     let mut inner = Mail {
         subject: "Reminder - please bring laptop".into(),
-        from: Some(Address {
-            name: "Robin".into(),
-            address: "robin@fabrikam.example".into(),
-        }),
+        from: Some(Address { name: "Robin".into(), address: "robin@fabrikam.example".into() }),
         to: outer.to.clone(),
         created: when,
         received: Some(when),

@@ -149,11 +149,7 @@ pub(crate) fn paragraphs(dice: &mut Dice, len: usize) -> Vec<u8> {
                 text.extend_from_slice(word.as_bytes());
             }
         }
-        text.extend_from_slice(if dice.below(4) == 0 {
-            b".\r\n\r\n"
-        } else {
-            b".\r\n"
-        });
+        text.extend_from_slice(if dice.below(4) == 0 { b".\r\n\r\n" } else { b".\r\n" });
     }
     text.truncate(len);
     text

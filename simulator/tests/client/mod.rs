@@ -38,9 +38,7 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -52,11 +50,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        let mut client = Client {
-            simulator,
-            http,
-            token: String::new(),
-        };
+        let mut client = Client { simulator, http, token: String::new() };
         client.sign_in().await;
         client
     }
@@ -112,9 +106,7 @@ impl Client {
 
     pub(crate) async fn batch(&self, body: Value) -> Answer {
         let url = format!("{}/v1.0/$batch", self.simulator.graph_url());
-        read(self.http.post(url).bearer_auth(&self.token).json(&body))
-            .await
-            .unwrap()
+        read(self.http.post(url).bearer_auth(&self.token).json(&body)).await.unwrap()
     }
 
     /// Without a token, as files are fetched.
@@ -161,12 +153,7 @@ impl Client {
     }
 
     pub(crate) fn user(&self, kind: UserKind) -> User {
-        self.simulator
-            .tenant()
-            .users()
-            .into_iter()
-            .find(|user| user.kind == kind)
-            .unwrap()
+        self.simulator.tenant().users().into_iter().find(|user| user.kind == kind).unwrap()
     }
 
     /// The first ordinary user's id.
@@ -176,10 +163,7 @@ impl Client {
 }
 
 pub(crate) fn form(fields: &[(&str, &str)]) -> Vec<(String, String)> {
-    fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
@@ -187,12 +171,7 @@ pub(crate) async fn read(request: reqwest::RequestBuilder) -> Result<Answer, req
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await?.to_vec();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Ok(Answer {
-        status,
-        headers,
-        body,
-        bytes,
-    })
+    Ok(Answer { status, headers, body, bytes })
 }
 
 pub(crate) fn ids(rows: &[Value]) -> Vec<&str> {
