@@ -52,6 +52,11 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
+    /// The bytes of an item, not what is said of it.
+    pub(crate) fn is_content(&self) -> bool {
+        matches!(self.purpose, Purpose::Value | Purpose::Content)
+    }
+
     pub(crate) fn accepts_json(&self) -> bool {
         matches!(self.purpose, Purpose::Object | Purpose::FirstPage | Purpose::NextPage)
     }

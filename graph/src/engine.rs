@@ -99,6 +99,9 @@ impl Engine {
     ) -> Result<(), Error> {
         let Err(error) = ended else { return Ok(()) };
         let used_up = matches!(error.kind(), ErrorKind::Server | ErrorKind::Interrupted);
+        if call.is_content() && is_unavailable(&error) && self.answers(&call.scope).await {
+            return Err(error.with_kind(ErrorKind::Server));
+        }
         if !used_up || self.answers(&call.scope).await {
             return Err(error);
         }
@@ -115,9 +118,8 @@ impl Engine {
         refusal: &Refusal,
         id: Uuid,
     ) -> Result<(), Error> {
-        let content = matches!(call.purpose, Purpose::Value | Purpose::Content);
         let told = refusal.status != http::StatusCode::TOO_MANY_REQUESTS;
-        if !content || !told || tries.told_off() < UNAVAILABLE_TRIES {
+        if !call.is_content() || !told || tries.told_off() < UNAVAILABLE_TRIES {
             return Ok(());
         }
         if !self.answers(&call.scope).await {
@@ -311,6 +313,12 @@ impl Engine {
             None => Err(failure.with_retries(tries.retries)),
         }
     }
+}
+
+/// Told to slow down, but not by a 429, which is never about one item.
+fn is_unavailable(error: &Error) -> bool {
+    *error.kind() == ErrorKind::Throttled
+        && error.status().is_some_and(|status| status != http::StatusCode::TOO_MANY_REQUESTS)
 }
 
 fn is_good(call: &Call, response: &Response) -> bool {

@@ -39,8 +39,10 @@ async def pages(builder, configuration=None):
     """All rows of a collection, and how many pages it took."""
     page, rows, count = await builder.get(request_configuration=configuration), [], 1
     rows += page.value
+    # The link has the query; preferences are asked for again.
+    further = configuration and RequestConfiguration(headers=configuration.headers)
     while page.odata_next_link:
-        page = await builder.with_url(page.odata_next_link).get()
+        page = await builder.with_url(page.odata_next_link).get(request_configuration=further)
         rows += page.value
         count += 1
     return rows, count
@@ -83,7 +85,9 @@ async def main(upn):
     users, _ = await pages(graph.users)
     user = graph.users.by_user_id(next(u.id for u in users if u.user_principal_name == upn))
     top, _ = await pages(user.mail_folders)
-    folders = [found for folder in top for found in await folders_below(user, folder)]
+    folders = [await user.mail_folders.by_mail_folder_id("msgfolderroot").get()]
+    for folder in top:
+        folders += await folders_below(user, folder)
 
     query = MessagesRequestBuilder.MessagesRequestBuilderGetQueryParameters(
         select=["subject", "receivedDateTime", "isRead", "internetMessageId"], top=7
