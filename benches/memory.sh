@@ -9,6 +9,7 @@
 # 64 MiB). Default: all of them, with 1000, 10000, 100000 and 1000000 mails: 20 minutes, 10 GB.
 #
 # Fails when a case takes more than 128 MiB, or 1,000,000 mails more than 16 MiB above 100,000.
+# Needs GNU time and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tar365=${TAR365:-target/release/tar365}

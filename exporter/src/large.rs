@@ -59,6 +59,7 @@ impl Large {
                 return Ok(Some(refusal(context, &self.drive, &self.id, mime, &error).await));
             }
         };
+        opened.download.learn_length().await;
         let size = match opened.download.length {
             Some(length) => length,
             None => self.told_size(context).await,

@@ -136,6 +136,26 @@ impl Download {
         Ok(None)
     }
 
+    /// Asks for the length where the host did not tell it: a range of one byte names the whole
+    /// (RFC 9110, 14.4). It is taken over only from the same version; else it stays unknown.
+    pub async fn learn_length(&mut self) {
+        let (None, Some(address)) = (self.length, &self.address) else { return };
+        let mut request = self.engine.transport.download.get(address.clone());
+        request = request.header(ACCEPT_ENCODING, "identity").header(RANGE, "bytes=0-0");
+        if let Some(validator) = self.validator() {
+            request = request.header(IF_RANGE, validator);
+        }
+        self.engine.tally.request("download");
+        let Ok(answer) = request.send().await else { return };
+        let headers = answer.headers();
+        let same = !differs(&self.etag, &header(headers, ETAG.as_str()))
+            && !differs(&self.modified, &header(headers, LAST_MODIFIED.as_str()));
+        if answer.status() == StatusCode::PARTIAL_CONTENT && same {
+            let range = header(headers, CONTENT_RANGE.as_str());
+            self.length = range.and_then(|range| parse_range(&range)).and_then(|(_, total)| total);
+        }
+    }
+
     fn is_whole(&self) -> bool {
         let skipped = self.stream.as_ref().is_none_or(|stream| stream.skip == 0);
         skipped && self.length.is_none_or(|length| self.position >= length)

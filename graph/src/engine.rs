@@ -38,9 +38,6 @@ pub(crate) struct Engine {
 /// Pages in memory at the same time: one of 1,000 messages is about 2 MB, twice while it is read.
 pub(crate) const ROOMS: usize = 3;
 
-/// Times a content may be "unavailable" before we ask whether it is only that content.
-const UNAVAILABLE_TRIES: u32 = 5;
-
 /// The right to hold a page in memory.
 pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
 
@@ -114,12 +111,16 @@ impl Engine {
     async fn unless_spoilt(
         &self,
         call: &Call,
-        tries: &Attempts,
+        tries: &mut Attempts,
         refusal: &Refusal,
         id: Uuid,
     ) -> Result<(), Error> {
-        let told = refusal.status != http::StatusCode::TOO_MANY_REQUESTS;
-        if !call.is_content() || !told || tries.told_off() < UNAVAILABLE_TRIES {
+        let of_scope = refusal.status == http::StatusCode::TOO_MANY_REQUESTS;
+        let unavailable = matches!(
+            refusal.verdict(call),
+            Verdict::Retry(Trouble::Throttled(_), _) if !of_scope
+        );
+        if !call.is_content() || !unavailable || !tries.may_be_spoilt() {
             return Ok(());
         }
         if !self.answers(&call.scope).await {

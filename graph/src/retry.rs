@@ -12,6 +12,12 @@ const SERVER_TRIES: u32 = 5;
 /// Tries of a request whose connection breaks before or inside the answer.
 const TORN_TRIES: u32 = 8;
 
+/// Tries of content that is known to be given rarely.
+const BRIEF_TRIES: u32 = 3;
+
+/// Content that is "unavailable" for this long, while others are not, is a bad item.
+const SPOILT_AFTER: Duration = Duration::from_secs(600);
+
 /// The longest delay of our own.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
@@ -50,8 +56,10 @@ pub(crate) struct Attempts {
     unreachable: u32,
     torn: u32,
     damaged: u32,
-    /// There is to be no second try.
-    once: bool,
+    /// Times the content itself, not the scope, was "unavailable".
+    unavailable: u32,
+    /// So many are enough.
+    most_unavailable: u32,
 }
 
 impl Attempts {
@@ -69,19 +77,24 @@ impl Attempts {
             unreachable: 0,
             torn: 0,
             damaged: 0,
-            once: false,
+            unavailable: 0,
+            most_unavailable: u32::MAX,
         }
     }
 
-    /// One try, whatever comes.
-    pub(crate) fn once(mut self) -> Attempts {
-        self.once = true;
+    /// Gives up soon on content that is "unavailable" (FACTS 3.6: parts of notebooks often are).
+    /// What is said of the scope, by 429, is waited for as ever.
+    pub(crate) fn brief(mut self) -> Attempts {
+        self.most_unavailable = BRIEF_TRIES;
         self
     }
 
-    /// How often we were told to slow down since bytes last came.
-    pub(crate) fn told_off(&self) -> u32 {
-        self.told.saturating_add(self.throttled)
+    /// The content was "unavailable" once more. True when that has been so for so long, or so
+    /// often, that it may be the content.
+    pub(crate) fn may_be_spoilt(&mut self) -> bool {
+        self.unavailable += 1;
+        let since = self.since.get_or_insert_with(Instant::now);
+        self.unavailable >= self.most_unavailable || since.elapsed() >= SPOILT_AFTER
     }
 
     /// How long to wait before the next try, or none if there is to be none.
@@ -104,7 +117,7 @@ impl Attempts {
         };
         let delay = backoff(base, *count, jitter);
         *count = count.saturating_add(1);
-        if self.once || *count >= tries || elapsed >= self.patience {
+        if *count >= tries || elapsed >= self.patience {
             return None;
         }
         let left = self.patience - elapsed;
@@ -122,7 +135,7 @@ impl Attempts {
     pub(crate) fn progress(&mut self) {
         *self = Attempts {
             retries: self.retries,
-            once: self.once,
+            most_unavailable: self.most_unavailable,
             ..Attempts::new(self.patience, self.base)
         };
     }

@@ -112,12 +112,12 @@ impl Graph {
         Download::open(Arc::clone(&self.engine), call, 0, self.engine.attempts()).await
     }
 
-    /// The same with a single try, for content that the service often does not give (parts of
+    /// The same with few tries, for content that the service often does not give (parts of
     /// notebooks, FACTS 3.6).
-    pub async fn open_file_once(&self, drive: &str, item: &str) -> Result<Download, Error> {
+    pub async fn open_file_briefly(&self, drive: &str, item: &str) -> Result<Download, Error> {
         let path = format!("/drives/{}/items/{}/content", segment(drive), segment(item));
         let call = self.call("download", Purpose::Content, Scope::SharePoint, &path)?;
-        Download::open(Arc::clone(&self.engine), call, 0, self.engine.attempts().once()).await
+        Download::open(Arc::clone(&self.engine), call, 0, self.engine.attempts().brief()).await
     }
 
     /// The content of an earlier version (FACTS 4.5), from `offset` on.

@@ -595,10 +595,22 @@ fn on_a_small_disk(command: &Command, blocks: u32) -> Command {
     shell
 }
 
-fn small_mount(dir: &Path, size: &str) -> bool {
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir);
-    mount.output().is_ok_and(|output| output.status.success())
+/// A small file system, for as long as this lives. Only root can have one.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(dir: &Path, size: &str) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(dir.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 /// The spool fills up in the middle of a file: poison, exit code 1, no file left behind.
@@ -634,19 +646,13 @@ fn a_full_disk_in_the_spool() {
         std::fs::remove_file(&metrics).unwrap();
     };
     check(&run(on_a_small_disk(&tenant.tar365(&arguments), 60 * 1024)));
-    if small_mount(&spool, "30m") {
+    if let Some(_mount) = Mount::new(&spool, "30m") {
         let done = run(tenant.tar365(&arguments));
         check(&Run {
             // That the spool is in memory is worth a warning, not an error.
             stderr: done.stderr.replace("warning: the spool", "warning: the temporary"),
             ..done
         });
-        run({
-            let mut umount = Command::new("umount");
-            umount.arg(&spool);
-            umount
-        })
-        .expect(0);
     } else {
         eprintln!("*** NOT TESTED on a full tmpfs: mount needs root ***");
     }

@@ -145,6 +145,8 @@ const RESTIC_PIPE: &str =
     r#""$TAR365" export | restic --quiet backup --stdin --stdin-filename m365.tar"#;
 const RESTIC_COMMAND: &str =
     r#"restic --quiet backup --stdin-filename m365.tar --stdin-from-command -- "$TAR365" export"#;
+const RESTIC_TO_COMMAND: &str = r#""$TAR365" export \
+    --to-command 'restic --quiet backup --stdin --stdin-filename m365.tar'"#;
 const BORG_PIPE: &str = r#""$TAR365" export | borg import-tar ::m365 -"#;
 const BORG_COMMAND: &str = r#""$TAR365" export --to-command 'borg import-tar ::m365 -'"#;
 
@@ -172,8 +174,9 @@ fn restic_gives_back_what_a_pipe_or_a_command_gave_it() {
     for demo in [false, true] {
         let whole = if demo { &["--demo"][..] } else { &[] };
         let whole = tenant.export(whole).expect(0).stdout;
-        for way in [RESTIC_PIPE, RESTIC_COMMAND] {
-            let way = if demo { way.replace("export", "export --demo") } else { way.to_owned() };
+        for way in [RESTIC_PIPE, RESTIC_COMMAND, RESTIC_TO_COMMAND] {
+            let demo = if demo { "export --demo" } else { "export" };
+            let way = way.replace("export", demo);
             let restic = Restic::new();
             run(script(&tenant, &restic, &way)).expect(0);
             assert!(restic.dump() == whole, "{way}: restic gives back other bytes");
@@ -289,6 +292,8 @@ fn a_failing_export_leaves_nothing_in_a_repository() {
         break_down(&tenant, fault);
         let run_by_restic = run(torn(script(&tenant, &restic, RESTIC_COMMAND)));
         assert_ne!(run_by_restic.code, 0, "{fault}");
+        break_down(&tenant, fault);
+        run(torn(script(&tenant, &restic, RESTIC_TO_COMMAND))).expect(code);
         assert_eq!(restic.kept(), 0, "{fault}: restic keeps a torn stream");
 
         let borg = Borg::new();

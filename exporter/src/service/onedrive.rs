@@ -352,7 +352,7 @@ impl File<'_> {
         let mut hash = QuickXorHash::new();
         let graph = &self.context.graph;
         let opened = match is_notebook_part(self.listed) {
-            true => graph.open_file_once(self.drive, &self.asked.item.id).await,
+            true => graph.open_file_briefly(self.drive, &self.asked.item.id).await,
             false => graph.open_file(self.drive, &self.asked.item.id).await,
         };
         let mut download = match opened {
@@ -416,9 +416,7 @@ impl File<'_> {
     }
 
     async fn refused(&self, error: graph::Error) -> Result<Attempt, Error> {
-        // A part of a notebook that is "unavailable" says nothing of the service.
-        let unavailable = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Unreachable);
-        if is_fatal(&error) && !(unavailable && is_notebook_part(self.listed)) {
+        if is_fatal(&error) {
             return Err(Error::graph(format!("reading {}", self.asked.item.path), error));
         }
         if *error.kind() == ErrorKind::Changed {
@@ -443,7 +441,7 @@ impl File<'_> {
     }
 }
 
-/// FACTS 3.6: downloads of these often fail; one try.
+/// FACTS 3.6: downloads of these often fail; that is not worth many tries.
 fn is_notebook_part(listed: &Value) -> bool {
     listed.pointer("/file/mimeType").and_then(Value::as_str) == Some(NOTEBOOK_PART)
 }
@@ -464,7 +462,7 @@ pub(crate) async fn refusal(
             let message = "the service calls the file malware and does not give it";
             Note::new(Outcome::Skipped, "malware", message)
         }
-        _ if mime == Some(NOTEBOOK_PART) => {
+        kind if mime == Some(NOTEBOOK_PART) && *kind != ErrorKind::Interrupted => {
             let message = "the service does not give this part of a notebook";
             Note::new(Outcome::Skipped, "onenote-package", message)
         }
