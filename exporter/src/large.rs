@@ -41,7 +41,14 @@ pub(crate) struct Large {
 /// The file opened, and the version that is being read if it could be told.
 struct Opened {
     download: Download,
-    version: Option<String>,
+    version: Option<Version>,
+}
+
+/// A version of the file, as the version store tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    id: String,
+    size: Option<u64>,
 }
 
 impl Large {
@@ -62,7 +69,10 @@ impl Large {
         opened.download.learn_length().await;
         let size = match opened.download.length {
             Some(length) => length,
-            None => self.told_size(context).await,
+            None => match opened.version.as_ref().and_then(|version| version.size) {
+                Some(size) => size,
+                None => self.told_size(context).await,
+            },
         };
         let (path, mtime) = (self.path.clone(), self.mtime);
         stream.send(Command::Begin { path, mtime, size }).await?;
@@ -125,10 +135,12 @@ impl Large {
     }
 
     /// Without versions (or the right to see them) a file that changes is damaged, no more.
-    async fn newest_version(&self, context: &Context) -> Option<String> {
+    async fn newest_version(&self, context: &Context) -> Option<Version> {
         let path = format!("/drives/{}/items/{}/versions", segment(&self.drive), segment(&self.id));
         let versions = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
-        versions["value"][0]["id"].as_str().map(str::to_owned)
+        let newest = &versions["value"][0];
+        let id = newest["id"].as_str()?.to_owned();
+        Some(Version { id, size: newest["size"].as_u64() })
     }
 
     /// Copies to the end; the error that ended it early.
@@ -161,7 +173,7 @@ impl Large {
             };
             body.moved |= changed;
             let offset = size - body.left;
-            match context.graph.open_version(&self.drive, &self.id, &version, offset).await {
+            match context.graph.open_version(&self.drive, &self.id, &version.id, offset).await {
                 Ok(download) if download.length.is_none_or(|length| length == size) => {
                     opened.download = download;
                 }

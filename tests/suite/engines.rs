@@ -410,40 +410,6 @@ fn a_killed_export_leaves_no_archive_in_borg() {
     assert_eq!(borg.kept(), 0, "borg keeps what a killed export gave it");
 }
 
-/// The worst moment: every byte so far is out, and they end where a member does, which no reader
-/// can tell from the end of a tar.
-#[test]
-fn an_export_that_is_killed_between_two_members_leaves_no_archive_in_borg() {
-    let nothing = Options { users: 1, mails: 0, files: 0, special_users: false, ..small() };
-    let tenant = Tenant::start(nothing);
-    let drive = tenant.simulator.tenant().users()[0].drive.clone().unwrap();
-    for name in ["one.bin", "two.bin"] {
-        let content = name.as_bytes()[..1].repeat(1 << 20);
-        tenant.simulator.tenant().put_file(&drive, name, &content).unwrap();
-    }
-    let files = Archive::new(&tenant.export(&[]).expect(0).stdout);
-    let mut big = files.members.iter().filter(|member| member.content.len() == 1 << 20);
-    let (_, last) = (big.next().unwrap(), big.next().unwrap());
-    let name = last.path.rsplit('/').next().unwrap();
-    let user = &tenant.simulator.tenant().users()[0].upn;
-    let section = files.items(&format!("users/{user}/onedrive"));
-    let id = section.iter().find(|(_, member)| member.path.ends_with(name)).unwrap().0;
-    let stall = format!("reset:rate=1,match=/items/{id}/content");
-    tenant.simulator.set_faults(vec![stall.parse().unwrap()]);
-
-    tenant.simulator.log().clear();
-    let borg = Borg::new();
-    let mut export = start(script(&tenant, &borg, &format!("exec {BORG_COMMAND}")));
-    let engine = child(export.id(), "borg");
-    stands_still(&tenant);
-    let failed = tenant.simulator.log().count(|request| request.fault.is_some());
-    assert_ne!(failed, 0, "the export does not wait for {id}");
-    send(export.id(), Signal::KILL);
-    assert_eq!(ends(&mut export, LONG), -9);
-    wait_until(LONG, "borg has ended", || !runs(engine));
-    assert_eq!(borg.kept(), 0, "borg keeps what a killed export gave it");
-}
-
 #[test]
 fn an_interrupted_export_leaves_no_archive_in_borg() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {

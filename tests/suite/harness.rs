@@ -232,13 +232,6 @@ pub fn json_lines(content: &[u8]) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// The ledger of an archive in memory.
-pub fn ledger(archive: &[u8]) -> Vec<serde_json::Value> {
-    let members = members(archive);
-    let ledger = members.iter().find(|member| member.path == archive::LEDGER_PATH).unwrap();
-    json_lines(&ledger.content)
-}
-
 /// Real-world test data beside the project, if it is there. Says so loudly if not, and fails when
 /// `TAR365_REQUIRE_CORPUS=1`.
 pub fn corpus() -> Option<PathBuf> {

@@ -333,8 +333,7 @@ fn one_mail_comes_out_of_a_file_without_tar365() {
     let file = dir.path().join("m365.tar");
     tenant.export(&["--output", file.to_str().unwrap()]).expect(0);
     let archive = Archive::new(&std::fs::read(&file).unwrap());
-    let mails = archive.members.iter().filter(|member| member.path.ends_with(".eml"));
-    let mail = mails.last().unwrap();
+    let mail = archive.members.iter().rfind(|member| member.path.ends_with(".eml")).unwrap();
     for program in [&["tar"][..], &["bsdtar"], &["busybox", "tar"]] {
         let mut command = tool(program[0]);
         command.args(&program[1..]).arg("-xOf").arg(&file).arg(&mail.path);
