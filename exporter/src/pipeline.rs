@@ -23,7 +23,7 @@ use crate::spool::{Spool, Turn};
 use crate::stream::{Command, Output, Stream as Archive};
 
 /// Events of one section that may wait for their turn.
-const EVENTS_AHEAD: usize = 256;
+const EVENTS_AHEAD: usize = 1024;
 /// Sections under way for each 4 of `--concurrency` (a mailbox takes 4 at a time).
 const REQUESTS_A_SECTION: usize = 4;
 
