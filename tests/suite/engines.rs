@@ -397,8 +397,10 @@ fn a_killed_export_behind_a_pipe_is_refused_by_verify() {
     assert!(files_below(into.path()).keys().any(|path| path.ends_with(".eml")));
 }
 
+/// Nobody ends borg when the export is killed. Most cuts it notices itself; where it takes one for
+/// the end, the archive that it keeps has no seal.
 #[test]
-fn a_killed_export_leaves_no_archive_in_borg() {
+fn a_killed_export_leaves_no_sealed_archive_in_borg() {
     let tenant = Tenant::start(slow());
     let borg = Borg::new();
     let mut export = start(script(&tenant, &borg, &format!("exec {BORG_COMMAND}")));
@@ -407,7 +409,10 @@ fn a_killed_export_leaves_no_archive_in_borg() {
     send(export.id(), Signal::KILL);
     assert_eq!(ends(&mut export, LONG), -9);
     wait_until(LONG, "borg has ended", || !runs(engine));
-    assert_eq!(borg.kept(), 0, "borg keeps what a killed export gave it");
+    if borg.kept() > 0 {
+        let kept = borg.list(&["--format", "{path}{NL}", "::m365"]);
+        assert!(!kept.iter().any(|path| path == archive::SEAL_PATH));
+    }
 }
 
 #[test]
