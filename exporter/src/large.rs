@@ -16,7 +16,7 @@ use crate::Error;
 use crate::error::is_fatal;
 use crate::section::Context;
 use crate::service::Note;
-use crate::service::onedrive::refusal;
+use crate::service::onedrive::{listed_hash, refusal};
 use crate::stream::{Command, Stream};
 
 /// Times the file is opened anew because it moved on while we asked for its version.
@@ -34,6 +34,8 @@ pub(crate) struct Large {
     pub(crate) length: u64,
     /// quickXorHash of the listing.
     pub(crate) hash: Option<String>,
+    /// eTag of the listing.
+    pub(crate) etag: Option<String>,
     /// MIME type of the listing.
     pub(crate) mime: Option<String>,
 }
@@ -92,7 +94,10 @@ impl Large {
                 let message = "the file is longer than the service said; what is beyond is missing";
                 Some(Note::new(Outcome::Damaged, "long", message))
             }
-            None => self.check(body.moved, &opened, &STANDARD.encode(body.hash.finalize())),
+            None => {
+                let hash = STANDARD.encode(body.hash.finalize());
+                self.check(context, body.moved, &opened, &hash).await
+            }
         };
         stream.send(Command::End { damaged: note.is_some() }).await?;
         Ok(note)
@@ -100,12 +105,39 @@ impl Large {
 
     /// Proves the bytes where two versions might have been mixed: those of the listed version
     /// have its hash; those of a later one are trusted when the version was pinned at opening.
-    fn check(&self, moved: bool, opened: &Opened, hash: &str) -> Option<Note> {
-        if !moved || self.hash.as_deref() == Some(hash) || opened.version.is_some() {
+    async fn check(
+        &self,
+        context: &Context,
+        moved: bool,
+        opened: &Opened,
+        hash: &str,
+    ) -> Option<Note> {
+        if self.hash.as_deref() == Some(hash) {
+            return None;
+        }
+        if !moved {
+            return self.compare(context, hash).await;
+        }
+        if opened.version.is_some() {
             return None;
         }
         let message = "the file changed while it was streamed; its parts may be of two versions";
         Some(Note::new(Outcome::Damaged, "torn", message))
+    }
+
+    /// One version came in whole, but not with the hash of the listing. Right if the file has
+    /// changed since it was listed; else the bytes are not to be trusted, and it is too late to
+    /// read them again.
+    async fn compare(&self, context: &Context, hash: &str) -> Option<Note> {
+        self.hash.as_ref()?;
+        let path = format!("/drives/{}/items/{}", segment(&self.drive), segment(&self.id));
+        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        let changed = item["eTag"].as_str().is_some_and(|tag| self.etag.as_deref() != Some(tag));
+        if changed || listed_hash(&item).is_none_or(|now| now == hash) {
+            return None;
+        }
+        let message = "the bytes are not those of the service's hash";
+        Some(Note::new(Outcome::Damaged, "hash-mismatch", message))
     }
 
     /// Opens the file and tells which version it is. The newest, if that was so before and after;

@@ -296,7 +296,7 @@ fn strip(graph: &mut Map<String, Value>) {
 }
 
 /// What the listing says of a file's content.
-fn listed_hash(item: &Value) -> Option<&str> {
+pub(crate) fn listed_hash(item: &Value) -> Option<&str> {
     item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
 }
 
@@ -436,6 +436,7 @@ impl File<'_> {
             mtime: self.asked.item.mtime,
             length,
             hash: listed_hash(self.listed).map(str::to_owned),
+            etag: self.listed.get("eTag").and_then(Value::as_str).map(str::to_owned),
             mime: self.listed.pointer("/file/mimeType").and_then(Value::as_str).map(str::to_owned),
         }))
     }
