@@ -1,9 +1,13 @@
 //! The command line, as data: help, completions and man pages are made of it.
 
+mod import;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use import::{Conflict, Import, MailLayout};
 
 /// Version of the program and of the archive format it writes.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (archive format 1)");
@@ -34,6 +38,9 @@ pub(crate) enum Command {
     /// Stream a tenant as one tar to stdout, a file or a backup engine.
     #[command(after_long_help = EXPORT_EXAMPLES)]
     Export(Box<Export>),
+    /// Put an archive, or a selection of it, back: into the tenant, a folder, an IMAP server.
+    #[command(alias = "restore", after_long_help = import::IMPORT_EXAMPLES)]
+    Import(Box<Import>),
     /// List what is in an archive.
     List(List),
     /// Write members of an archive to stdout.
@@ -117,7 +124,8 @@ pub(crate) struct Connection {
     /// How to keep the documented limits.
     #[arg(long, env = "TAR365_PACE", value_enum, default_value_t = Pace::Documented)]
     pub(crate) pace: Pace,
-    /// Another limit for a scope: mailbox=10000/600, sharepoint=1250/60, directory=3500/10.
+    /// Another limit for a scope: mailbox=10000/600, mailbox-upload=150000000/300,
+    /// sharepoint=1250/60, directory=3500/10, directory-write=3000/150.
     #[arg(long, env = "TAR365_BUDGET", value_name = "SCOPE=N/SECONDS", value_delimiter = ',')]
     pub(crate) budget: Vec<graph::Budget>,
 }
@@ -376,6 +384,9 @@ pub(crate) struct Simulate {
     /// Every name and shape that is known to break things.
     #[arg(long)]
     pub(crate) nasty: bool,
+    /// The application may write too: for trying `import`.
+    #[arg(long)]
+    pub(crate) writable: bool,
     /// Only ordinary users: no guest, shared mailbox, unlicensed user, room.
     #[arg(long)]
     pub(crate) ordinary: bool,

@@ -137,7 +137,7 @@ pub(crate) fn pace(config: &mut Config, connection: &Connection) {
     config.budgets.clone_from(&connection.budget);
 }
 
-fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| {
         Failure::because(Code::Usage, &format!("reading {what} {}", file.display()), &error)
             .hint("is the path right, and may this user read it?")

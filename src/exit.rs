@@ -161,6 +161,38 @@ impl From<exporter::Error> for Failure {
     }
 }
 
+impl From<importer::Error> for Failure {
+    fn from(error: importer::Error) -> Self {
+        use importer::Error;
+        match error {
+            Error::Archive(error) => error.into(),
+            Error::Usage { what, hint } => Self::usage(what).hint(hint),
+            error => {
+                let code = match &error {
+                    Error::Graph { source, .. } => graph_code(source),
+                    Error::Imap { refused: true, .. } => Code::Refused,
+                    Error::Imap { .. } => Code::TryAgain,
+                    Error::Journal { .. } => Code::Usage,
+                    _ => Code::Fatal,
+                };
+                let hint = match &error {
+                    Error::Graph { source, .. } => source.hint().map(str::to_owned),
+                    Error::Spool { .. } => {
+                        Some("--spool-dir names another directory for temporary files".to_owned())
+                    }
+                    Error::Journal { .. } => Some("--journal names another file".to_owned()),
+                    _ => None,
+                };
+                let failure = Self::because(code, "", &error);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
 impl From<archive::Error> for Failure {
     fn from(error: archive::Error) -> Self {
         use archive::Error;

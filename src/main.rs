@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod progress;
 mod report;
+mod signals;
 mod terminal;
 
 use std::process::ExitCode;

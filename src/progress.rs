@@ -45,6 +45,26 @@ impl Shown {
         }
     }
 
+    fn status(&self, text: impl Fn() -> String, numbers: &impl serde::Serialize, path: &str) {
+        match &self.how {
+            How::Bar(bar) => bar.set_message(format!("{}  {path}", text())),
+            How::Plain if self.is_due(PLAIN_EVERY) => {
+                terminal::line(&format!("tar365: {}", text()))
+            }
+            How::Json if self.is_due(JSON_EVERY) => {
+                let mut line =
+                    serde_json::json!({ "message_type": "status", "current_path": path });
+                if let (Some(line), Ok(serde_json::Value::Object(mut numbers))) =
+                    (line.as_object_mut(), serde_json::to_value(numbers))
+                {
+                    line.append(&mut numbers);
+                }
+                terminal::line(&line.to_string());
+            }
+            _ => {}
+        }
+    }
+
     fn is_due(&self, every: Duration) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // The first is due after one interval: short runs say only how they ended.
@@ -66,6 +86,25 @@ fn bar() -> ProgressBar {
     bar
 }
 
+impl importer::Monitor for Shown {
+    fn progress(&self, progress: &importer::Progress, path: &str) {
+        let text = || {
+            format!(
+                "{} of {} items, {}, {} failed",
+                HumanCount(progress.restored),
+                HumanCount(progress.wanted),
+                HumanBytes(progress.bytes),
+                progress.failed
+            )
+        };
+        self.status(text, progress, path);
+    }
+
+    fn warn(&self, message: &str) {
+        Monitor::warn(self, message);
+    }
+}
+
 impl Monitor for Shown {
     fn progress(&self, progress: &Progress, path: &str) {
         let text = || {
@@ -78,23 +117,7 @@ impl Monitor for Shown {
                 progress.failed
             )
         };
-        match &self.how {
-            How::Bar(bar) => bar.set_message(format!("{}  {path}", text())),
-            How::Plain if self.is_due(PLAIN_EVERY) => {
-                terminal::line(&format!("tar365: {}", text()))
-            }
-            How::Json if self.is_due(JSON_EVERY) => {
-                let mut line =
-                    serde_json::json!({ "message_type": "status", "current_path": path });
-                if let (Some(line), Ok(serde_json::Value::Object(mut numbers))) =
-                    (line.as_object_mut(), serde_json::to_value(progress))
-                {
-                    line.append(&mut numbers);
-                }
-                terminal::line(&line.to_string());
-            }
-            _ => {}
-        }
+        self.status(text, progress, path);
     }
 
     fn warn(&self, message: &str) {

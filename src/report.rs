@@ -99,6 +99,44 @@ impl Report<'_> {
     }
 }
 
+/// How a restore ended, for programs and auditors.
+pub(crate) struct Restore<'a> {
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) ended: DateTime<Utc>,
+    pub(crate) target: String,
+    pub(crate) journal: &'a Path,
+    pub(crate) summary: &'a importer::Summary,
+    pub(crate) counters: Option<Counters>,
+    pub(crate) code: Code,
+    pub(crate) error: Option<String>,
+}
+
+impl Restore<'_> {
+    /// Writes the JSON report; it appears when it is whole.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let counters = self.counters.as_ref();
+        let json = json!({
+            "tar365": env!("CARGO_PKG_VERSION"),
+            "format": archive::FORMAT,
+            "target": self.target,
+            "journal": self.journal,
+            "started": self.started.to_rfc3339(),
+            "ended": self.ended.to_rfc3339(),
+            "seconds": (self.ended - self.started).as_seconds_f64(),
+            "exit_code": self.code.number(),
+            "error": self.error,
+            "summary": self.summary,
+            "requests": counters.map(|c| &c.requests),
+            "writes": counters.map(|c| c.writes),
+            "uploaded_bytes": counters.map(|c| c.uploaded),
+            "retries": counters.map(|c| c.retries),
+            "throttled": counters.map(|c| c.throttled),
+            "waited_seconds": counters.map(|c| c.waited.as_secs_f64()),
+        });
+        replace(path, format!("{json:#}\n").as_bytes())
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
 fn float(n: u64) -> f64 {
     n as f64

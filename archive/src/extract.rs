@@ -347,17 +347,9 @@ impl Extraction<'_> {
         let mut directory = self.target.to_owned();
         for component in path.split('/') {
             directory.push(component);
-            match fs::symlink_metadata(&directory) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => {
-                    let source = io::Error::from(ErrorKind::NotADirectory);
-                    return Err(cannot_write(&directory, source));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir(&directory)
-                        .map_err(|source| cannot_write(&directory, source))?;
-                }
-                Err(source) => return Err(cannot_write(&directory, source)),
+            let there = folder_at(&directory).map_err(|source| cannot_write(&directory, source))?;
+            if !there {
+                fs::create_dir(&directory).map_err(|source| cannot_write(&directory, source))?;
             }
         }
         self.proven_parent = Some(whole);
@@ -416,7 +408,20 @@ fn cannot_write(path: &Path, source: io::Error) -> Error {
     Error::Extract { path: path.to_owned(), source }
 }
 
+/// Whether there is a folder at `path`, whose parents were asked about before.
+///
+/// # Errors
+/// If there is something else: `NotADirectory`, of a symbolic link too, wherever it leads.
+pub fn folder_at(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(true),
+        Ok(_) => Err(ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A time any file system can take, whatever the archive says.
-fn system_time(mtime: i64) -> SystemTime {
+pub fn system_time(mtime: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(mtime.clamp(0, u32::MAX.into()) as u64)
 }

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, HEAD_PATH, MANIFEST_PATH, SEAL_PATH,
+    digest::Sha256Digest,
     head::Head,
     header::{BLOCK, Block},
     manifest::ManifestLine,
@@ -66,30 +67,19 @@ impl<R: Read + Seek> Index<R> {
     /// Calls `visit` for each member before the manifest, in stream order, until it returns
     /// false. After the last member the digest of the manifest is checked.
     pub fn each(&mut self, visit: &mut dyn FnMut(&IndexEntry) -> bool) -> Result<(), Error> {
-        let Extent { offset, length, sha256 } = self.seal.manifest;
-        let sought = self.input.seek(SeekFrom::Start(offset));
-        sought.map_err(|source| Error::Read { offset, source })?;
-        let content = BufReader::new((&mut self.input).take(length));
-        let mut lines = Lines::new(content, MANIFEST_PATH);
-        let mut digest = Sha256::new();
-        let mut offset = 0_u64;
-        while let Some(text) = lines.next_text()? {
-            digest.update(&text);
-            digest.update("\n");
-            let line = ManifestLine::parse(&text)?;
-            let next = offset.checked_add(line.span).ok_or_else(|| Error::Invalid {
-                place: lines.place(),
-                what: "the span is absurd".into(),
-            })?;
-            if !visit(&IndexEntry { line, offset }) {
+        let mut entries = Entries::new(&mut self.input, self.seal.manifest)?;
+        while let Some(entry) = entries.next_entry()? {
+            if !visit(&entry) {
                 return Ok(());
             }
-            offset = next;
-        }
-        if digest.finalize()[..] != sha256[..] {
-            return Err(Error::Digest { path: MANIFEST_PATH.into() });
         }
         Ok(())
+    }
+
+    /// The members before the manifest, one at a time. Needs the input for itself; content is
+    /// then read through another handle.
+    pub fn into_entries(self) -> Result<Entries<R>, Error> {
+        Entries::new(self.input, self.seal.manifest)
     }
 
     /// The member at `path`, if there is one. The whole manifest is read, so that what it says of
@@ -121,6 +111,43 @@ impl<R: Read + Seek> Index<R> {
             reader.expect_digest(sha256);
         }
         Ok(reader)
+    }
+}
+
+/// The manifest, a member at a time.
+pub struct Entries<R> {
+    lines: Lines<BufReader<io::Take<R>>>,
+    digest: Sha256,
+    expected: Sha256Digest,
+    offset: u64,
+}
+
+impl<R: Read + Seek> Entries<R> {
+    fn new(mut input: R, manifest: Extent) -> Result<Self, Error> {
+        let Extent { offset, length, sha256 } = manifest;
+        let sought = input.seek(SeekFrom::Start(offset));
+        sought.map_err(|source| Error::Read { offset, source })?;
+        let lines = Lines::new(BufReader::new(input.take(length)), MANIFEST_PATH);
+        Ok(Entries { lines, digest: Sha256::new(), expected: sha256, offset: 0 })
+    }
+
+    /// The next member. Before none is given the digest of the manifest is checked.
+    pub fn next_entry(&mut self) -> Result<Option<IndexEntry>, Error> {
+        let Some(text) = self.lines.next_text()? else {
+            if self.digest.finalize_reset()[..] != self.expected[..] {
+                return Err(Error::Digest { path: MANIFEST_PATH.into() });
+            }
+            return Ok(None);
+        };
+        self.digest.update(&text);
+        self.digest.update("\n");
+        let line = ManifestLine::parse(&text)?;
+        let offset = self.offset;
+        self.offset = offset.checked_add(line.span).ok_or_else(|| Error::Invalid {
+            place: self.lines.place(),
+            what: "the span is absurd".into(),
+        })?;
+        Ok(Some(IndexEntry { line, offset }))
     }
 }
 

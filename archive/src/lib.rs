@@ -36,7 +36,7 @@ pub mod writer;
 pub use digest::{Sha256Digest, hex};
 pub use error::Error;
 pub use head::{FilterRef, Head};
-pub use index::{Index, IndexEntry};
+pub use index::{Entries, Index, IndexEntry};
 pub use ledger::{LedgerLine, Outcome};
 pub use manifest::ManifestLine;
 pub use reader::{End, Entry, Kind, Reader};

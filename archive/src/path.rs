@@ -21,6 +21,7 @@ pub const MAX_PATH: usize = 16 * 1024;
 /// Longest extension that survives a cut, in bytes without the dot.
 const MAX_EXTENSION: usize = 20;
 const TAG_LENGTH: usize = 10;
+const LONG_TAG_LENGTH: usize = 26;
 /// The empty name. No other name gives a lone `%`, because a real one becomes `%25`.
 const EMPTY: &str = "%";
 
@@ -73,6 +74,12 @@ pub fn tagged_directory_component(name: &str, id: &str) -> String {
 /// The tag of an id: 10 characters (50 bits) of its SHA-256 in base32hex, lower case.
 pub fn tag(id: &str) -> String {
     digest::base32(id, TAG_LENGTH)
+}
+
+/// The first 26 characters (130 bits) of it: for names that must be unique among millions, or that
+/// nobody may make on purpose.
+pub fn long_tag(id: &str) -> String {
+    digest::base32(id, LONG_TAG_LENGTH)
 }
 
 /// The name of a mail: `20261122T101500Z Quarterly report ~k3f9a2c1d4.eml`. `received` is in

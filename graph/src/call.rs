@@ -1,12 +1,15 @@
 //! One request before it is sent: what it is for, what it costs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use url::Url;
 
+use crate::pace::Cost;
 use crate::prefer::Prefer;
 use crate::redact;
 use crate::scope::Scope;
+use crate::write::Write;
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) scope: Scope,
     pub(crate) url: Url,
     pub(crate) prefer: Prefer,
+    /// What it changes; none only reads.
+    pub(crate) write: Option<Arc<Write>>,
 }
 
 impl fmt::Debug for Call {
@@ -55,6 +60,10 @@ impl Call {
     /// The bytes of an item, not what is said of it.
     pub(crate) fn is_content(&self) -> bool {
         matches!(self.purpose, Purpose::Value | Purpose::Content)
+    }
+
+    pub(crate) fn is_write(&self) -> bool {
+        self.write.is_some()
     }
 
     pub(crate) fn accepts_json(&self) -> bool {
@@ -120,9 +129,10 @@ impl Call {
         let segments = self.segments();
         match &segments[..] {
             ["drives", ..] | [_, _, "drive" | "drives", ..] | ["me", "drive" | "drives", ..] => {
-                match segments.iter().position(|segment| *segment == "items") {
-                    Some(_) => Target::Item,
-                    None => Target::Drive,
+                // `root:` begins a path to an item.
+                match segments.iter().any(|segment| matches!(*segment, "items" | "root:")) {
+                    true => Target::Item,
+                    false => Target::Drive,
                 }
             }
             _ if matches!(self.scope, Scope::Mailbox(_)) => mailbox_target(&segments),
@@ -130,20 +140,39 @@ impl Call {
         }
     }
 
-    /// What the request costs: resource units where the service counts those (FACTS 2.3, 2.5).
-    pub(crate) fn units(&self) -> u64 {
+    /// What the request costs: resource units where the service counts those (FACTS 2.3, 2.5), the
+    /// bytes of a body where it counts those (FACTS 2.2).
+    pub(crate) fn cost(&self) -> Cost {
+        let length = self.write.as_ref().map(|write| write.content.len() as u64);
         match self.scope {
-            Scope::SharePoint => self.sharepoint_units(),
-            Scope::Directory => self.directory_units(),
-            Scope::Mailbox(_) | Scope::Other => 1,
+            Scope::SharePoint => Cost { units: self.sharepoint_units(), written: 0 },
+            Scope::Directory => {
+                Cost { units: self.directory_units(), written: u64::from(self.is_write()) }
+            }
+            Scope::Mailbox(_) => Cost { units: 1, written: length.unwrap_or_default() },
+            Scope::Other => Cost { units: 1, written: 0 },
+        }
+    }
+
+    /// A pre-authenticated address is a password: not from HTTPS to HTTP.
+    pub(crate) fn may_lead_to(&self, address: &Url) -> bool {
+        match address.scheme() {
+            "https" => true,
+            "http" => self.url.scheme() == "http",
+            _ => false,
         }
     }
 
     fn sharepoint_units(&self) -> u64 {
         let query = self.url.query().unwrap_or_default();
         let last = self.segments().last().copied().unwrap_or_default();
-        if last == "permissions" || query.contains("expand=permissions") {
+        let shares = self.is_write() && matches!(last, "invite" | "createLink");
+        let permissions = self.segments().contains(&"permissions");
+        if permissions || shares || query.contains("expand=permissions") {
             return 5;
+        }
+        if self.is_write() {
+            return 2;
         }
         let page = matches!(self.purpose, Purpose::FirstPage | Purpose::NextPage);
         let has_token = query.contains("token=") || last.contains("token=");
@@ -196,7 +225,7 @@ mod tests {
 
     fn call(scope: Scope, purpose: Purpose, path: &str) -> Call {
         let url = Url::parse(&format!("https://graph.example/v1.0{path}")).unwrap();
-        Call { operation: "test", purpose, scope, url, prefer: Prefer::none() }
+        Call { operation: "test", purpose, scope, url, prefer: Prefer::none(), write: None }
     }
 
     #[test]
@@ -215,13 +244,15 @@ mod tests {
         assert_eq!(drive("/users/u/drive"), Target::Drive);
         assert_eq!(drive("/drives/d/root/delta"), Target::Drive);
         assert_eq!(drive("/drives/d/items/i/content"), Target::Item);
+        assert_eq!(drive("/drives/d/root:/a/b.txt:/content"), Target::Item);
+        assert_eq!(drive("/drives/d/root/children"), Target::Drive);
         assert_eq!(drive("/sites/s"), Target::Other);
     }
 
     #[test]
     fn units() {
         use Purpose::{Content, FirstPage, NextPage, Object};
-        let sharepoint = |purpose, path| call(Scope::SharePoint, purpose, path).units();
+        let sharepoint = |purpose, path| call(Scope::SharePoint, purpose, path).cost().units;
         assert_eq!(sharepoint(FirstPage, "/drives/d/root/delta"), 2);
         assert_eq!(sharepoint(NextPage, "/drives/d/root/delta?$skiptoken=x"), 1);
         assert_eq!(sharepoint(NextPage, "/drives/d/root/delta(token='x')"), 1);
@@ -230,11 +261,27 @@ mod tests {
         assert_eq!(sharepoint(Object, "/drives/d/items/i/versions"), 2);
         assert_eq!(sharepoint(Object, "/drives/d/items/i/permissions"), 5);
         assert_eq!(sharepoint(Content, "/drives/d/items/i/content"), 1);
-        let directory = |path| call(Scope::Directory, FirstPage, path).units();
+        let directory = |path| call(Scope::Directory, FirstPage, path).cost().units;
         assert_eq!(directory("/users"), 2);
         assert_eq!(directory("/users?$select=id&$top=999"), 1);
         assert_eq!(directory("/groups/g/members?$expand=x"), 4);
         assert_eq!(directory("/organization?$select=id"), 1);
+    }
+
+    #[test]
+    fn writes_cost_more() {
+        let cost = |scope, path| {
+            let content = bytes::Bytes::from_static(b"{\"a\":1}");
+            let write = Write::new(http::Method::POST, content, "application/json");
+            Call { write: Some(Arc::new(write)), ..call(scope, Purpose::Object, path) }.cost()
+        };
+        let sharepoint = |path| cost(Scope::SharePoint, path);
+        assert_eq!(sharepoint("/drives/d/items/i/children"), Cost { units: 2, written: 0 });
+        assert_eq!(sharepoint("/drives/d/items/i/invite"), Cost { units: 5, written: 0 });
+        assert_eq!(sharepoint("/drives/d/items/i/permissions/p"), Cost { units: 5, written: 0 });
+        let mailbox = cost(Scope::Mailbox("u".into()), "/users/u/messages");
+        assert_eq!(mailbox, Cost { units: 1, written: 7 });
+        assert_eq!(cost(Scope::Directory, "/groups").written, 1);
     }
 
     #[test]

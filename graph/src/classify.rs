@@ -23,6 +23,8 @@ pub(crate) struct Refusal {
     /// Outermost first.
     codes: Vec<String>,
     pub(crate) message: String,
+    /// What else it says, if it is JSON.
+    pub(crate) body: Option<Value>,
 }
 
 /// What to do about it.
@@ -52,6 +54,7 @@ enum Meaning {
     Malware,
     Locked,
     TooLarge,
+    Quota,
     Unsupported,
     BadRequest,
     Changed,
@@ -108,6 +111,9 @@ const CODES: &[(&str, Meaning)] = &[
     ("errormessagesizeexceeded", Meaning::TooLarge),
     ("maxfilesizeexceeded", Meaning::TooLarge),
     ("maxstreamsizeexceeded", Meaning::TooLarge),
+    ("errorattachmentsizelimitexceeded", Meaning::TooLarge),
+    ("errorquotaexceeded", Meaning::Quota),
+    ("quotalimitreached", Meaning::Quota),
     ("notimplemented", Meaning::Unsupported),
     ("notsupported", Meaning::Unsupported),
     ("invalidrequest", Meaning::BadRequest),
@@ -117,6 +123,11 @@ const CODES: &[(&str, Meaning)] = &[
     ("inefficientfilter", Meaning::BadRequest),
     ("resourcemodified", Meaning::Changed),
     ("entitytagdoesnotmatch", Meaning::Changed),
+    ("errorirresolvableconflict", Meaning::Changed),
+    ("errorfolderexists", Meaning::Plain),
+    ("errorinvalidrecipients", Meaning::Plain),
+    ("errormimecontentinvalidbase64string", Meaning::Plain),
+    ("namealreadyexists", Meaning::Plain),
     ("badrequest", Meaning::Plain),
     ("errorinternalservererror", Meaning::Plain),
     ("errorinvalidrequest", Meaning::Plain),
@@ -125,7 +136,6 @@ const CODES: &[(&str, Meaning)] = &[
     ("invalidauthenticationtoken", Meaning::Plain),
     ("invalidrange", Meaning::Plain),
     ("notfound", Meaning::Plain),
-    ("quotalimitreached", Meaning::Plain),
     ("servicenotavailable", Meaning::Plain),
     ("servicereadonly", Meaning::Plain),
     ("unauthenticated", Meaning::Plain),
@@ -151,7 +161,8 @@ impl Refusal {
 
     /// The body may be Graph's, OAuth's, a proxy's HTML, or empty (FACTS 6.1).
     pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Refusal {
-        let mut refusal = Refusal { status, headers, codes: Vec::new(), message: String::new() };
+        let mut refusal =
+            Refusal { status, headers, codes: Vec::new(), message: String::new(), body: None };
         let Ok(body) = serde_json::from_str::<Value>(&json::repair(body)) else {
             return refusal;
         };
@@ -169,6 +180,7 @@ impl Refusal {
                 }
             }
         }
+        refusal.body = Some(body);
         refusal
     }
 
@@ -221,6 +233,14 @@ impl Refusal {
         }
     }
 
+    /// Whether what `call` is to write may have been written, although this was the answer: a
+    /// failure of the service does not tell when it failed.
+    pub(crate) fn leaves_open(&self, call: &Call) -> bool {
+        let verdict = self.verdict(call);
+        self.status.is_server_error()
+            && matches!(verdict, Verdict::Retry(..) | Verdict::Final(ErrorKind::Server))
+    }
+
     fn by_meaning(&self, status: u16, meaning: Meaning, call: &Call) -> ErrorKind {
         match meaning {
             _ if self.says_no_drive() => ErrorKind::NoDrive,
@@ -239,6 +259,7 @@ impl Refusal {
             },
             Meaning::FolderGone => ErrorKind::FolderGone,
             Meaning::SyncStateLost => ErrorKind::SyncStateLost { restart: None },
+            Meaning::NoMime if call.is_write() => ErrorKind::Invalid,
             Meaning::NoMime => ErrorKind::MimeConversion,
             Meaning::Corrupt => ErrorKind::Corrupt,
             Meaning::Malware => ErrorKind::Malware,
@@ -246,7 +267,10 @@ impl Refusal {
             Meaning::TooLarge => ErrorKind::TooLarge,
             Meaning::Unsupported => ErrorKind::Unsupported,
             Meaning::BadRequest if matches!(status, 405 | 501) => ErrorKind::Unsupported,
+            Meaning::BadRequest if call.is_write() => ErrorKind::Invalid,
             Meaning::BadRequest => ErrorKind::BadRequest,
+            Meaning::Quota => ErrorKind::Quota,
+            Meaning::Changed if call.is_write() => ErrorKind::PreconditionFailed,
             Meaning::Changed => ErrorKind::Changed,
             Meaning::Throttled | Meaning::Transient | Meaning::Plain => ErrorKind::Server,
         }
@@ -263,11 +287,18 @@ impl Refusal {
             410 if call.is_delta() => ErrorKind::SyncStateLost { restart: None },
             404 | 410 => ErrorKind::NotFound,
             405 | 501 => ErrorKind::Unsupported,
+            400 if call.is_write() && self.says(&["io error during request payload read"]) => {
+                return Verdict::Retry(Trouble::Torn, ErrorKind::Interrupted);
+            }
+            409 if call.is_write() => ErrorKind::Conflict,
+            412 if call.is_write() => ErrorKind::PreconditionFailed,
+            507 if call.is_write() => ErrorKind::Quota,
             409 | 412 => ErrorKind::Changed,
             413 | 507 => ErrorKind::TooLarge,
             423 => ErrorKind::Locked,
             500 | 502 | 504 | 509 => return Verdict::Retry(Trouble::Server, ErrorKind::Server),
             500.. => ErrorKind::Server,
+            400.. if call.is_write() => ErrorKind::Invalid,
             400.. => ErrorKind::BadRequest,
             _ => ErrorKind::Protocol,
         })

@@ -99,21 +99,27 @@ impl FromStr for Pace {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// `mailbox` (each of them), `sharepoint`, `directory` or `other`.
+    /// `mailbox` (each of them), `sharepoint`, `directory` or `other`; `mailbox-upload` and
+    /// `directory-write` bound what is written there besides.
     pub scope: String,
-    /// Requests; for SharePoint and the directory, resource units.
+    /// Requests; for SharePoint and the directory, resource units; for `mailbox-upload`, bytes of
+    /// bodies.
     pub requests: u32,
     /// Length of the window.
     pub seconds: f64,
 }
 
 impl Budget {
-    pub(crate) const SCOPES: [&'static str; 4] = ["mailbox", "sharepoint", "directory", "other"];
+    pub(crate) const SCOPES: [&'static str; 6] =
+        ["mailbox", "mailbox-upload", "sharepoint", "directory", "directory-write", "other"];
 }
 
 /// Why a text is no [`Budget`].
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("budget {0:?} is not like mailbox=10000/600, sharepoint=1250/60 or directory=3500/10")]
+#[error(
+    "budget {0:?} is not like mailbox=10000/600, mailbox-upload=150000000/300, \
+     sharepoint=1250/60, directory=3500/10 or directory-write=3000/150"
+)]
 pub struct BudgetError(String);
 
 impl FromStr for Budget {

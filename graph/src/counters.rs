@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests sent, by [`crate::Scope::name`], besides `login` and `download`.
+    /// Requests sent, by [`crate::Scope::name`], besides `login`, `download` and `upload`.
     pub requests: BTreeMap<&'static str, u64>,
     /// Requests that were sent again.
     pub retries: u64,
@@ -18,6 +18,10 @@ pub struct Counters {
     pub waited: Duration,
     /// Bytes of all bodies, unpacked.
     pub bytes: u64,
+    /// Requests among them that were to change something, parts of uploads included.
+    pub writes: u64,
+    /// Bytes of the bodies that those carried, again for each time they were sent.
+    pub uploaded: u64,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +34,14 @@ impl Tally {
 
     pub(crate) fn request(&self, place: &'static str) {
         self.with(|counters| *counters.requests.entry(place).or_default() += 1);
+    }
+
+    /// A request that is to change something, with a body of `count` bytes.
+    pub(crate) fn write(&self, count: usize) {
+        self.with(|counters| {
+            counters.writes += 1;
+            counters.uploaded += count as u64;
+        });
     }
 
     pub(crate) fn retry(&self) {

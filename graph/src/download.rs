@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::classify::{Refusal, Verdict};
 use crate::engine::{Engine, Reply, describe, explain, location, log};
 use crate::error::{Error, ErrorKind};
+use crate::pace::Cost;
 use crate::redact;
 use crate::retry::{Attempts, Trouble};
 use crate::transport::Fault;
@@ -192,19 +193,10 @@ impl Download {
             self.stream = Some(Stream { source: Source::Graph(Box::new(reply)), id, skip });
             return Ok(());
         }
-        let address = location(&reply.response).filter(|to| self.is_safe(to));
+        let address = location(&reply.response).filter(|to| self.call.may_lead_to(to));
         let refused = || self.failure(id).with_message("the redirect leads to no safe address");
         self.address = Some(address.ok_or_else(refused)?);
         Ok(())
-    }
-
-    /// A pre-authenticated address is a password: not from HTTPS to HTTP.
-    fn is_safe(&self, address: &Url) -> bool {
-        match address.scheme() {
-            "https" => true,
-            "http" => self.call.url.scheme() == "http",
-            _ => false,
-        }
     }
 
     /// Without `Authorization`, and with `Range` only where something is left out: a file of no
@@ -224,7 +216,8 @@ impl Download {
     /// The bytes from where they lie.
     async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
         let id = Uuid::new_v4();
-        let permit = self.engine.pacer.admit(&self.call.scope, 0, &self.engine.tally).await;
+        let permit =
+            self.engine.pacer.admit(&self.call.scope, Cost::default(), &self.engine.tally).await;
         permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
         self.engine.tally.request("download");
         let response = match self.request(address).send().await {

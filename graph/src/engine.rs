@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use reqwest::{RequestBuilder, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -45,7 +46,14 @@ pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
 pub(crate) struct Reply {
     pub(crate) response: Response,
     pub(crate) id: Uuid,
-    permit: Permit,
+    pub(crate) permit: Permit,
+}
+
+/// What came of one try.
+pub(crate) enum Tried {
+    Answered(Reply),
+    /// No answer, or none that stands; the wait before the next try is over.
+    Again,
 }
 
 impl Engine {
@@ -56,33 +64,50 @@ impl Engine {
     /// Sends `call` until it is answered as asked for, or not to be answered.
     pub(crate) async fn send(&self, call: &mut Call, tries: &mut Attempts) -> Result<Reply, Error> {
         loop {
-            let units = call.units();
-            let admission = self.pacer.admit(&call.scope, units, &self.tally).await;
-            let permit = admission.map_err(|_| paused_too_long(call, tries))?;
-            let token = self.tokens.get().await?;
-            let id = Uuid::new_v4();
-            self.tally.request(call.scope.name());
-            match self.request(call, &token, id, tries.reconnect).send().await {
-                Ok(response) if is_good(call, &response) => {
-                    permit.lane.succeeded(units, RateLimit::read(response.headers()));
-                    return Ok(Reply { response, id, permit });
-                }
-                Ok(response) => {
-                    let refusal = Refusal::read(response).await;
-                    log(&refusal, &call.shown(), id);
-                    drop(permit);
-                    let wait = self.refused(call, tries, &token, &refusal, id).await;
-                    self.unless_outage(call, tries, id, wait).await?;
-                    self.unless_spoilt(call, tries, &refusal, id).await?;
-                }
-                Err(error) => {
-                    drop(permit);
-                    let failure = describe(call, id);
-                    let wait = self.failed(tries, Fault::of(&error), id, failure, error).await;
-                    self.unless_outage(call, tries, id, wait).await?;
-                }
+            if let Tried::Answered(reply) = self.attempt(call, tries).await? {
+                return Ok(reply);
             }
         }
+    }
+
+    /// Sends `call` once, and waits for what the next try must wait for.
+    pub(crate) async fn attempt(
+        &self,
+        call: &mut Call,
+        tries: &mut Attempts,
+    ) -> Result<Tried, Error> {
+        let cost = call.cost();
+        let admission = self.pacer.admit(&call.scope, cost, &self.tally).await;
+        let permit = admission.map_err(|_| paused_too_long(call, tries))?;
+        let token = self.tokens.get().await?;
+        let id = Uuid::new_v4();
+        self.tally.request(call.scope.name());
+        if let Some(write) = &call.write {
+            self.tally.write(write.content.len());
+        }
+        match self.request(call, &token, id, tries.reconnect).send().await {
+            Ok(response) if is_good(call, &response) => {
+                permit.lane.succeeded(cost.units, RateLimit::read(response.headers()));
+                return Ok(Tried::Answered(Reply { response, id, permit }));
+            }
+            Ok(response) => {
+                let refusal = Refusal::read(response).await;
+                log(&refusal, &call.shown(), id);
+                drop(permit);
+                tries.open += u32::from(refusal.leaves_open(call));
+                let wait = self.refused(call, tries, &token, &refusal, id).await;
+                self.unless_outage(call, tries, id, wait).await?;
+                self.unless_spoilt(call, tries, &refusal, id).await?;
+            }
+            Err(error) => {
+                drop(permit);
+                let fault = Fault::of(&error);
+                tries.open += u32::from(fault == Fault::Torn);
+                let wait = self.failed(tries, fault, id, describe(call, id), error).await;
+                self.unless_outage(call, tries, id, wait).await?;
+            }
+        }
+        Ok(Tried::Again)
     }
 
     /// A request that has used up its tries is the item's failure only if others are answered.
@@ -147,8 +172,9 @@ impl Engine {
             scope: scope.clone(),
             url,
             prefer: crate::Prefer::none(),
+            write: None,
         };
-        let Ok(_permit) = self.pacer.admit(scope, call.units(), &self.tally).await else {
+        let Ok(_permit) = self.pacer.admit(scope, call.cost(), &self.tally).await else {
             return false;
         };
         let Ok(token) = self.tokens.get().await else { return false };
@@ -209,8 +235,9 @@ impl Engine {
 
     fn request(&self, call: &Call, token: &Token, id: Uuid, reconnect: bool) -> RequestBuilder {
         let http = if reconnect { &self.transport.reconnecting } else { &self.transport.service };
+        let method = call.write.as_ref().map_or(&Method::GET, |write| &write.method);
         let mut request = http
-            .get(call.url.clone())
+            .request(method.clone(), call.url.clone())
             .header(http::header::AUTHORIZATION, token.header())
             .header("client-request-id", id.to_string());
         if call.accepts_json() {
@@ -229,7 +256,10 @@ impl Engine {
         if call.scope == Scope::Directory {
             request = request.header("x-ms-throttle-priority", "low");
         }
-        request
+        match &call.write {
+            Some(write) => write.put_into(request),
+            None => request,
+        }
     }
 
     /// Waits for the next try, or says why there is none.

@@ -51,6 +51,19 @@ pub enum ErrorKind {
     Server,
     /// The service does not understand the request: a mistake in this program.
     BadRequest,
+    /// The service does not accept what it was given to write (400); [`Error::code`] says why.
+    Invalid,
+    /// What is to be made is there already, or another change was faster (409).
+    Conflict,
+    /// What is to be written is no longer as `If-Match` says (412).
+    PreconditionFailed,
+    /// No room left in the mailbox or drive (507; FACTS 6.2).
+    Quota,
+    /// Upload sessions were lost again and again, or one was and the source can't go back.
+    UploadSessionLost,
+    /// The source of an upload failed, so its end was not sent. Its [`std::io::Error`] is the
+    /// [`std::error::Error::source`].
+    Source,
     /// More than the service handles.
     TooLarge,
     /// This cloud or version can't do it.
@@ -88,6 +101,12 @@ impl ErrorKind {
             ErrorKind::Interrupted => "the connection broke",
             ErrorKind::Server => "the service failed",
             ErrorKind::BadRequest => "the request was not understood",
+            ErrorKind::Invalid => "the service does not accept it",
+            ErrorKind::Conflict => "in conflict with what is there",
+            ErrorKind::PreconditionFailed => "changed by somebody else",
+            ErrorKind::Quota => "no room left",
+            ErrorKind::UploadSessionLost => "the upload session was lost",
+            ErrorKind::Source => "the source of the upload failed",
             ErrorKind::TooLarge => "too large",
             ErrorKind::Unsupported => "not supported here",
             ErrorKind::Protocol => "unexpected answer",
@@ -101,8 +120,7 @@ impl ErrorKind {
 
 /// Any failure. Neither `Display` nor `Debug` shows a token, a secret or the query of an address,
 /// and `Display` does not repeat [`std::error::Error::source`].
-#[derive(Clone, thiserror::Error)]
-#[error("{}", .details.summary())]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Error {
     details: Box<Details>,
@@ -145,6 +163,19 @@ impl Details {
             text += &format!(": {message}");
         }
         text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.details.summary())
+    }
+}
+
+/// By hand, so that the cause itself can be downcast and not the `Arc` around it.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 

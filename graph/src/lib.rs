@@ -1,5 +1,5 @@
-//! Microsoft Graph as a client sees it: credentials, pacing, paging, delta, downloads, typed
-//! errors.
+//! Microsoft Graph as a client sees it: credentials, pacing, paging, delta, downloads, writes,
+//! uploads, typed errors.
 //!
 //! Everything goes through [`Graph`], which is cheap to clone and shared by all tasks:
 //!
@@ -27,6 +27,7 @@
 //! - limits: every request is paid from the budget of its [`Scope`]; a throttled scope stops
 //!   alone ([`Pace`]);
 //! - retries: as many as the service's own rules allow, never longer than [`Config::patience`];
+//! - writes: what may have been made is looked for before it is made again;
 //! - addresses: a token goes to the configured service only, links are followed byte for byte;
 //! - secrets: no token, secret or pre-authenticated URL appears in any error or log line.
 
@@ -57,9 +58,12 @@ mod redact;
 mod retry;
 mod scope;
 mod service;
+mod session;
 mod token;
 mod transport;
 mod trust;
+mod upload;
+mod write;
 
 pub use body::Body;
 pub use cloud::Cloud;
@@ -74,6 +78,7 @@ pub use page::{Item, Page, Pages};
 pub use prefer::Prefer;
 pub use scope::Scope;
 pub use service::Graph;
+pub use upload::{Source, Upload, Uploaded};
 
 /// A parsed Graph answer. Lone surrogates and invalid UTF-8 have become U+FFFD.
 pub type Json = serde_json::Value;

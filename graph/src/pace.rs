@@ -14,11 +14,13 @@ use crate::scope::Scope;
 
 /// Documented budgets: units, seconds. SharePoint's are those of the smallest tenant, whose daily
 /// one binds a first full export (FACTS 2.3).
-const DOCUMENTED: [(&str, u32, u64); 4] = [
+const DOCUMENTED: [(&str, u32, u64); 6] = [
     ("mailbox", 10_000, 600),
+    ("mailbox-upload", 150_000_000, 300),
     ("sharepoint", 1_250, 60),
     ("sharepoint", 1_200_000, 86_400),
     ("directory", 3_500, 10),
+    ("directory-write", 3_000, 150),
 ];
 
 /// The least of its budget that an adaptive scope keeps, and what a budget's worth of good answers
@@ -51,6 +53,15 @@ struct Mailboxes {
 /// The scope was told to pause for longer than our patience.
 #[derive(Debug)]
 pub(crate) struct PausedTooLong;
+
+/// What a request takes from the budgets of its scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Requests, or resource units. Without any it is only kept from entering a paused scope.
+    pub(crate) units: u64,
+    /// Of what is written: bytes in a mailbox, requests in the directory (FACTS 2.2, 2.5).
+    pub(crate) written: u64,
+}
 
 /// The right to send one request; a mailbox's connection with it until it is dropped.
 #[derive(Debug)]
@@ -91,11 +102,11 @@ impl Pacer {
         }
     }
 
-    /// Waits for a connection, the end of a pause and `units` of the budget.
+    /// Waits for a connection, the end of a pause and `cost` of the budgets.
     pub(crate) async fn admit(
         &self,
         scope: &Scope,
-        units: u64,
+        cost: Cost,
         tally: &Tally,
     ) -> Result<Permit, PausedTooLong> {
         let lane = self.lane(scope);
@@ -105,7 +116,7 @@ impl Pacer {
             None => None,
         };
         loop {
-            match lane.enter(Instant::now(), units) {
+            match lane.enter(Instant::now(), cost) {
                 Entry::Now => {
                     return Ok(Permit { lane, _connection: connection });
                 }
@@ -162,6 +173,8 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct State {
     windows: Vec<Window>,
+    /// Of what is written.
+    written: Vec<Window>,
     paused_until: Option<Instant>,
     /// What the service says is left, and until when.
     grant: Option<(Instant, u64)>,
@@ -185,14 +198,22 @@ impl Lane {
         connections: Option<usize>,
     ) -> Lane {
         let now = Instant::now();
-        let own = budgets.iter().filter(|(scope, ..)| scope == name);
-        let windows = own.map(|(_, units, length)| Window::new(*units, *length, now)).collect();
+        let windows = |name: &str| {
+            let own = budgets.iter().filter(|(scope, ..)| scope == name);
+            own.map(|(_, units, length)| Window::new(*units, *length, now)).collect()
+        };
+        let written = match name {
+            "mailbox" => windows("mailbox-upload"),
+            "directory" => windows("directory-write"),
+            _ => Vec::new(),
+        };
         Lane {
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
             adaptive: pace == Pace::Adaptive,
             heeds_rate_limit: pace != Pace::None,
             state: Mutex::new(State {
-                windows,
+                windows: windows(name),
+                written,
                 paused_until: None,
                 grant: None,
                 share: 1.0,
@@ -205,7 +226,8 @@ impl Lane {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn enter(&self, now: Instant, units: u64) -> Entry {
+    fn enter(&self, now: Instant, cost: Cost) -> Entry {
+        let Cost { units, written } = cost;
         let mut state = self.state();
         if let Some(until) = state.paused_until {
             match until.saturating_duration_since(now) {
@@ -225,7 +247,10 @@ impl Lane {
         }
         let share = state.share;
         let delays = state.windows.iter_mut().map(|window| window.delay(now, units, share));
-        match delays.max().unwrap_or_default() {
+        let delay = delays.max().unwrap_or_default();
+        let delays = state.written.iter_mut().filter(|_| written > 0);
+        let delays = delays.map(|window| window.delay(now, written, share));
+        match delays.max().unwrap_or_default().max(delay) {
             Duration::ZERO => {}
             wait => return Entry::Budget(wait),
         }
@@ -234,6 +259,9 @@ impl Lane {
         }
         for window in &mut state.windows {
             window.take(now, units);
+        }
+        for window in state.written.iter_mut().filter(|_| written > 0) {
+            window.take(now, written);
         }
         Entry::Now
     }
@@ -274,7 +302,8 @@ impl Lane {
     fn is_idle(&self, now: Instant) -> bool {
         let mut state = self.state();
         let paused = state.paused_until.is_some_and(|until| until > now);
-        !paused && state.windows.iter_mut().all(|w| w.is_idle(now))
+        let idle = state.windows.iter_mut().all(|window| window.is_idle(now));
+        !paused && idle && state.written.iter_mut().all(|window| window.is_idle(now))
     }
 }
 
@@ -289,8 +318,27 @@ mod tests {
         Pacer::new(&config)
     }
 
+    const ONE: Cost = Cost { units: 1, written: 0 };
+
     fn passes(lane: &Lane, now: Instant) -> usize {
-        (0..).take_while(|_| matches!(lane.enter(now, 1), Entry::Now)).count()
+        (0..).take_while(|_| matches!(lane.enter(now, ONE), Entry::Now)).count()
+    }
+
+    #[test]
+    fn what_is_written_has_a_budget_of_its_own() {
+        let now = Instant::now();
+        let pacer = pacer(Pace::Documented, &[]);
+        let lane = pacer.lane(&Scope::Mailbox("a".into()));
+        let mail = Cost { units: 1, written: 4_000_000 };
+        let mails = (0..).take_while(|_| matches!(lane.enter(now, mail), Entry::Now)).count();
+        assert_eq!(mails, 36, "of 4 MB in 96 % of 150 MB");
+        assert!(matches!(lane.enter(now, ONE), Entry::Now), "reading goes on");
+        let late = now + Duration::from_secs(306);
+        assert!(matches!(lane.enter(late, mail), Entry::Now));
+        let lane = pacer.lane(&Scope::Directory);
+        let change = Cost { units: 1, written: 1 };
+        let changes = (0..).take_while(|_| matches!(lane.enter(now, change), Entry::Now)).count();
+        assert_eq!(changes, 2_880);
     }
 
     #[test]
@@ -312,9 +360,9 @@ mod tests {
             lane.throttled(now, Some(Duration::from_secs(9)), Duration::ZERO, 0.0);
             lane.throttled(now, Some(Duration::from_secs(3)), Duration::ZERO, 0.0);
             let later = now + Duration::from_secs(8);
-            assert!(matches!(lane.enter(later, 1), Entry::Paused(d) if d.as_secs() == 1));
-            assert!(matches!(pacer.lane(&b).enter(now, 1), Entry::Now));
-            assert!(matches!(lane.enter(now + Duration::from_secs(9), 1), Entry::Now));
+            assert!(matches!(lane.enter(later, ONE), Entry::Paused(d) if d.as_secs() == 1));
+            assert!(matches!(pacer.lane(&b).enter(now, ONE), Entry::Now));
+            assert!(matches!(lane.enter(now + Duration::from_secs(9), ONE), Entry::Now));
         }
     }
 
@@ -349,7 +397,7 @@ mod tests {
         let busy = pacer.lane(&Scope::Mailbox("busy".into()));
         for n in 0..SWEEP_FROM * 4 {
             let lane = pacer.lane(&Scope::Mailbox(n.to_string()));
-            assert!(matches!(lane.enter(Instant::now(), 1), Entry::Now));
+            assert!(matches!(lane.enter(Instant::now(), ONE), Entry::Now));
             if n % SWEEP_FROM == 0 {
                 std::thread::sleep(Duration::from_millis(3));
             }

@@ -50,6 +50,8 @@ pub(crate) struct Attempts {
     pub(crate) renewed: bool,
     /// Whether the next try needs a new connection (FACTS 2.1).
     pub(crate) reconnect: bool,
+    /// Tries that the service may have carried out, although it did not say so.
+    pub(crate) open: u32,
     told: u32,
     throttled: u32,
     server: u32,
@@ -71,6 +73,7 @@ impl Attempts {
             retries: 0,
             renewed: false,
             reconnect: false,
+            open: 0,
             told: 0,
             throttled: 0,
             server: 0,

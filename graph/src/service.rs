@@ -27,7 +27,7 @@ use crate::transport::Transport;
 /// Microsoft Graph for one app in one tenant. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     certificate_expiry: Option<DateTime<Utc>>,
 }
 
@@ -95,6 +95,7 @@ impl Graph {
             scope,
             url,
             prefer,
+            write: None,
         });
         Pages::new(Arc::clone(&self.engine), call)
     }
@@ -139,7 +140,7 @@ impl Graph {
         self.engine.tally.snapshot()
     }
 
-    fn call(
+    pub(crate) fn call(
         &self,
         operation: &'static str,
         purpose: Purpose,
@@ -147,7 +148,7 @@ impl Graph {
         path: &str,
     ) -> Result<Call, Error> {
         let url = self.engine.root.resolve(path)?;
-        Ok(Call { operation, purpose, scope, url, prefer: Prefer::none() })
+        Ok(Call { operation, purpose, scope, url, prefer: Prefer::none(), write: None })
     }
 }
 

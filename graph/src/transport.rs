@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
@@ -15,6 +16,9 @@ use crate::error::{Error, ErrorKind};
 /// Redirects that a download host may send us through.
 const DOWNLOAD_REDIRECTS: usize = 5;
 
+/// Longer than any request.
+const NEVER: Duration = Duration::from_secs(86_400);
+
 /// The HTTP clients. Those that carry tokens follow no redirects.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
@@ -24,6 +28,11 @@ pub(crate) struct Transport {
     pub(crate) reconnecting: Client,
     /// Pre-authenticated addresses: identity encoding, so that lengths and ranges are true.
     pub(crate) download: Client,
+    /// Pre-authenticated addresses that are written to. Time without a byte read does not count
+    /// there, as long as bytes go out: each request has a time of its own.
+    pub(crate) upload: Client,
+    /// Time without a byte after which a connection counts as torn.
+    pub(crate) silence: Duration,
     /// The metadata service of this machine, which no proxy can reach (FACTS 1.5).
     pub(crate) local: Client,
 }
@@ -51,6 +60,8 @@ impl Transport {
             service: make(&|builder| builder)?,
             reconnecting: make(&|builder| builder.pool_max_idle_per_host(0))?,
             download: make(&|builder| builder.no_gzip().redirect(policy()).referer(false))?,
+            upload: make(&|builder| builder.no_gzip().referer(false).read_timeout(NEVER))?,
+            silence: config.read_timeout,
             local: make(&|builder| builder.no_proxy())?,
         })
     }

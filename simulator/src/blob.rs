@@ -8,27 +8,57 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::dice::Dice;
+use crate::spool::Room;
 
 /// A multiple of the period of the hash.
-const BLOCK: usize = 64 * 160;
+pub(crate) const BLOCK: usize = 64 * 160;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Blob {
     Stored(Bytes),
-    Woven { seed: u64, len: u64, text: bool },
-    OnDisk { path: PathBuf, len: u64 },
+    Woven {
+        seed: u64,
+        len: u64,
+        text: bool,
+    },
+    OnDisk {
+        path: PathBuf,
+        len: u64,
+    },
+    /// Uploaded, and found to be generated content with this block.
+    Repeated {
+        base: Bytes,
+        len: u64,
+    },
+    /// Uploaded, and only the hashes were kept: it cannot be read any more.
+    Forgotten(Arc<Digests>),
+    /// Written by a client: a part of the one file of the spool.
+    Spooled(Room),
+}
+
+/// What is left of content that was not kept.
+#[derive(Debug)]
+pub(crate) struct Digests {
+    pub(crate) len: u64,
+    /// Hex.
+    pub(crate) sha256: String,
+    /// Base64.
+    pub(crate) quick_xor: String,
 }
 
 impl Blob {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Blob::Stored(bytes) => bytes.len() as u64,
-            Blob::Woven { len, .. } | Blob::OnDisk { len, .. } => *len,
+            Blob::Woven { len, .. } | Blob::OnDisk { len, .. } | Blob::Repeated { len, .. } => *len,
+            Blob::Forgotten(digest) => digest.len,
+            Blob::Spooled(room) => room.len(),
         }
     }
 
@@ -37,9 +67,10 @@ impl Blob {
             Blob::Woven { seed, len, text } => {
                 let mut base = if *text { prose(*seed, BLOCK) } else { noise(*seed, BLOCK) };
                 base.truncate(usize::try_from(*len).unwrap_or(BLOCK).min(BLOCK));
-                base
+                base.into()
             }
-            _ => Vec::new(),
+            Blob::Repeated { base, .. } => base.clone(),
+            _ => Bytes::new(),
         };
         Reader { blob: self.clone(), base, file: None }
     }
@@ -63,6 +94,9 @@ impl Blob {
     }
 
     pub(crate) fn sha256(&self) -> String {
+        if let Blob::Forgotten(digest) = self {
+            return digest.sha256.clone();
+        }
         let mut hash = Sha256::new();
         let _ = self.each_chunk(|chunk| hash.update(chunk));
         data_encoding::HEXLOWER.encode(&hash.finalize())
@@ -71,15 +105,17 @@ impl Blob {
     /// OneDrive's hash, base64.
     pub(crate) fn quick_xor(&self) -> String {
         let mut hash = QuickXor::default();
-        if let Blob::Woven { len, .. } = self {
-            hash.update(&self.woven_sum(*len));
-        } else {
-            let _ = self.each_chunk(|chunk| hash.update(chunk));
+        match self {
+            Blob::Forgotten(digest) => return digest.quick_xor.clone(),
+            Blob::Woven { len, .. } | Blob::Repeated { len, .. } => {
+                hash.update(&self.woven_sum(*len));
+            }
+            _ => drop(self.each_chunk(|chunk| hash.update(chunk))),
         }
         hash.finish(self.len())
     }
 
-    fn each_chunk(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn each_chunk(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut reader = self.reader();
         let mut at = 0;
         while at < self.len() {
@@ -139,7 +175,7 @@ fn prose(seed: u64, len: usize) -> Vec<u8> {
 /// Reads a blob at any place.
 pub(crate) struct Reader {
     blob: Blob,
-    base: Vec<u8>,
+    base: Bytes,
     file: Option<File>,
 }
 
@@ -151,7 +187,9 @@ impl Reader {
         let want = end.saturating_sub(at) as usize;
         match &self.blob {
             Blob::Stored(bytes) => Ok(bytes.slice(at as usize..at as usize + want)),
-            Blob::Woven { .. } => Ok(self.weave(at, want)),
+            Blob::Woven { .. } | Blob::Repeated { .. } => Ok(weave(&self.base, at, want)),
+            Blob::Spooled(room) => Ok(room.read(at, want)?.into()),
+            Blob::Forgotten(_) => Err(io::Error::other("only the hash of this content was kept")),
             Blob::OnDisk { path, .. } => {
                 if self.file.is_none() {
                     self.file = Some(File::open(path)?);
@@ -164,30 +202,31 @@ impl Reader {
             }
         }
     }
+}
 
-    fn weave(&self, at: u64, want: usize) -> Bytes {
-        let mut chunk = Vec::with_capacity(want + BLOCK);
-        let mut number = at / BLOCK as u64;
-        let skip = (at % BLOCK as u64) as usize;
-        while chunk.len() < skip + want {
-            let from = chunk.len();
-            chunk.extend_from_slice(&self.base);
-            stamp(&mut chunk[from..], number);
-            number += 1;
-        }
-        Bytes::from(chunk).slice(skip..skip + want)
+/// `want` bytes from `at` of a block repeated and stamped.
+pub(crate) fn weave(base: &[u8], at: u64, want: usize) -> Bytes {
+    let mut chunk = Vec::with_capacity(want + 2 * BLOCK);
+    let mut number = at / BLOCK as u64;
+    let skip = (at % BLOCK as u64) as usize;
+    while chunk.len() < skip + want {
+        let from = chunk.len();
+        chunk.extend_from_slice(base);
+        stamp(&mut chunk[from..], number);
+        number += 1;
     }
+    Bytes::from(chunk).slice(skip..skip + want)
 }
 
 /// The 160-bit circular XOR that OneDrive calls quickXorHash.
-#[derive(Default)]
-struct QuickXor {
+#[derive(Debug, Default)]
+pub(crate) struct QuickXor {
     cells: [u8; 20],
     at: usize,
 }
 
 impl QuickXor {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             let (cell, shift) = (self.at / 8, self.at % 8);
             let spread = u16::from(byte) << shift;
@@ -197,7 +236,7 @@ impl QuickXor {
         }
     }
 
-    fn finish(mut self, len: u64) -> String {
+    pub(crate) fn finish(mut self, len: u64) -> String {
         for (cell, byte) in self.cells[12..].iter_mut().zip(len.to_le_bytes()) {
             *cell ^= byte;
         }

@@ -95,6 +95,11 @@ fn walk(dir: &Path) -> Result<Vec<Found>, Error> {
 }
 
 impl Owner {
+    /// Of someone who has nothing yet.
+    pub(crate) fn nothing(upn: &str) -> Owner {
+        Owner { upn: upn.to_owned(), mails: Vec::new(), files: Vec::new() }
+    }
+
     /// Puts the owner's mails into an empty mailbox.
     pub(crate) fn fill(&self, mailbox: &Mailbox) {
         for found in &self.mails {
@@ -254,7 +259,7 @@ fn attachment((number, part): (usize, &MessagePart<'_>)) -> Attachment {
     });
     let what = match &part.body {
         PartType::Message(inner) => {
-            Attached::Item(Bytes::copy_from_slice(inner.raw_message.as_ref()))
+            Attached::Item(Blob::Stored(Bytes::copy_from_slice(inner.raw_message.as_ref())))
         }
         _ => Attached::File(Blob::Stored(Bytes::copy_from_slice(part.contents()))),
     };

@@ -21,6 +21,15 @@ pub(crate) fn text(text: &str) -> u64 {
     mix(fnv)
 }
 
+/// One number for bytes, many at a time.
+pub(crate) fn bytes(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(mix(bytes.len() as u64), |state, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        mix(state ^ u64::from_le_bytes(word))
+    })
+}
+
 /// A number from 0 up to 1.
 pub(crate) fn unit(parts: &[u64]) -> f64 {
     (hash(parts) >> 11) as f64 / (1_u64 << 53) as f64

@@ -8,6 +8,14 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::blob::Blob;
 use crate::ids::DriveIds;
+use crate::uploads::Uploads;
+
+mod edit;
+
+pub(crate) use edit::{Conflict, Saved, Times, Trouble, Update};
+
+/// Bytes a new drive has room for: 1 TiB, the usual allowance.
+const ROOM: u64 = 1 << 40;
 
 /// What kind of item a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +35,19 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) parent: Option<u32>,
     pub(crate) facet: Facet,
+    /// As the service saw it.
     pub(crate) created: DateTime<Utc>,
     pub(crate) modified: DateTime<Utc>,
+    /// As the client's file system had it: `fileSystemInfo`.
+    pub(crate) client_created: DateTime<Utc>,
+    pub(crate) client_modified: DateTime<Utc>,
     /// Counts changes of the item.
     pub(crate) etag: u32,
     /// Oldest first; the last is current. Empty for what is no file.
     pub(crate) versions: Vec<Version>,
     pub(crate) gone: bool,
+    /// Deleted, but only into the recycle bin.
+    pub(crate) recycled: bool,
     pub(crate) malware: bool,
 }
 
@@ -65,9 +79,12 @@ impl Node {
             facet,
             created,
             modified,
+            client_created: created,
+            client_modified: modified,
             etag: 1,
             versions: Vec::new(),
             gone: false,
+            recycled: false,
             malware: false,
         }
     }
@@ -77,8 +94,19 @@ impl Node {
         self.versions.push(Version { number, blob, modified, hash: Arc::default() });
     }
 
+    /// The item changes now.
+    fn stir(&mut self) {
+        self.modified = Utc::now().trunc_subsecs(0);
+        self.client_modified = self.modified;
+        self.etag += 1;
+    }
+
     pub(crate) fn current(&self) -> Option<&Version> {
         self.versions.last()
+    }
+
+    fn len(&self) -> u64 {
+        self.current().filter(|_| !self.gone).map_or(0, |version| version.blob.len())
     }
 
     pub(crate) fn is_container(&self) -> bool {
@@ -88,6 +116,8 @@ impl Node {
 
 pub(crate) struct Drive {
     pub(crate) ids: DriveIds,
+    /// Uploads under way.
+    pub(crate) uploads: Uploads,
     state: Mutex<State>,
 }
 
@@ -96,6 +126,9 @@ struct State {
     children: BTreeMap<u32, Vec<u32>>,
     journal: Vec<(u64, DateTime<Utc>, u32)>,
     seq: u64,
+    /// Bytes of all files there are.
+    used: u64,
+    quota: u64,
 }
 
 impl Drive {
@@ -106,7 +139,9 @@ impl Drive {
                 children.entry(parent).or_default().push(number as u32);
             }
         }
-        Drive { ids, state: Mutex::new(State { nodes, children, journal: Vec::new(), seq: 0 }) }
+        let used = nodes.iter().map(Node::len).sum();
+        let state = State { nodes, children, journal: Vec::new(), seq: 0, used, quota: ROOM };
+        Drive { ids, uploads: Uploads::default(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,8 +175,13 @@ impl Drive {
     /// The item at a path below the root; names compare as SharePoint does, without case, unless
     /// one fits exactly.
     pub(crate) fn at_path(&self, path: &str) -> Option<u32> {
+        self.below(0, path)
+    }
+
+    /// The same below a folder.
+    pub(crate) fn below(&self, folder: u32, path: &str) -> Option<u32> {
         let state = self.state();
-        let mut at = 0;
+        let mut at = folder;
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let children = state.children.get(&at)?;
             let name = |n: &&u32| state.nodes[**n as usize].name.as_str();
@@ -241,11 +281,11 @@ impl Drive {
         let Some(node) = state.nodes.get_mut(number as usize).filter(|node| !node.gone) else {
             return false;
         };
-        let (parent, was_gone) = (node.parent, node.gone);
-        node.modified = Utc::now().trunc_subsecs(0);
-        node.etag += 1;
+        let (parent, was_gone, len) = (node.parent, node.gone, node.len());
+        node.stir();
         change(node);
-        let (now_parent, now_gone) = (node.parent, node.gone);
+        let (now_parent, now_gone, now_len) = (node.parent, node.gone, node.len());
+        state.used = state.used - len + now_len;
         if (parent, was_gone) != (now_parent, now_gone) {
             if let Some(list) = parent.and_then(|p| state.children.get_mut(&p)) {
                 list.retain(|n| *n != number);
@@ -269,13 +309,7 @@ impl Drive {
     /// Adds an item; returns its number.
     pub(crate) fn add(&self, node: Node) -> u32 {
         let mut state = self.state();
-        let number = state.nodes.len() as u32;
-        if let Some(parent) = node.parent {
-            state.children.entry(parent).or_default().push(number);
-        }
-        state.nodes.push(node);
-        state.note(number);
-        number
+        state.add(node)
     }
 
     /// Stores a file at a path, as a new version when there is one already.
@@ -313,6 +347,17 @@ impl Drive {
 }
 
 impl State {
+    fn add(&mut self, node: Node) -> u32 {
+        let number = self.nodes.len() as u32;
+        if let Some(parent) = node.parent {
+            self.children.entry(parent).or_default().push(number);
+        }
+        self.used += node.len();
+        self.nodes.push(node);
+        self.note(number);
+        number
+    }
+
     fn note(&mut self, number: u32) {
         self.seq += 1;
         self.journal.push((self.seq, Utc::now(), number));

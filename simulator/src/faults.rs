@@ -9,7 +9,7 @@
 //!   request is hit, and then `times` is 1 unless given; `vanish` and `change` hit 5 % of the
 //!   items. Flaws of items are permanent: by default `corrupt` has 2 %, `malware` 5 % and
 //!   `size-lie` 20 % of them, other flaws all.
-//! * `times=N`: at most N hits per URL.
+//! * `times=N`: at most N hits per URL; writes to one URL that differ in their bodies count apart.
 //! * `after=N`: spares the first N requests it would apply to.
 //! * `match=TEXT`: applies only where `METHOD /path?query`, decoded, contains TEXT.
 //! * `seconds=S`: how long throttling lasts (fractions allowed).
@@ -97,9 +97,31 @@ kinds! {
     NoLength = "no-length",
     /// Downloads answer a `Range` with 200 and everything.
     RangeIgnored = "range-ignored",
+    /// A write is carried out, then the connection is closed without a reply.
+    ResetAfter = "reset-after",
+    /// A write is carried out, then answered with 503 or 504.
+    ErrorAfter = "error-after",
+    /// An upload session vanishes: 404.
+    SessionLost = "session-lost",
+    /// A write is refused with 507: the mailbox or drive is full.
+    Quota = "quota",
+    /// A write is refused with 413.
+    TooLarge = "too-large",
+    /// A write is refused with 409.
+    Conflict = "conflict",
 }
 
 impl Kind {
+    /// The kinds that only writes can meet; every other can strike reads and writes alike.
+    pub const OF_WRITES: &'static [Kind] = &[
+        Kind::ResetAfter,
+        Kind::ErrorAfter,
+        Kind::SessionLost,
+        Kind::Quota,
+        Kind::TooLarge,
+        Kind::Conflict,
+    ];
+
     /// The share hit when a fault has no rate of its own; `None`: all, but each only once.
     fn usual_rate(self) -> Option<f64> {
         match self {

@@ -1,9 +1,12 @@
-//! The part of `$filter` that backup tools use: comparisons and `startswith`, joined by `and` and
-//! `or` (`and` binds closer, no parentheses).
+//! The part of `$filter` that backup tools use: comparisons, `startswith` and, for one extended
+//! property, `singleValueExtendedProperties/Any(...)`, joined by `and` and `or` (`and` binds
+//! closer, no other parentheses).
 
 use serde_json::Value;
 
 use crate::error::Refusal;
+use crate::extended;
+use crate::mailbox::index_key;
 
 /// Alternatives, each a list of conditions.
 pub(crate) struct Filter(Vec<Vec<Condition>>);
@@ -23,6 +26,8 @@ enum Operator {
     Lt,
     Le,
     StartsWith,
+    /// The extended property of this id has this value.
+    Extended,
 }
 
 impl Filter {
@@ -45,10 +50,28 @@ impl Filter {
     pub(crate) fn accepts(&self, row: &Value) -> bool {
         self.0.iter().any(|all| all.iter().all(|condition| condition.holds(row)))
     }
+
+    /// Where an index finds all messages that can be accepted, if each alternative asks for a
+    /// property by which messages are indexed.
+    pub(crate) fn index_keys(&self) -> Option<Vec<u64>> {
+        self.0.iter().map(|all| all.iter().find_map(Condition::index_key)).collect()
+    }
 }
 
 impl Condition {
+    fn index_key(&self) -> Option<u64> {
+        let indexed = self.operator == Operator::Extended
+            || self.operator == Operator::Eq && self.property == "internetMessageId";
+        indexed.then(|| index_key(&self.property, self.value.as_str().unwrap_or_default()))
+    }
+
     fn holds(&self, row: &Value) -> bool {
+        if self.operator == Operator::Extended {
+            let mut all = row["singleValueExtendedProperties"].as_array().into_iter().flatten();
+            let same_id =
+                |id: &Value| extended::same(id.as_str().unwrap_or_default(), &self.property);
+            return all.any(|p| same_id(&p["id"]) && p["value"] == self.value);
+        }
         let found = row.pointer(&format!("/{}", self.property)).unwrap_or(&Value::Null);
         let order = match (found, &self.value) {
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
@@ -73,19 +96,23 @@ impl Condition {
             Operator::Ge => order.is_ge(),
             Operator::Lt => order.is_lt(),
             Operator::Le => order.is_le(),
-            Operator::StartsWith => false,
+            Operator::StartsWith | Operator::Extended => false,
         }
     }
 }
 
-/// Splits outside quotes.
+/// Splits outside quotes and parentheses.
 fn split<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let mut parts = Vec::new();
-    let (mut start, mut quoted) = (0, false);
+    let (mut start, mut quoted, mut depth) = (0, false, 0_u32);
     for (at, letter) in text.char_indices() {
         if letter == '\'' {
             quoted = !quoted;
-        } else if !quoted && at >= start && text[at..].starts_with(word) {
+        } else if !quoted && letter == '(' {
+            depth += 1;
+        } else if !quoted && letter == ')' {
+            depth = depth.saturating_sub(1);
+        } else if !quoted && depth == 0 && at >= start && text[at..].starts_with(word) {
             parts.push(text[start..at].trim());
             start = at + word.len();
         }
@@ -103,6 +130,9 @@ fn condition(text: &str) -> Option<Condition> {
             value: literal(value.trim())?,
         });
     }
+    if text.to_lowercase().starts_with("singlevalueextendedproperties/any(") {
+        return any(text.split_once('(')?.1.strip_suffix(')')?);
+    }
     let (property, rest) = text.split_once(' ')?;
     let (operator, value) = rest.trim_start().split_once(' ')?;
     let operator = match operator {
@@ -115,6 +145,22 @@ fn condition(text: &str) -> Option<Condition> {
         _ => return None,
     };
     Some(Condition { property: property.to_owned(), operator, value: literal(value.trim())? })
+}
+
+/// `ep: ep/id eq 'ID' and ep/value eq 'VALUE'`, in either order.
+fn any(inside: &str) -> Option<Condition> {
+    let (variable, conditions) = inside.split_once(':')?;
+    let (mut id, mut value) = (None, None);
+    for one in split(conditions, " and ") {
+        let one = condition(one)?;
+        let of_ours = one.property.strip_prefix(variable.trim())?.strip_prefix('/')?;
+        match (of_ours, one.operator) {
+            ("id", Operator::Eq) => id = one.value.as_str().map(str::to_owned),
+            ("value", Operator::Eq) => value = Some(one.value),
+            _ => return None,
+        }
+    }
+    Some(Condition { property: id?, operator: Operator::Extended, value: value? })
 }
 
 fn literal(text: &str) -> Option<Value> {
@@ -150,5 +196,26 @@ mod tests {
         assert!(accepts("isRead eq true or from/x eq 1"));
         assert!(accepts("jobTitle eq null") && accepts("jobTitle ne 'a or b'"));
         assert!(Filter::new(Some("nonsense")).is_err());
+    }
+
+    #[test]
+    fn extended_properties_are_compared_in_canonical_form() {
+        let id = "String {00020386-0000-0000-c000-000000000046} Name origin";
+        let row = json!({"isRead": true, "singleValueExtendedProperties": [{"id": id, "value": "a (and) b"}]});
+        let accepts = |text: &str| Filter::new(Some(text)).unwrap().unwrap().accepts(&row);
+        let any = |id: &str, value: &str| {
+            format!(
+                "singleValueExtendedProperties/Any(ep: ep/id eq '{id}' and ep/value eq '{value}')"
+            )
+        };
+        assert!(accepts(&any(
+            &id.replace("00020386-0000-0000-c", "00020386-0000-0000-C"),
+            "a (and) b"
+        )));
+        assert!(accepts(&format!("{} and isRead eq true", any(id, "a (and) b"))));
+        assert!(!accepts(&any(id, "a")) && !accepts(&any("String 0x1a", "a (and) b")));
+        let keys = |text: &str| Filter::new(Some(text)).unwrap().unwrap().index_keys();
+        assert_eq!(keys(&any(id, "x")).unwrap(), keys(&any(&id.replace("-c", "-C"), "x")).unwrap());
+        assert_eq!(keys("internetMessageId eq '<a>' or isRead eq true"), None);
     }
 }

@@ -87,6 +87,10 @@ pub struct Counts {
     pub leaked_authorization: u64,
     /// The most requests in flight at a time, by mailbox (user id).
     pub max_concurrent: BTreeMap<String, usize>,
+    /// Resource units that SharePoint would have charged (FACTS 2.3), by drive.
+    pub resource_units: BTreeMap<String, u64>,
+    /// Bytes of the bodies of writes that were let in, by mailbox (user id).
+    pub uploaded: BTreeMap<String, u64>,
 }
 
 impl Log {
@@ -166,6 +170,10 @@ impl Log {
         }
     }
 
+    pub(crate) fn charge(&self, drive: &str, units: u64) {
+        *self.book().counts.resource_units.entry(drive.to_owned()).or_default() += units;
+    }
+
     /// Counts a request into a mailbox; returns how many are in flight there now.
     pub(crate) fn enter(&self, mailbox: &str) -> usize {
         let mut book = self.book();
@@ -175,6 +183,10 @@ impl Log {
         let most = book.counts.max_concurrent.entry(mailbox.to_owned()).or_default();
         *most = now.max(*most);
         now
+    }
+
+    pub(crate) fn uploaded(&self, mailbox: &str, bytes: u64) {
+        *self.book().counts.uploaded.entry(mailbox.to_owned()).or_default() += bytes;
     }
 
     pub(crate) fn leave(&self, mailbox: &str) {

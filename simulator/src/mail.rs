@@ -1,9 +1,11 @@
 //! A message as the simulator knows it, generated or read from MIME.
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use serde_json::Value;
+
 use crate::blob::Blob;
+use crate::extended::Property;
 
 /// Stands for half a surrogate pair, which no Rust string can hold but Graph's JSON may:
 /// replaced by the escape when JSON is written.
@@ -35,6 +37,23 @@ pub(crate) struct Mail {
     pub(crate) draft: bool,
     pub(crate) read: bool,
     pub(crate) flagged: bool,
+    /// The whole follow-up flag, where a client has set one.
+    pub(crate) flag: Option<Value>,
+    /// Where it is not the one in `from`.
+    pub(crate) sender: Option<Address>,
+    pub(crate) references: Option<String>,
+    pub(crate) read_receipt: bool,
+    pub(crate) delivery_receipt: Option<bool>,
+    /// Not in the focused inbox.
+    pub(crate) other: bool,
+    /// Extended properties that clients have set.
+    pub(crate) extended: Vec<Property>,
+    /// The header block that a client says the transport has left.
+    pub(crate) transport: Option<String>,
+    /// `x-` headers that a client has added.
+    pub(crate) own_headers: Vec<(String, String)>,
+    /// Written by a client through properties: the MIME is the service's own work.
+    pub(crate) made: bool,
     pub(crate) meeting: Option<Meeting>,
 }
 
@@ -65,7 +84,7 @@ pub(crate) struct Attachment {
 pub(crate) enum Attached {
     File(Blob),
     /// A message, as MIME.
-    Item(Bytes),
+    Item(Blob),
     /// A link to a file in a drive: nothing to download.
     Reference,
 }
@@ -75,7 +94,7 @@ impl Attachment {
     pub(crate) fn size(&self) -> u64 {
         match &self.what {
             Attached::File(blob) => blob.len() + 144 + 2 * self.name.len() as u64,
-            Attached::Item(mime) => mime.len() as u64 + 2048,
+            Attached::Item(mime) => mime.len() + 2048,
             Attached::Reference => 512,
         }
     }
@@ -84,6 +103,11 @@ impl Attachment {
 impl Mail {
     pub(crate) fn has_attachments(&self) -> bool {
         self.attachments.iter().any(|a| !a.inline)
+    }
+
+    pub(crate) fn set_flag(&mut self, flag: Value) {
+        self.flagged = flag["flagStatus"] == "flagged";
+        self.flag = Some(flag);
     }
 
     /// The date that orders messages.

@@ -1,18 +1,23 @@
 //! A mailbox: generated mails that exist only as numbers, and what has been changed since.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde_json::Value;
 
 use crate::blob::Blob;
 use crate::content;
 use crate::ids::{MailIds, Named};
-use crate::mail::Mail;
+use crate::mail::{Attachment, Mail};
 use crate::seed::folders::{self, Folder};
 use crate::seed::mail::{Role, Source};
-use crate::{dice, mime};
+use crate::{compose, dice, mime};
+
+mod write;
+
+pub(crate) use write::{Draft, FolderTrouble, index_key};
 
 /// The number of a message: generated ones first, then those that were added.
 pub(crate) type Key = u64;
@@ -33,13 +38,43 @@ struct State {
     journal: Vec<Change>,
     folder_journal: Vec<(u64, u32)>,
     seq: u64,
+    /// Where to look for messages by what they were created with.
+    index: HashMap<u64, Vec<Key>>,
+    /// Those whose place by date is not the time at which they were created.
+    ordered: HashMap<Key, DateTime<Utc>>,
+    /// Added, but not in the index.
+    unindexed: BTreeSet<Key>,
+    /// Bytes that clients have written.
+    used: u64,
+    quota: Option<u64>,
 }
 
-/// A message given as MIME.
+/// A message that was added.
+#[derive(Clone)]
 struct Stored {
-    blob: Blob,
+    content: Content,
     folder: u32,
     when: DateTime<Utc>,
+    /// Whether it was read when it came.
+    read: bool,
+    /// Counted against the quota.
+    size: u64,
+}
+
+/// What an added message was made from.
+#[derive(Clone)]
+enum Content {
+    Mime {
+        blob: Blob,
+        draft: bool,
+    },
+    /// The JSON of its creation, without the attachments.
+    Json {
+        json: Blob,
+        attachments: Arc<[Attachment]>,
+    },
+    /// A copy of a generated one.
+    Generated(Key, Role),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -47,8 +82,11 @@ struct Edit {
     folder: Option<u32>,
     gone: bool,
     read: Option<bool>,
-    flagged: Option<bool>,
+    flag: Option<Value>,
     categories: Option<Vec<String>>,
+    /// Other properties that were changed.
+    properties: compose::Object,
+    attached: Vec<Attachment>,
     change: u64,
     modified: Option<DateTime<Utc>>,
 }
@@ -83,8 +121,10 @@ pub(crate) enum Delta {
 /// What to change about a message.
 pub(crate) enum Edition {
     Read(bool),
-    Flag(bool),
+    Flag(Value),
     Categories(Vec<String>),
+    Properties(compose::Object),
+    Attach(Attachment),
     Move(u32),
     Delete,
 }
@@ -111,6 +151,11 @@ impl Mailbox {
             journal: Vec::new(),
             folder_journal: Vec::new(),
             seq: 0,
+            index: HashMap::new(),
+            ordered: HashMap::new(),
+            unindexed: BTreeSet::new(),
+            used: 0,
+            quota: None,
         };
         Mailbox { ids, source, lanes, state: Mutex::new(state) }
     }
@@ -217,8 +262,8 @@ impl Mailbox {
         let Some(folder) = self.born(state, key) else {
             return false;
         };
-        if key >= self.source.count {
-            return true;
+        if let Some(stored) = self.stored(state, key) {
+            return !stored.read;
         }
         self.role(&state.folders, folder) == Role::Received
             && self.rank(&state.folders[folder as usize], key).is_multiple_of(7)
@@ -318,23 +363,39 @@ impl Mailbox {
         let folder = self.place(&state, key)?;
         let role = self.role(&state.folders, self.born(&state, key)?);
         let read = !self.born_unread(&state, key);
-        let stored = self.stored(&state, key).map(|stored| (stored.blob.clone(), stored.when));
+        let stored = self.stored(&state, key).cloned();
         let edit = state.edits.get(&key).cloned().unwrap_or_default();
         // Making a message takes longer than all the rest: others need not wait for it.
         drop(state);
         let mut mail = match stored {
-            Some((blob, when)) => content::parse(&blob.bytes(), when),
+            Some(stored) => self.read_stored(&stored),
             None => self.source.mail(key, role),
         };
+        edit.change_mail(&mut mail);
         mail.read = edit.read.unwrap_or(read);
-        mail.flagged = edit.flagged.unwrap_or(mail.flagged);
+        if let Some(flag) = edit.flag {
+            mail.set_flag(flag);
+        }
         mail.categories = edit.categories.unwrap_or(mail.categories);
         let modified = edit.modified.unwrap_or_else(|| mail.when() + TimeDelta::seconds(3));
         let change_key = self.ids.change_key(key, edit.change);
         Some(Message { key, folder, mail, modified, change_key })
     }
 
-    /// A message that was given as MIME.
+    fn read_stored(&self, stored: &Stored) -> Mail {
+        match &stored.content {
+            Content::Mime { blob, draft } => {
+                Mail { draft: *draft, ..content::parse(&blob.bytes(), stored.when) }
+            }
+            Content::Json { json, attachments } => {
+                let json = serde_json::from_slice(&json.bytes()).unwrap_or_default();
+                compose::mail(&json, attachments.to_vec(), stored.when)
+            }
+            Content::Generated(key, role) => self.source.mail(*key, *role),
+        }
+    }
+
+    /// A message that was added.
     fn stored<'a>(&self, state: &'a State, key: Key) -> Option<&'a Stored> {
         state.stored.get(key.checked_sub(self.source.count)? as usize)
     }
@@ -343,9 +404,14 @@ impl Mailbox {
     pub(crate) fn mime(&self, key: Key, nonce: u64) -> Option<Bytes> {
         let state = self.state();
         self.place(&state, key)?;
-        let stored = self.stored(&state, key).map(|stored| stored.blob.clone());
+        let changed = state.edits.get(&key).is_some_and(Edit::changes_mime);
+        let stored = self.stored(&state, key).filter(|_| !changed);
+        let blob = stored.and_then(|stored| match &stored.content {
+            Content::Mime { blob, .. } => Some(blob.clone()),
+            _ => None,
+        });
         drop(state);
-        match stored {
+        match blob {
             Some(blob) => Some(blob.bytes()),
             None => {
                 let nonce = dice::hash(&[self.source.seed, key, nonce]);
@@ -397,26 +463,35 @@ impl Mailbox {
 
     /// Changes a message; false when it is not there.
     pub(crate) fn edit(&self, key: Key, edition: Edition) -> bool {
-        let mut state = self.state();
-        let Some(before) = self.place(&state, key) else {
+        self.edit_in(&mut self.state(), key, edition)
+    }
+
+    fn edit_in(&self, state: &mut State, key: Key, edition: Edition) -> bool {
+        let Some(before) = self.place(state, key) else {
             return false;
         };
         state.seq += 1;
         let seq = state.seq;
-        let born = self.born(&state, key);
-        let when = self.when(&state, key);
+        let born = self.born(state, key);
+        let when = self.when(state, key);
         let only_read = matches!(edition, Edition::Read(_));
         let edit = state.edits.entry(key).or_default();
         edit.change = seq;
         edit.modified = Some(Utc::now().trunc_subsecs(0));
         match edition {
             Edition::Read(read) => edit.read = Some(read),
-            Edition::Flag(flagged) => edit.flagged = Some(flagged),
+            Edition::Flag(flag) => edit.flag = Some(flag),
             Edition::Categories(categories) => edit.categories = Some(categories),
+            Edition::Properties(properties) => edit.merge(properties),
+            Edition::Attach(attachment) => edit.attached.push(attachment),
             Edition::Move(folder) => edit.folder = Some(folder),
             Edition::Delete => edit.gone = true,
         }
-        let after = self.place(&state, key);
+        if edit.gone {
+            let size = self.stored(state, key).map_or(0, |stored| stored.size);
+            state.used = state.used.saturating_sub(size);
+        }
+        let after = self.place(state, key);
         if before != after.unwrap_or(u32::MAX) {
             if let Some(set) = state.incoming.get_mut(&before) {
                 set.remove(&(when, key));
@@ -432,6 +507,9 @@ impl Mailbox {
     }
 
     fn when(&self, state: &State, key: Key) -> DateTime<Utc> {
+        if let Some(when) = state.ordered.get(&key) {
+            return *when;
+        }
         match key.checked_sub(self.source.count) {
             Some(n) => state.stored[n as usize].when,
             None => self.source.received(key),
@@ -441,18 +519,22 @@ impl Mailbox {
     /// Adds a message as MIME; it arrives at `when`.
     pub(crate) fn add(&self, folder: u32, blob: Blob, when: DateTime<Utc>) -> Key {
         let mut state = self.state();
+        let content = Content::Mime { blob, draft: false };
+        let key = self.push(&mut state, Stored { content, folder, when, read: false, size: 0 });
+        state.unindexed.insert(key);
+        key
+    }
+
+    fn push(&self, state: &mut State, stored: Stored) -> Key {
         let key = self.source.count + state.stored.len() as u64;
-        state.stored.push(Stored { blob, folder, when });
+        let (folder, when) = (stored.folder, stored.when);
+        state.used += stored.size;
+        state.stored.push(stored);
         state.incoming.entry(folder).or_default().insert((when, key));
         state.seq += 1;
         let seq = state.seq;
-        state.journal.push(Change {
-            seq,
-            key,
-            before: None,
-            after: Some(folder),
-            only_read: false,
-        });
+        let after = Some(folder);
+        state.journal.push(Change { seq, key, before: None, after, only_read: false });
         state.folder_journal.push((seq, folder));
         key
     }

@@ -62,6 +62,77 @@ pub(crate) fn headers(mail: &Mail, received: &[String]) -> Vec<(String, String)>
     all
 }
 
+/// Headers that the service writes from properties, whatever the transport had left.
+const OWN: [&str; 20] = [
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "bcc",
+    "subject",
+    "thread-topic",
+    "thread-index",
+    "date",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "importance",
+    "priority",
+    "x-priority",
+    "mime-version",
+    "x-ms-has-attach",
+    "disposition-notification-to",
+    "return-receipt-to",
+];
+
+/// The header block of a message that a client has written or changed: what the transport had left
+/// (the values folded as they were), and then what follows from the properties.
+pub(crate) fn rebuilt(mail: &Mail, transport: &[(String, String)]) -> Vec<(String, String)> {
+    let kept = transport.iter().filter(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        !OWN.contains(&name.as_str()) && !name.starts_with("content-")
+    });
+    let mut all: Vec<(String, String)> = kept.cloned().collect();
+    let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
+    if let Some(from) = &mail.from {
+        add("From", addresses(std::slice::from_ref(from)));
+    }
+    if let Some(sender) = mail.sender.as_ref().filter(|sender| mail.from.as_ref() != Some(sender)) {
+        add("Sender", addresses(std::slice::from_ref(sender)));
+    }
+    let lists =
+        [("Reply-To", &mail.reply_to), ("To", &mail.to), ("CC", &mail.cc), ("Bcc", &mail.bcc)];
+    for (name, list) in lists {
+        if !list.is_empty() {
+            add(name, addresses(list));
+        }
+    }
+    add("Subject", encoded(&mail.subject));
+    add("Thread-Topic", encoded(&mail.subject));
+    if let Some(sent) = mail.sent {
+        add("Date", date(sent));
+    }
+    let ids = [
+        ("Message-ID", &mail.message_id),
+        ("In-Reply-To", &mail.in_reply_to),
+        ("References", &mail.references),
+    ];
+    for (name, id) in ids {
+        if let Some(id) = id {
+            add(name, id.split_whitespace().collect::<Vec<_>>().join("\r\n "));
+        }
+    }
+    if mail.importance != "normal" {
+        add("Importance", mail.importance.to_owned());
+    }
+    for (name, value) in &mail.own_headers {
+        add(name, encoded(value));
+    }
+    add("X-MS-Has-Attach", if mail.has_attachments() { "yes" } else { "" }.into());
+    all
+}
+
 pub(crate) fn date(date: DateTime<Utc>) -> String {
     date.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
@@ -70,10 +141,10 @@ fn addresses(list: &[Address]) -> String {
     let one = |a: &Address| {
         if a.name.is_empty() {
             format!("<{}>", a.address)
-        } else if a.name.is_ascii() {
+        } else if a.name.is_ascii() && !a.name.contains(['"', '\\', '\r', '\n']) {
             format!("\"{}\" <{}>", a.name, a.address)
         } else {
-            format!("{} <{}>", encoded(&a.name), a.address)
+            format!("{} <{}>", words(&a.name), a.address)
         }
     };
     list.iter().map(one).collect::<Vec<_>>().join(",\r\n\t")
@@ -85,6 +156,11 @@ fn encoded(text: &str) -> String {
     if text.chars().all(plain) && text.len() < 70 && !text.contains("=?") {
         return text.to_owned();
     }
+    words(text)
+}
+
+/// RFC 2047 encoded words, one a line.
+fn words(text: &str) -> String {
     let text = text.replace(LONE_SURROGATE, "\u{fffd}");
     let mut words = vec![String::new()];
     for letter in text.chars() {
@@ -144,7 +220,7 @@ impl Part {
 }
 
 fn tree(mail: &Mail) -> Part {
-    if mail.class == "IPM.Note.SMIME" {
+    if mail.class == "IPM.Note.SMIME" && (!mail.made || mail.attachments.len() == 1) {
         return smime(mail);
     }
     let mut root = body(mail);
@@ -163,6 +239,11 @@ fn tree(mail: &Mail) -> Part {
 }
 
 fn body(mail: &Mail) -> Part {
+    // What clients write is always kept as UTF-8.
+    let text = |subtype: &str, content: &str| match mail.made {
+        true => leaf(&format!("text/{subtype}; charset=\"utf-8\""), &[], content.as_bytes()),
+        false => text(subtype, content),
+    };
     let mut parts = vec![text("plain", &mail.text)];
     if let Some(html) = &mail.html {
         parts.push(text("html", html));
@@ -230,7 +311,10 @@ fn leaf(content_type: &str, more: &[String], content: &[u8]) -> Part {
 
 fn attachment(attachment: &Attachment) -> Part {
     let disposition = if attachment.inline { "inline" } else { "attachment" };
-    let name = encoded(&attachment.name);
+    let name = match attachment.name.contains(['"', '\\']) {
+        true => words(&attachment.name),
+        false => encoded(&attachment.name),
+    };
     let mut more = vec![format!("Content-Disposition: {disposition}; filename=\"{name}\"")];
     more.extend(attachment.content_id.as_ref().map(|id| format!("Content-ID: <{id}>")));
     match &attachment.what {
@@ -241,7 +325,7 @@ fn attachment(attachment: &Attachment) -> Part {
         Attached::Item(mime) => {
             let mut headers = vec!["Content-Type: message/rfc822".to_owned()];
             headers.append(&mut more);
-            Part::Leaf { headers, body: mime.to_vec() }
+            Part::Leaf { headers, body: mime.bytes().to_vec() }
         }
         Attached::Reference => {
             text("html", "<a href=\"https://contoso-my.sharepoint.com/\">Link</a>")

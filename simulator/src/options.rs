@@ -44,6 +44,19 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// How long a download URL is valid.
     pub url_lifetime: Duration,
+    /// Uploaded contents larger than this are not kept, only their size and hashes; generated
+    /// content is known by its looks and can be read all the same.
+    pub forget_content_over: Option<u64>,
+    /// Uploaded Office files come to differ from what was sent, in size and hash, as SharePoint
+    /// writes its properties into them.
+    pub rewrite_office: bool,
+    /// How long an upload session lives after its last fragment.
+    pub upload_lifetime: Duration,
+    /// These users with empty mailboxes and drives make up the tenant, instead of generated or
+    /// real content.
+    pub empty: Option<Vec<NewUser>>,
+    /// Bytes a mailbox takes in before it answers 507; `None`: any number.
+    pub mailbox_quota: Option<u64>,
     /// The service's limits per mailbox; `None` only counts.
     pub limits: Option<Limits>,
     /// The tenant's identity and its application registration.
@@ -80,6 +93,11 @@ impl Default for Options {
             reorder: false,
             token_lifetime: Duration::from_secs(3599),
             url_lifetime: Duration::from_secs(3600),
+            forget_content_over: None,
+            rewrite_office: false,
+            upload_lifetime: Duration::from_secs(900),
+            empty: None,
+            mailbox_quota: None,
             limits: Some(Limits::default()),
             credentials: Credentials::default(),
             big_file: None,
@@ -112,6 +130,32 @@ pub enum Profile {
     Nasty,
 }
 
+/// A user of an empty tenant: a member with an empty mailbox and an empty drive.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The object id, a GUID.
+    pub id: String,
+    /// The user principal name.
+    pub upn: String,
+    /// The display name.
+    pub display_name: String,
+    /// The primary mail address.
+    pub mail: String,
+    /// What the well-known folders are called.
+    pub language: Language,
+}
+
+/// The language of a mailbox's well-known folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `Posteingang`, `Gesendete Elemente`, ...
+    German,
+    /// `Inbox`, `Sent Items`, ...
+    English,
+    /// `受信トレイ`, `送信済みアイテム`, ...
+    Japanese,
+}
+
 /// Outlook's limits: each application and mailbox pair on its own.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -121,6 +165,10 @@ pub struct Limits {
     pub requests: u64,
     /// The window.
     pub window: Duration,
+    /// Bytes of request bodies per window of uploads.
+    pub upload_bytes: u64,
+    /// The window of uploads.
+    pub upload_window: Duration,
     /// The service's clock runs this many times faster than ours.
     pub clock_scale: f64,
 }
@@ -131,6 +179,8 @@ impl Default for Limits {
             concurrent: 4,
             requests: 10_000,
             window: Duration::from_secs(600),
+            upload_bytes: 150_000_000,
+            upload_window: Duration::from_secs(300),
             clock_scale: 1.0,
         }
     }
@@ -155,6 +205,15 @@ pub struct Credentials {
     pub federated_tokens: Vec<String>,
     /// Application roles an administrator consented to.
     pub roles: Vec<String>,
+}
+
+impl Credentials {
+    /// Those of an application that may also restore: mail and files can be written.
+    pub fn restoring() -> Self {
+        let mut credentials = Credentials::default();
+        credentials.roles.extend(["Mail.ReadWrite", "Files.ReadWrite.All"].map(String::from));
+        credentials
+    }
 }
 
 impl Default for Credentials {

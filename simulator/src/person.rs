@@ -9,7 +9,7 @@ use crate::mail::Address;
 use crate::mailbox::Mailbox;
 use crate::seed::mail::Source;
 use crate::tenant::{User, UserKind};
-use crate::{Profile, dice, seed};
+use crate::{NewUser, Profile, dice, seed};
 
 pub(crate) struct Person {
     pub(crate) id: String,
@@ -20,6 +20,10 @@ pub(crate) struct Person {
     /// The drive's id, where there is a drive.
     pub(crate) drive_id: Option<String>,
     upn: RwLock<String>,
+    /// Where it is not the user principal name.
+    mail: Option<String>,
+    /// 0: German, 1: English, 2: Japanese.
+    language: usize,
     plan: Plan,
     mailbox: OnceLock<Mailbox>,
     drive: OnceLock<Drive>,
@@ -34,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) profile: Profile,
     pub(crate) big_file: Option<u64>,
     pub(crate) content: Option<Owner>,
+    pub(crate) mailbox_quota: Option<u64>,
 }
 
 impl Person {
@@ -54,9 +59,26 @@ impl Person {
             given: given.to_owned(),
             surname: surname.to_owned(),
             upn: RwLock::new(upn),
+            mail: None,
+            // In turn.
+            language: (number % 3) as usize,
             plan,
             mailbox: OnceLock::new(),
             drive: OnceLock::new(),
+        }
+    }
+
+    /// Someone as a test wants him, an ordinary member.
+    pub(crate) fn given(number: u64, user: &NewUser, plan: Plan) -> Person {
+        let seed = plan.seed;
+        let name = [user.display_name.as_str(), ""];
+        let person = Person::new(number, UserKind::Member, name, user.upn.clone(), plan);
+        Person {
+            id: user.id.clone(),
+            drive_id: Some(DriveIds::new(seed, &user.id).drive),
+            mail: Some(user.mail.clone()),
+            language: user.language as usize,
+            ..person
         }
     }
 
@@ -68,6 +90,11 @@ impl Person {
 
     pub(crate) fn upn(&self) -> String {
         self.upn.read().expect("no panic under this lock").clone()
+    }
+
+    /// The primary mail address.
+    pub(crate) fn mail(&self) -> String {
+        self.mail.clone().unwrap_or_else(|| self.upn())
     }
 
     pub(crate) fn display_name(&self) -> String {
@@ -87,21 +114,22 @@ impl Person {
             let ids = MailIds::new(plan.seed, &self.id);
             let source = Source {
                 seed: dice::hash(&[plan.seed, self.number]),
-                owner: Address { name: self.display_name(), address: self.upn() },
+                owner: Address { name: self.display_name(), address: self.mail() },
                 domain: plan.domain.clone(),
                 count: plan.mails,
                 profile: plan.profile,
             };
-            // German, English and Japanese mailboxes in turn.
-            let language = (self.number % 3) as usize;
-            match &plan.content {
+            let language = self.language;
+            let mailbox = match &plan.content {
                 Some(owner) => {
                     let mailbox = Mailbox::empty(ids, source, language);
                     owner.fill(&mailbox);
                     mailbox
                 }
                 None => Mailbox::generated(ids, source, language),
-            }
+            };
+            mailbox.set_quota(plan.mailbox_quota);
+            mailbox
         };
         self.has_mailbox().then(|| self.mailbox.get_or_init(made))
     }

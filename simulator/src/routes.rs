@@ -1,22 +1,28 @@
 //! From a request to its reply: faults, limits, identity, schema, route.
 
+pub(crate) mod attachment_upload;
 mod attachments;
 mod batch;
 mod control;
 mod directory;
 mod download;
 mod drive;
+mod folder_write;
 mod folders;
 mod item;
 mod login;
 mod mail;
+mod mail_write;
 mod message;
+mod store;
+mod upload;
 mod users;
 
 use http::{Method, header};
 
 use crate::authority::Identity;
 use crate::call::Call;
+use crate::dice;
 use crate::error::Refusal;
 use crate::faults::Kind;
 use crate::log::Host;
@@ -94,7 +100,10 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
         true => world.faults.strikes_named(kind, &line, &key),
         false => world.faults.strikes(kind, &line, &key),
     };
-    let (kind, fault) = KINDS.into_iter().find_map(|kind| Some((kind, strikes(kind)?)))?;
+    let Some((kind, fault)) = KINDS.into_iter().find_map(|kind| Some((kind, strikes(kind)?)))
+    else {
+        return refused_write(world, call, scope);
+    };
     let refused = |refusal: Refusal| Reply::refused(&refusal, call);
     let reply = match kind {
         Kind::Reset => Reply::none(),
@@ -129,12 +138,85 @@ fn early_fault(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
     Some(Outcome { fault: Some(kind), ..reply.into() })
 }
 
-/// Tells repeated requests from others: addresses of downloads change with each ticket.
+/// Tells repeated requests from others: addresses of downloads change with each ticket, and
+/// writes to one URL are as many requests as they have bodies.
 fn fault_key(call: &Call) -> String {
-    match call.host {
-        Host::Download => format!("{} {}", call.path, call.option("UniqueId").unwrap_or_default()),
+    let key = match call.host {
+        Host::Download => {
+            let file = call.option("UniqueId").or(call.option("path")).unwrap_or_default();
+            format!("{} {file}", call.path)
+        }
         _ => call.line(),
+    };
+    if !is_write(call) {
+        return key;
     }
+    let range = call.header("content-range").unwrap_or_default();
+    format!("{key} {range} {:016x}", dice::bytes(&call.body))
+}
+
+/// Whether a request may change something. A batch is none itself, what it contains may be.
+fn is_write(call: &Call) -> bool {
+    matches!(call.host, Host::Graph | Host::Download)
+        && call.method != Method::GET
+        && call.segments.last().is_none_or(|segment| segment != "$batch")
+}
+
+/// The faults that refuse a write as such.
+fn refused_write(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
+    const KINDS: [Kind; 3] = [Kind::Quota, Kind::TooLarge, Kind::Conflict];
+    if !is_write(call) {
+        return None;
+    }
+    let (line, key) = (call.line(), fault_key(call));
+    // What takes something away needs no room.
+    let kinds = if call.method == Method::DELETE { &KINDS[2..] } else { &KINDS[..] };
+    let hit = |kind: &Kind| world.faults.strikes(*kind, &line, &key).is_some();
+    let kind = kinds.iter().copied().find(hit)?;
+    let mail = scope.starts_with("mailbox:") || attachment_upload::is_ours(call);
+    let folder =
+        matches!(call.segments.last().map(String::as_str), Some("mailFolders" | "childFolders"));
+    let (status, code, text) = match kind {
+        Kind::Quota if mail => (507, "ErrorQuotaExceeded", "The mailbox quota has been exceeded."),
+        Kind::Quota => (507, "quotaLimitReached", "Insufficient Space Available"),
+        Kind::TooLarge if mail => {
+            (413, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size.")
+        }
+        Kind::TooLarge => (413, "maxFileSizeExceeded", "The file is too large."),
+        _ if folder => {
+            (409, "ErrorFolderExists", "A folder with the specified name already exists.")
+        }
+        _ if mail => (
+            409,
+            "ErrorIrresolvableConflict",
+            "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item.",
+        ),
+        _ => {
+            (409, "nameAlreadyExists", "An item with the same name already exists under the parent")
+        }
+    };
+    let reply = Reply::refused(&Refusal::new(status, code, text), call);
+    Some(Outcome { fault: Some(kind), ..reply.into() })
+}
+
+/// Faults that keep the news of a success from the client.
+fn hush(world: &World, call: &Call, outcome: &mut Outcome) {
+    if !is_write(call) || outcome.fault.is_some() || !outcome.reply.status.is_success() {
+        return;
+    }
+    let (line, key) = (call.line(), fault_key(call));
+    let hit = |kind: &Kind| world.faults.strikes(*kind, &line, &key).is_some();
+    let kind = [Kind::ResetAfter, Kind::ErrorAfter].into_iter().find(hit);
+    outcome.fault = kind;
+    outcome.reply = match kind {
+        Some(Kind::ResetAfter) => Reply::none(),
+        Some(_) if dice::text(&key).is_multiple_of(2) => {
+            let text = "The service is temporarily unavailable.";
+            Reply::refused(&Refusal::new(503, "serviceNotAvailable", text), call)
+        }
+        Some(_) => Reply::refused(&Refusal::new(504, "UnknownError", ""), call),
+        None => return,
+    };
 }
 
 /// A call in the tenant's own terms.
@@ -172,7 +254,13 @@ type Admission = (Option<Slot>, Option<Outcome>);
 fn admitted(world: &World, call: &Call, scope: &str) -> Result<Admission, Box<Wait>> {
     world.throttle.check(scope)?;
     let slot = match scope.strip_prefix("mailbox:") {
-        Some(mailbox) => Some(world.throttle.enter(mailbox)?),
+        Some(mailbox) => {
+            let slot = world.throttle.enter(mailbox)?;
+            if is_write(call) {
+                world.throttle.upload(mailbox, call.body.len() as u64)?;
+            }
+            Some(slot)
+        }
         None => None,
     };
     Ok((slot, early_fault(world, call, scope)))
@@ -187,10 +275,10 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
             Some(("sharepoint", person.drive().map_or(person.id.clone(), |d| d.ids.drive.clone())))
         }
         ["drives", drive, ..] => Some(("sharepoint", (*drive).to_owned())),
-        ["users", user, "mailFolders" | "messages" | "mailboxSettings", ..] => {
+        ["users", user, "mailFolders" | "messages" | "mailboxSettings" | "sendMail", ..] => {
             Some(("mailbox", world.tenant.person(user)?.id.clone()))
         }
-        ["me", "mailFolders" | "messages", ..] => {
+        ["me", "mailFolders" | "messages" | "sendMail", ..] => {
             Some(("mailbox", world.tenant.people.first()?.id.clone()))
         }
         ["me", "drive" | "drives", ..] => {
@@ -228,9 +316,6 @@ pub(crate) fn route(asked: &Asked<'_>) -> Answer {
     if segments.as_slice() == ["$batch"] {
         return batch::answer(asked);
     }
-    if call.method != Method::GET {
-        return Err(Refusal::method_not_allowed());
-    }
     match segments.as_slice() {
         ["me", rest @ ..] => {
             let me = asked.who.user.clone().ok_or_else(|| {
@@ -246,7 +331,15 @@ pub(crate) fn route(asked: &Asked<'_>) -> Answer {
     }
 }
 
+/// Mail and drives decide themselves which methods they know; all else can only be read.
 fn resource(asked: &Asked<'_>, segments: &[&str]) -> Answer {
+    let writable = matches!(
+        segments,
+        ["users", _, "mailFolders" | "messages" | "sendMail" | "drive", ..] | ["drives", _, ..]
+    );
+    if !writable && asked.call.method != Method::GET {
+        return Err(Refusal::method_not_allowed());
+    }
     match segments {
         ["organization", rest @ ..] => directory::organization(asked, rest),
         ["applications", rest @ ..] => directory::applications(asked, rest),
@@ -254,6 +347,7 @@ fn resource(asked: &Asked<'_>, segments: &[&str]) -> Answer {
         ["groups"] => directory::groups(asked),
         ["users", user, "mailFolders", rest @ ..] => folders::route(asked, user, rest),
         ["users", user, "messages", rest @ ..] => mail::route(asked, user, rest),
+        ["users", user, "sendMail"] => mail_write::never_sent(asked, user, "sendMail", None),
         ["users", user, "drive", rest @ ..] => drive::of_user(asked, user, rest),
         ["users", user, "drives"] => drive::list(asked, user),
         ["drives", drive, rest @ ..] => drive::route(asked, drive, rest),
@@ -309,6 +403,7 @@ fn download(world: &World, call: &Call) -> Outcome {
 
 /// Faults that strike a finished reply.
 fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
+    hush(world, call, outcome);
     let reply = &mut outcome.reply;
     // A restless read is a good one; it can be cut short like any other.
     let spoilt = outcome.fault.is_some_and(|kind| kind != Kind::Restless);

@@ -17,7 +17,9 @@ use crate::authority::Authority;
 use crate::call::{Call, Roots};
 use crate::faults::Faults;
 use crate::log::{Host, Log, Record};
+use crate::routes::attachment_upload::Sessions;
 use crate::routes::{self, Outcome};
+use crate::spool::Spool;
 use crate::tenant::Tenant;
 use crate::throttle::Throttle;
 use crate::tickets::Tickets;
@@ -32,6 +34,10 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) throttle: Throttle,
     pub(crate) tickets: Tickets,
+    /// Where what clients write is put.
+    pub(crate) spool: Spool,
+    /// Attachments on their way.
+    pub(crate) sessions: Sessions,
     pub(crate) log: Arc<Log>,
     download: String,
 }
@@ -67,6 +73,8 @@ pub async fn serve(options: Options) -> Result<Simulator, Error> {
         faults: Faults::new(options.fault_seed, options.faults.clone()),
         throttle: Throttle::new(options.limits.clone(), Arc::clone(&log)),
         tickets: Tickets::new(options.seed, options.url_lifetime),
+        spool: Spool::default(),
+        sessions: Sessions::default(),
         log,
         download,
         options,
@@ -240,7 +248,7 @@ impl World {
     /// Enters a request and its outcome in the log.
     pub(crate) fn write_down(&self, call: &Call, outcome: &Outcome) {
         let secret = |pair: &str| {
-            let hidden = ["tempauth=", "client_secret="];
+            let hidden = ["tempauth=", "authtoken=", "client_secret="];
             match hidden.iter().find(|key| pair.starts_with(**key)) {
                 Some(key) => format!("{key}(hidden)"),
                 None => pair.to_owned(),
@@ -261,6 +269,9 @@ impl World {
             during_retry_after: outcome.told,
             user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
         };
+        if let (Some(units), Some(owner)) = (crate::units::of(call), &outcome.owner) {
+            self.log.charge(owner, units);
+        }
         self.log.add(record, outcome.provoked);
     }
 }

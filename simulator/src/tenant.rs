@@ -1,18 +1,20 @@
 //! The tenant: its users, what they own, and how tests look at it and change it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::blob::Blob;
 use crate::content::{self, Owner};
 use crate::drive::Drive;
+use crate::mail::{Attached, Attachment};
 use crate::mailbox::{Edition, Key, Mailbox};
 use crate::person::{Person, Plan};
-use crate::{Error, Options, seed};
+use crate::{Error, NewUser, Options, seed};
 
 /// What kind of user someone is, and so what the service says about him.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -68,6 +70,39 @@ pub struct MailFolder {
     pub total: u64,
 }
 
+/// A request to send something: nobody was mailed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mailed {
+    /// The id of the user in whose name.
+    pub user: String,
+    /// `sendMail`, `send`, `reply`, `replyAll` or `forward`.
+    pub action: String,
+    /// The immutable id of the message that was to be sent or answered.
+    pub message: Option<String>,
+    /// The body of the request.
+    pub body: serde_json::Value,
+}
+
+/// An attachment of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachmentInfo {
+    /// The file's name or the item's subject.
+    pub name: String,
+    /// The media type.
+    pub content_type: String,
+    /// Without the angle brackets.
+    pub content_id: Option<String>,
+    /// Shown in the text, not listed below it.
+    pub inline: bool,
+    /// `fileAttachment`, `itemAttachment` or `referenceAttachment`.
+    pub kind: &'static str,
+    /// Of the content, bytes; an item's is that of its MIME.
+    pub len: u64,
+    /// The content's SHA-256 in hex.
+    pub sha256: String,
+}
+
 /// A message as it is now.
 pub struct MailInfo {
     /// The immutable id.
@@ -84,6 +119,21 @@ pub struct MailInfo {
     pub class: &'static str,
     /// The change key.
     pub change_key: String,
+    /// When it was sent.
+    pub sent: Option<DateTime<Utc>>,
+    /// The Message-ID header, with its angle brackets.
+    pub message_id: Option<String>,
+    /// Whether it was read.
+    pub is_read: bool,
+    /// Whether it was never sent.
+    pub is_draft: bool,
+    /// `notFlagged`, `flagged` or `complete`.
+    pub flag: String,
+    /// The categories, in order.
+    pub categories: Vec<String>,
+    /// `low`, `normal` or `high`.
+    pub importance: &'static str,
+    attached: Vec<Attachment>,
     person: Arc<Person>,
     key: Key,
 }
@@ -93,6 +143,11 @@ impl MailInfo {
     pub fn mime(&self) -> Bytes {
         let mailbox = self.person.mailbox();
         mailbox.and_then(|mailbox| mailbox.mime(self.key, 0)).unwrap_or_default()
+    }
+
+    /// The attachments, in order.
+    pub fn attachments(&self) -> Vec<AttachmentInfo> {
+        self.attached.iter().map(attachment_info).collect()
     }
 
     /// Its SHA-256 in hex.
@@ -136,13 +191,23 @@ pub struct Tenant {
     pub(crate) domain: String,
     by_id: HashMap<String, usize>,
     by_drive: HashMap<String, usize>,
+    mailed: Mutex<Vec<Mailed>>,
 }
 
 impl Tenant {
     pub(crate) fn new(options: &Options) -> Result<Tenant, Error> {
         let domain = options.credentials.domain.clone();
-        let mut tenant =
-            Tenant { people: Vec::new(), domain, by_id: HashMap::new(), by_drive: HashMap::new() };
+        let mut tenant = Tenant {
+            people: Vec::new(),
+            domain,
+            by_id: HashMap::new(),
+            by_drive: HashMap::new(),
+            mailed: Mutex::default(),
+        };
+        if let Some(users) = &options.empty {
+            users.iter().try_for_each(|user| tenant.add_new(options, user))?;
+            return Ok(tenant);
+        }
         if let Some(dir) = &options.content {
             for owner in content::owners(dir, &tenant.domain)? {
                 let local = owner.upn.split('@').next().unwrap_or_default().to_owned();
@@ -160,6 +225,24 @@ impl Tenant {
             tenant.add_special(options);
         }
         Ok(tenant)
+    }
+
+    fn add_new(&mut self, options: &Options, user: &NewUser) -> Result<(), Error> {
+        if self.person(&user.id).or_else(|| self.person(&user.upn)).is_some() {
+            return Err(Error::Setting(format!("there are two users {} or {}", user.id, user.upn)));
+        }
+        let number = self.people.len() as u64;
+        let plan = self.plan(options, UserKind::Member, Some(Owner::nothing(&user.upn)));
+        let person = Arc::new(Person::given(number, user, plan));
+        self.enter(person);
+        Ok(())
+    }
+
+    fn enter(&mut self, person: Arc<Person>) {
+        let number = self.people.len();
+        self.by_id.insert(person.id.clone(), number);
+        self.by_drive.extend(person.drive_id.clone().map(|id| (id, number)));
+        self.people.push(person);
     }
 
     fn add_special(&mut self, options: &Options) {
@@ -181,9 +264,15 @@ impl Tenant {
         upn: String,
         content: Option<Owner>,
     ) {
+        let plan = self.plan(options, kind, content);
+        let number = self.people.len() as u64;
+        self.enter(Arc::new(Person::new(number, kind, name, upn, plan)));
+    }
+
+    fn plan(&self, options: &Options, kind: UserKind, content: Option<Owner>) -> Plan {
         let number = self.people.len() as u64;
         let small = kind != UserKind::Member;
-        let plan = Plan {
+        Plan {
             seed: options.seed,
             domain: self.domain.clone(),
             mails: if small { options.mails.min(20) } else { options.mails },
@@ -191,11 +280,8 @@ impl Tenant {
             profile: options.profile,
             big_file: options.big_file.filter(|_| number == 0),
             content,
-        };
-        let person = Arc::new(Person::new(number, kind, name, upn, plan));
-        self.by_id.insert(person.id.clone(), number as usize);
-        self.by_drive.extend(person.drive_id.clone().map(|id| (id, number as usize)));
-        self.people.push(person);
+            mailbox_quota: options.mailbox_quota,
+        }
     }
 
     /// A user by id or by user principal name in any case.
@@ -262,6 +348,29 @@ impl Tenant {
         Ok(all.into_iter().filter_map(|key| info(person, mailbox, key)).collect())
     }
 
+    /// The messages of one folder, in the order in which they came to be.
+    pub fn folder_messages(&self, user: &str, folder: &str) -> Result<Vec<MailInfo>, Error> {
+        let (person, mailbox) = (self.known(user)?, self.mailbox(user)?);
+        let folder = self.folder(mailbox, folder)?;
+        let keys = mailbox.keys_after(folder, None, usize::MAX);
+        Ok(keys.into_iter().filter_map(|key| info(person, mailbox, key)).collect())
+    }
+
+    /// What clients have asked to be sent.
+    pub fn mailed(&self) -> Vec<Mailed> {
+        self.mailed.lock().expect("no panic under this lock").clone()
+    }
+
+    pub(crate) fn note_mailed(&self, mailed: Mailed) {
+        self.mailed.lock().expect("no panic under this lock").push(mailed);
+    }
+
+    /// How many bytes clients may write to a mailbox, all in all; `None`: any number.
+    pub fn set_mailbox_quota(&self, user: &str, bytes: Option<u64>) -> Result<(), Error> {
+        self.mailbox(user)?.set_quota(bytes);
+        Ok(())
+    }
+
     /// One message by any form of its id.
     pub fn message(&self, user: &str, id: &str) -> Result<MailInfo, Error> {
         let (person, mailbox) = (self.known(user)?, self.mailbox(user)?);
@@ -311,7 +420,11 @@ impl Tenant {
 
     /// Flags a message for follow-up or takes the flag off.
     pub fn set_flag(&self, user: &str, message: &str, flagged: bool) -> Result<(), Error> {
-        self.edit(user, message, Edition::Flag(flagged))
+        self.edit(
+            user,
+            message,
+            Edition::Flag(json!({"flagStatus": if flagged { "flagged" } else { "notFlagged" }})),
+        )
     }
 
     /// Gives a message other categories.
@@ -405,6 +518,18 @@ impl Tenant {
         Ok(())
     }
 
+    /// Gives a drive room for so many bytes; what is beyond is refused with 507.
+    pub fn set_quota(&self, drive: &str, bytes: u64) -> Result<(), Error> {
+        self.drive(drive)?.set_quota(bytes);
+        Ok(())
+    }
+
+    /// The paths of what lies in a drive's recycle bin, without what is below.
+    pub fn recycle_bin(&self, drive: &str) -> Result<Vec<Vec<String>>, Error> {
+        let drive = self.drive(drive)?;
+        Ok(drive.recycled().into_iter().map(|number| drive.trail(number)).collect())
+    }
+
     /// Changes a file's metadata only.
     pub fn touch(&self, drive: &str, path: &str) -> Result<(), Error> {
         let drive = self.drive(drive)?;
@@ -423,7 +548,36 @@ fn info(person: &Arc<Person>, mailbox: &Mailbox, key: Key) -> Option<MailInfo> {
         created: message.mail.created,
         class: message.mail.class,
         change_key: message.change_key,
+        sent: message.mail.sent,
+        message_id: message.mail.message_id,
+        is_read: message.mail.read,
+        is_draft: message.mail.draft,
+        flag: match &message.mail.flag {
+            Some(flag) => flag["flagStatus"].as_str().unwrap_or("notFlagged").to_owned(),
+            None => if message.mail.flagged { "flagged" } else { "notFlagged" }.to_owned(),
+        },
+        categories: message.mail.categories,
+        importance: message.mail.importance,
+        attached: message.mail.attachments,
         person: Arc::clone(person),
         key,
     })
+}
+
+fn attachment_info(attachment: &Attachment) -> AttachmentInfo {
+    let nothing = Blob::Stored(Bytes::new());
+    let (kind, content) = match &attachment.what {
+        Attached::File(blob) => ("fileAttachment", blob),
+        Attached::Item(mime) => ("itemAttachment", mime),
+        Attached::Reference => ("referenceAttachment", &nothing),
+    };
+    AttachmentInfo {
+        name: attachment.name.clone(),
+        content_type: attachment.content_type.clone(),
+        content_id: attachment.content_id.clone(),
+        inline: attachment.inline,
+        kind,
+        len: content.len(),
+        sha256: content.sha256(),
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Throttle {
 struct Scope {
     closed: Option<(Instant, Instant)>,
     window: Option<(Instant, u64)>,
+    uploads: Option<(Instant, u64)>,
 }
 
 /// A request counted into its mailbox until the reply has been sent.
@@ -107,6 +108,32 @@ impl Throttle {
             return Err(wait);
         }
         Ok(slot)
+    }
+
+    /// Counts the body of a write into a mailbox against the limit of the service.
+    pub(crate) fn upload(&self, mailbox: &str, bytes: u64) -> Result<(), Box<Wait>> {
+        let Some(limits) = &self.limits else {
+            self.log.uploaded(mailbox, bytes);
+            return Ok(());
+        };
+        let window = limits.upload_window.div_f64(limits.clock_scale.max(f64::MIN_POSITIVE));
+        let mut scopes = self.scopes.lock().expect("no panic under this lock");
+        let scope = scopes.entry(format!("mailbox:{mailbox}")).or_default();
+        let now = Instant::now();
+        let (start, sum) =
+            scope.uploads.filter(|(start, _)| now < *start + window).unwrap_or((now, 0));
+        // A body that is over the limit all by itself would never get through.
+        if sum > 0 && sum + bytes > limits.upload_bytes {
+            let until = start + window;
+            scope.closed = Some((now, until));
+            let mut refusal = too_many((until - now).as_secs_f64());
+            refusal.code = "ApplicationThrottled".into();
+            refusal.message = "Application is over its upload limit.".into();
+            return Err(Box::new(Wait { refusal, told: false }));
+        }
+        scope.uploads = Some((start, sum + bytes));
+        self.log.uploaded(mailbox, bytes);
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Download addresses that need no token, for a while.
+//! Download and upload addresses that need no token, for a while.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::call::fresh_guid;
 use crate::{dice, page};
 
-/// What a download address opens.
+/// What an address opens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ticket {
     pub(crate) drive: String,
     pub(crate) item: u32,
     /// A version's number; `None` is whatever is current.
     pub(crate) version: Option<u32>,
+    /// The number of an upload session: this is no download. It ends with the session.
+    pub(crate) upload: Option<u64>,
     until: i64,
     nonce: String,
 }
@@ -34,13 +36,24 @@ impl Tickets {
 
     /// A fresh `tempauth` value.
     pub(crate) fn issue(&self, drive: &str, item: u32, version: Option<u32>) -> String {
-        let ticket = Ticket {
-            drive: drive.to_owned(),
-            item,
-            version,
-            until: Utc::now().timestamp_millis() + self.lifetime.as_millis() as i64,
-            nonce: fresh_guid(),
-        };
+        let until = Utc::now().timestamp_millis() + self.lifetime.as_millis() as i64;
+        self.sealed(drive, item, (version, None), until)
+    }
+
+    /// The same for an upload session.
+    pub(crate) fn issue_upload(&self, drive: &str, session: u64) -> String {
+        self.sealed(drive, 0, (None, Some(session)), i64::MAX)
+    }
+
+    fn sealed(
+        &self,
+        drive: &str,
+        item: u32,
+        (version, upload): (Option<u32>, Option<u64>),
+        until: i64,
+    ) -> String {
+        let drive = drive.to_owned();
+        let ticket = Ticket { drive, item, version, upload, until, nonce: fresh_guid() };
         let text = page::seal_plain(&ticket);
         format!("v1.{text}.{:016x}", self.sign(&text))
     }

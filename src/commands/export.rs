@@ -7,8 +7,6 @@ use archive::Selection;
 use chrono::Utc;
 use exporter::{Monitor, Options, Service, SpoolOptions, Summary, Tolerance, Verdict};
 use graph::Counters;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Export, OutcomeArgs, ProgressMode, SpoolArgs};
 use crate::config::{self, Tenant};
@@ -16,8 +14,11 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Engine};
 use crate::progress::Shown;
 use crate::report::Report;
+use crate::signals::{self, Stop};
 use crate::terminal;
 
+/// What an interruption leaves behind.
+const UNSEALED: &str = "the stream has no seal";
 /// After this long without a byte the user is told that we wait.
 const WAITING: Duration = Duration::from_secs(30);
 /// How long a stream that is being interrupted may take to say so in its data. The consumer may
@@ -27,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     let started = Utc::now();
     let plan = Plan::new(&args)?;
-    let stop = stop_signals()?;
+    let stop = signals::watch()?;
     let mut outcome = Outcome::default();
     let ended = export(&args, plan, &stop, &mut outcome).await;
     write_reports(&args, started, &outcome, &ended);
@@ -66,12 +67,12 @@ struct Outcome {
 async fn export(
     args: &Export,
     plan: Plan,
-    stop: &(Stopped, CancellationToken),
+    stop: &Stop,
     outcome: &mut Outcome,
 ) -> Result<Code, Failure> {
     let tenant = tokio::select! {
         tenant = config::connect(&args.connection) => tenant?,
-        () = stop.1.cancelled() => return Err(stop.0.failure()),
+        () = stop.requested() => return Err(stop.failure(UNSEALED)),
     };
     outcome.tenant.clone_from(&tenant.name);
     // Only now: an engine of ours must not be started, nor a file touched, for a tenant that does
@@ -94,7 +95,7 @@ async fn export(
         options,
         output,
         Arc::clone(&shown) as Arc<dyn Monitor>,
-        stop.1.clone(),
+        stop.token(),
     );
     let patient = tokio::spawn(tell_waiting(tenant.graph.clone(), Arc::clone(&shown)));
     let (summary, ended) = watched(export, stop, engine.as_ref()).await;
@@ -108,7 +109,7 @@ async fn export(
     Ok(if verdict == Verdict::Complete { Code::Success } else { Code::Missing })
 }
 
-fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
+pub(super) fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
     let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
     let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(|error| {
         Failure::because(
@@ -136,61 +137,26 @@ fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
     Ok(spool)
 }
 
-/// Which signal came, if one did.
-#[derive(Clone, Default)]
-struct Stopped(Arc<std::sync::atomic::AtomicI32>);
-
-impl Stopped {
-    fn code(&self) -> Code {
-        match self.0.load(std::sync::atomic::Ordering::Relaxed) {
-            15 => Code::Terminated,
-            _ => Code::Interrupted,
-        }
-    }
-
-    fn failure(&self) -> Failure {
-        Failure::new(self.code(), "interrupted; the stream has no seal")
-    }
-}
-
-/// Cancels when SIGINT or SIGTERM comes.
-fn stop_signals() -> Result<(Stopped, CancellationToken), Failure> {
-    let failed = |error: std::io::Error| Failure::because(Code::Fatal, "watching signals", &error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let (stopped, cancel) = (Stopped::default(), CancellationToken::new());
-    let (number, token) = (Arc::clone(&stopped.0), cancel.clone());
-    tokio::spawn(async move {
-        let which = tokio::select! {
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-        };
-        number.store(which, std::sync::atomic::Ordering::Relaxed);
-        token.cancel();
-    });
-    Ok((stopped, cancel))
-}
-
 type Ended = (Summary, Result<(), Failure>);
 
 /// Awaits the export; once it is interrupted, not for longer than [`LAST_WORDS`].
 async fn watched(
     export: impl Future<Output = (Summary, Result<(), exporter::Error>)>,
-    stop: &(Stopped, CancellationToken),
+    stop: &Stop,
     engine: Option<&Engine>,
 ) -> Ended {
     let deadline = async {
-        stop.1.cancelled().await;
+        stop.requested().await;
         tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
         (summary, ended) = export => (summary, ended.map_err(|error| match error {
-            exporter::Error::Interrupted => stop.0.failure(),
+            exporter::Error::Interrupted => stop.failure(UNSEALED),
             error => error.into(),
         })),
         () = deadline => {
             engine.inspect(|engine| output::end(engine));
-            (Summary::default(), Err(stop.0.failure()))
+            (Summary::default(), Err(stop.failure(UNSEALED)))
         }
     }
 }

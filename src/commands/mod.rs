@@ -8,6 +8,7 @@ pub(crate) mod demo;
 mod doctor;
 mod export;
 mod extract;
+mod import;
 mod list;
 #[cfg(feature = "demo")]
 mod simulate;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
     terminal::log_to_stderr();
     let ended = match command {
         Command::Export(args) => in_runtime(export::run(*args)),
+        Command::Import(args) => in_runtime(import::run(*args)),
         Command::List(args) => blocking(move || list::run(&args)),
         Command::Cat(args) => blocking(move || cat::run(&args)),
         Command::Extract(args) => blocking(move || extract::run(&args)),

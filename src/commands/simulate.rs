@@ -118,6 +118,9 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
         url_lifetime: args.url_lifetime,
         ..Options::default()
     };
+    if args.writable {
+        options.credentials = simulator::Credentials::restoring();
+    }
     if args.no_limits {
         options.limits = None;
     }

@@ -186,6 +186,11 @@ pub fn torn(content: &[u8], length: usize) -> Answer {
     Response::builder().header("content-length", length).body(body).unwrap()
 }
 
+/// Breaks the connection before there is any answer.
+pub fn reset() -> Answer {
+    std::panic::resume_unwind(Box::new("reset"))
+}
+
 /// How often something was done.
 #[derive(Clone, Default)]
 pub struct Count(Arc<AtomicUsize>);

@@ -52,6 +52,32 @@ pub(crate) fn route(
     }
 }
 
+/// The reply to a request that made an attachment.
+pub(crate) fn made(
+    asked: &Asked<'_>,
+    person: &Person,
+    mailbox: &Mailbox,
+    message: &Message,
+    number: usize,
+) -> Reply {
+    let id = match asked.call.preferences().immutable_ids {
+        true => mailbox.ids.immutable(message.key),
+        false => mailbox.ids.classic(message.key, message.folder),
+    };
+    let attachment = &message.mail.attachments[number];
+    let mut body = row(mailbox, message, (number, attachment), &id, &Select::new(None));
+    let context = format!(
+        "{}/v1.0/$metadata#users('{}')/messages('{}')/attachments/$entity",
+        asked.call.roots.graph,
+        escaped(&person.id),
+        escaped(&id)
+    );
+    body.insert("@odata.context".into(), context.into());
+    let mut reply = Reply::json(body.into());
+    reply.status = http::StatusCode::CREATED;
+    reply
+}
+
 /// The attachment of that id, whichever form of the message's id it was made from.
 fn find<'a>(
     mailbox: &Mailbox,
@@ -119,7 +145,7 @@ fn expand_item(attachment: &Attachment, message: &Message, row: &mut Map<String,
     let Attached::Item(mime) = &attachment.what else {
         return;
     };
-    let inner = content::parse(mime, message.modified);
+    let inner = content::parse(&mime.bytes(), message.modified);
     let body = match &inner.html {
         Some(html) => json!({"contentType": "html", "content": html}),
         None => json!({"contentType": "text", "content": inner.text}),
@@ -145,7 +171,7 @@ fn value(attachment: &Attachment) -> Answer {
             Ok(Reply::blob(200, blob.clone(), 0..length)
                 .with("content-type", &attachment.content_type))
         }
-        Attached::Item(mime) => Ok(Reply::bytes("text/plain", mime.clone())),
+        Attached::Item(mime) => Ok(Reply::bytes("text/plain", mime.bytes())),
         Attached::Reference => Err(Refusal::new(
             405,
             "ErrorInvalidRequest",

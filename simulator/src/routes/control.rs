@@ -6,10 +6,12 @@
 //! GET  /_sim                  addresses, tenant, client, secret
 //! GET  /_sim/users            every user: id, upn, displayName, kind, drive
 //! GET  /_sim/folders?user=U   id, path, wellKnown, hidden, search, total
-//! GET  /_sim/messages?user=U[&skip=N][&top=N]   id, folder, subject, received, size, sha256
+//! GET  /_sim/messages?user=U[&skip=N][&top=N]   id, folder, subject, received, sent, isRead, ...,
+//!                             size, sha256
 //! GET  /_sim/files?drive=D    id, path, size, etag, malware, sha256 (drive: id or user)
 //! GET  /_sim/log[?since=SEQ]  {"requests": [...]}
 //! GET  /_sim/counts           totals, see `Counts`
+//! GET  /_sim/mailed           what would have been sent: user, action, message, body
 //! GET  /_sim/faults           the faults in force
 //! POST /_sim/faults           ["NAME:key=value", ...] puts others in force
 //! POST /_sim/clear_log
@@ -28,6 +30,8 @@
 //! POST /_sim/rename_file      {"drive", "path", "name"}
 //! POST /_sim/move_file        {"drive", "path", "folder"}
 //! POST /_sim/touch            {"drive", "path"}
+//! POST /_sim/set_quota        {"drive", "bytes"}
+//! POST /_sim/set_mailbox_quota {"user", "bytes" or null}
 //! ```
 
 use base64::Engine;
@@ -85,7 +89,7 @@ fn look(world: &World, call: &Call, segments: &[&str]) -> Result<Value, Error> {
             let shown = all.iter().skip(skip).take(call.number("top").unwrap_or(1000));
             let view = |mail: &crate::MailInfo| {
                 let mime = mail.mime();
-                json!({"id": mail.id, "folder": mail.folder, "subject": mail.subject, "received": mail.received, "class": mail.class, "changeKey": mail.change_key, "size": mime.len(), "sha256": mail.sha256()})
+                json!({"id": mail.id, "folder": mail.folder, "subject": mail.subject, "received": mail.received, "sent": mail.sent, "isRead": mail.is_read, "isDraft": mail.is_draft, "flag": mail.flag, "categories": mail.categories, "class": mail.class, "changeKey": mail.change_key, "size": mime.len(), "sha256": mail.sha256()})
             };
             shown.map(view).collect::<Vec<_>>().into()
         }
@@ -100,6 +104,7 @@ fn look(world: &World, call: &Call, segments: &[&str]) -> Result<Value, Error> {
             json!({"requests": requests})
         }
         ["counts"] => json!(world.log.counts()),
+        ["mailed"] => json!(tenant.mailed()),
         ["faults"] => json!(world.faults.texts()),
         _ => return Err(unknown("request", call.path.as_str())),
     };
@@ -160,6 +165,11 @@ fn act(world: &World, action: &str, body: &Body) -> Result<Value, Error> {
         "rename_file" => tenant.rename_file(text("drive")?, text("path")?, text("name")?),
         "move_file" => tenant.move_file(text("drive")?, text("path")?, text("folder")?),
         "touch" => tenant.touch(text("drive")?, text("path")?),
+        "set_mailbox_quota" => tenant.set_mailbox_quota(text("user")?, body.0["bytes"].as_u64()),
+        "set_quota" => {
+            let bytes = body.0["bytes"].as_u64().ok_or(unknown("field", "bytes"))?;
+            tenant.set_quota(text("drive")?, bytes)
+        }
         "faults" => {
             let faults = body.texts()?.into_iter().map(|text| text.parse::<Fault>());
             world.faults.replace(faults.collect::<Result<_, _>>()?);

@@ -1,4 +1,5 @@
-//! The host that hands out files: addresses instead of tokens, ranges, entity tags.
+//! The host that hands out files: addresses instead of tokens, ranges, entity tags. It takes
+//! uploads in as well, see `upload.rs`.
 
 use std::ops::Range;
 
@@ -10,11 +11,17 @@ use crate::drive::{Drive, Node};
 use crate::faults::Kind;
 use crate::media::media_type;
 use crate::reply::Reply;
-use crate::routes::Outcome;
 use crate::routes::drive::rewrite;
+use crate::routes::{Outcome, attachment_upload, upload};
 use crate::server::World;
 
 pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
+    if attachment_upload::is_ours(call) {
+        return attachment_upload::answer(world, call);
+    }
+    if call.path.ends_with("/uploadSession") {
+        return upload::answer(world, call);
+    }
     if !call.path.ends_with("/_layouts/15/download.aspx") {
         return Reply::html(404, "<html><body>404 FILE NOT FOUND</body></html>").into();
     }
@@ -22,7 +29,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
         return Reply::empty(405).into();
     }
     let tempauth = call.option("tempauth").unwrap_or_default();
-    let ticket = world.tickets.check(tempauth);
+    let ticket = world.tickets.check(tempauth).filter(|ticket| ticket.upload.is_none());
     let (Some(ticket), None) = (ticket, call.header("authorization")) else {
         return unauthorized().into();
     };
@@ -59,7 +66,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
     outcome
 }
 
-fn unauthorized() -> Reply {
+pub(crate) fn unauthorized() -> Reply {
     Reply::html(401, "401 UNAUTHORIZED")
         .with("www-authenticate", "Bearer realm=\"contoso-my.sharepoint.com\"")
         .with(

@@ -1,6 +1,7 @@
 //! Drives: items, children, delta, versions, and the way to their bytes.
 
 use chrono::{DateTime, Utc};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::Profile;
@@ -15,7 +16,7 @@ use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::directory::not_found;
 use crate::routes::item::{Ask, View};
-use crate::routes::{Answer, Asked};
+use crate::routes::{Answer, Asked, store};
 use crate::tenant::UserKind;
 
 const READERS: [&str; 6] = [
@@ -71,6 +72,9 @@ fn owned<'a>(asked: &Asked<'a>, user: &str) -> Result<(&'a Person, &'a Drive), R
 }
 
 fn inside(asked: &Asked<'_>, person: &Person, drive: &Drive, rest: &[&str]) -> Answer {
+    if asked.call.method != Method::GET {
+        return store::route(asked, person, drive, rest);
+    }
     let missing = Refusal::drive_item_not_found;
     let (number, rest) = match rest {
         [] => {
@@ -85,10 +89,7 @@ fn inside(asked: &Asked<'_>, person: &Person, drive: &Drive, rest: &[&str]) -> A
         ["root", ":", path, rest @ ..] => (drive.at_path(path).ok_or_else(missing)?, rest),
         ["root", rest @ ..] => (0, rest),
         ["items", id, ":", path, rest @ ..] => {
-            let base = item_number(drive, id)?;
-            let mut trail = drive.trail(base);
-            trail.push((*path).to_owned());
-            (drive.at_path(&trail.join("/")).ok_or_else(missing)?, rest)
+            (drive.below(item_number(drive, id)?, path).ok_or_else(missing)?, rest)
         }
         ["items", id, rest @ ..] => (item_number(drive, id)?, rest),
         [segment, ..] => return Err(Refusal::unknown_segment(segment)),
@@ -103,7 +104,7 @@ fn inside(asked: &Asked<'_>, person: &Person, drive: &Drive, rest: &[&str]) -> A
     }
 }
 
-fn item_number(drive: &Drive, id: &str) -> Result<u32, Refusal> {
+pub(crate) fn item_number(drive: &Drive, id: &str) -> Result<u32, Refusal> {
     if id == "root" {
         return Ok(0);
     }
@@ -111,8 +112,7 @@ fn item_number(drive: &Drive, id: &str) -> Result<u32, Refusal> {
 }
 
 fn properties(person: &Person, drive: &Drive) -> Value {
-    let used = drive.size_below(0);
-    let total: u64 = 1_099_511_627_776;
+    let (used, total) = drive.usage();
     json!({
         "id": drive.ids.drive,
         "name": "OneDrive",
@@ -143,12 +143,7 @@ fn item(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, rest: &[
     weather(asked, drive, number, rest)?;
     let node = drive.node(number).ok_or_else(Refusal::drive_item_not_found)?;
     match rest {
-        [] => {
-            let mut row = view.row(number, &node, Ask::Item);
-            let context = "$metadata#drives('id')/items/$entity".replace("id", &drive.ids.drive);
-            row["@odata.context"] = format!("{}/v1.0/{context}", asked.call.roots.graph).into();
-            Ok(Reply::json(row))
-        }
+        [] => Ok(view.reply(number, &node)),
         ["children"] => children(asked, drive, view, number),
         ["content"] => content(asked, drive, view, number, &node),
         ["versions"] => versions(asked, view, number, &node),
@@ -263,7 +258,11 @@ fn kept_versions(asked: &Asked<'_>, number: u32, node: &Node) -> usize {
     }
 }
 
-fn version_at(asked: &Asked<'_>, node: &Node, id: &str) -> Result<(usize, u32), Refusal> {
+pub(crate) fn version_at(
+    asked: &Asked<'_>,
+    node: &Node,
+    id: &str,
+) -> Result<(usize, u32), Refusal> {
     let kept = kept_versions(asked, 0, node);
     let found = (0..node.versions.len())
         .rev()

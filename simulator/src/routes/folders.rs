@@ -1,5 +1,6 @@
 //! Mail folders: the tree, its delta, and the way to their messages.
 
+use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::call::Preferences;
@@ -9,7 +10,7 @@ use crate::mailbox::Mailbox;
 use crate::page::{self, Page, Select, escaped};
 use crate::person::Person;
 use crate::reply::Reply;
-use crate::routes::{Answer, Asked, mail};
+use crate::routes::{Answer, Asked, folder_write, mail};
 use crate::seed::folders::{Folder, ROOT};
 use crate::tenant::UserKind;
 
@@ -47,6 +48,10 @@ const WELL_KNOWN: [&str; 17] = [
 pub(crate) fn route(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     let (person, mailbox) = mailbox_for_mail(asked, user)?;
     let prefer = asked.call.preferences();
+    if asked.call.method != Method::GET {
+        let reply = folder_write::route(asked, person, mailbox, rest);
+        return reply.map(|reply| applied(reply, &prefer));
+    }
     let reply = match rest {
         [] => list(asked, person, mailbox, ROOT),
         ["delta"] => delta(asked, person, mailbox, &prefer),
@@ -138,7 +143,7 @@ fn not_found() -> Refusal {
     )
 }
 
-fn known(mailbox: &Mailbox, name: &str) -> Result<u32, Refusal> {
+pub(crate) fn known(mailbox: &Mailbox, name: &str) -> Result<u32, Refusal> {
     let plausible = name.len() >= 100 || WELL_KNOWN.contains(&name.to_lowercase().as_str());
     mailbox.folder(name).ok_or_else(|| match plausible {
         true => not_found(),
@@ -180,7 +185,7 @@ fn list(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, parent: u32) -> A
     Ok(Page { context, rows, next, delta: None, count }.reply(asked.world, call))
 }
 
-fn entity(asked: &Asked<'_>, context: &str, row: Map<String, Value>) -> Reply {
+pub(crate) fn entity(asked: &Asked<'_>, context: &str, row: Map<String, Value>) -> Reply {
     let mut body = selected(&Select::new(asked.call.option("select")), row);
     body["@odata.context"] = format!("{}/v1.0/$metadata#{context}", asked.call.roots.graph).into();
     Reply::json(body)
@@ -191,7 +196,7 @@ fn selected(select: &Select, mut row: Map<String, Value>) -> Value {
     row.into()
 }
 
-fn row(mailbox: &Mailbox, number: u32) -> Map<String, Value> {
+pub(crate) fn row(mailbox: &Mailbox, number: u32) -> Map<String, Value> {
     let folders = mailbox.folders();
     let folder = &folders[number as usize];
     let (total, unread) = mailbox.counts(number);

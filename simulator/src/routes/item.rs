@@ -3,17 +3,21 @@
 use serde_json::{Map, Value, json};
 
 use crate::Profile;
+use crate::call::Call;
 use crate::drive::{Drive, Facet, Node};
 use crate::faults::Kind;
 use crate::media::media_type;
 use crate::page::{Select, escaped};
 use crate::person::Person;
+use crate::reply::Reply;
 use crate::routes::message::date;
 use crate::routes::{Asked, drive};
+use crate::server::World;
 
 /// How a caller sees the items of a drive.
 pub(crate) struct View<'a> {
-    asked: &'a Asked<'a>,
+    world: &'a World,
+    call: &'a Call,
     person: &'a Person,
     drive: &'a Drive,
     pub(crate) select: Select,
@@ -27,8 +31,26 @@ pub(crate) enum Ask {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(asked: &'a Asked<'a>, person: &'a Person, drive: &'a Drive) -> View<'a> {
-        View { asked, person, drive, select: Select::new(asked.call.option("select")) }
+    pub(crate) fn new(asked: &Asked<'a>, person: &'a Person, drive: &'a Drive) -> View<'a> {
+        View::of(asked.world, asked.call, person, drive)
+    }
+
+    /// Of a call that needs no identity.
+    pub(crate) fn of(
+        world: &'a World,
+        call: &'a Call,
+        person: &'a Person,
+        drive: &'a Drive,
+    ) -> View<'a> {
+        View { world, call, person, drive, select: Select::new(call.option("select")) }
+    }
+
+    /// One item as a reply.
+    pub(crate) fn reply(&self, number: u32, node: &Node) -> Reply {
+        let mut row = self.row(number, node, Ask::Item);
+        let context = "$metadata#drives('id')/items/$entity".replace("id", &self.drive.ids.drive);
+        row["@odata.context"] = format!("{}/v1.0/{context}", self.call.roots.graph).into();
+        Reply::json(row)
     }
 
     pub(crate) fn etag(&self, number: u32, node: &Node) -> String {
@@ -42,10 +64,10 @@ impl<'a> View<'a> {
 
     /// A new address from which the bytes can be had without a token.
     pub(crate) fn download_url(&self, number: u32, version: Option<u32>) -> String {
-        let ticket = self.asked.world.tickets.issue(&self.drive.ids.drive, number, version);
+        let ticket = self.world.tickets.issue(&self.drive.ids.drive, number, version);
         format!(
             "{}/personal/{}/_layouts/15/download.aspx?UniqueId={}&Translate=false&tempauth={ticket}&ApiVersion=2.0",
-            self.asked.call.roots.download,
+            self.call.roots.download,
             drive::alias(self.person),
             self.drive.ids.unique(number).to_lowercase(),
         )
@@ -53,11 +75,11 @@ impl<'a> View<'a> {
 
     /// Whether the service thinks the file is malware.
     pub(crate) fn infected(&self, number: u32, node: &Node) -> bool {
-        let faults = &self.asked.world.faults;
+        let faults = &self.world.faults;
         let id = self.drive.ids.item(number);
         node.malware
             || node.facet == Facet::File
-                && faults.marks(Kind::Malware, &self.asked.call.line(), &id).is_some()
+                && faults.marks(Kind::Malware, &self.call.line(), &id).is_some()
     }
 
     pub(crate) fn row(&self, number: u32, node: &Node, ask: Ask) -> Value {
@@ -101,8 +123,8 @@ impl<'a> View<'a> {
             "createdDateTime": date(node.created),
             "lastModifiedDateTime": date(node.modified),
             "fileSystemInfo": {
-                "createdDateTime": date(node.created),
-                "lastModifiedDateTime": date(node.modified),
+                "createdDateTime": date(node.client_created),
+                "lastModifiedDateTime": date(node.client_modified),
             },
             "size": self.size(number, node, ask),
             "parentReference": self.parent(node, ask),
@@ -142,7 +164,7 @@ impl<'a> View<'a> {
 
     /// A folder of another user's drive.
     fn remote(&self, node: &Node) -> Value {
-        let people = &self.asked.world.tenant.people;
+        let people = &self.world.tenant.people;
         let other = people.iter().find(|p| p.id != self.person.id && p.drive_id.is_some());
         let drive = other.and_then(|person| person.drive());
         json!({
@@ -160,9 +182,9 @@ impl<'a> View<'a> {
             return if ask == Ask::Item { self.drive.size_below(number) } else { 0 };
         }
         let true_size = node.current().map_or(0, |version| version.blob.len());
-        let line = self.asked.call.line();
+        let line = self.call.line();
         let id = self.drive.ids.item(number);
-        let lies = self.asked.world.faults.marks(Kind::SizeLie, &line, &id).is_some();
+        let lies = self.world.faults.marks(Kind::SizeLie, &line, &id).is_some();
         if lies && node.facet == Facet::File { true_size + 4321 } else { true_size }
     }
 
@@ -175,7 +197,7 @@ impl<'a> View<'a> {
         reference["id"] = self.drive.ids.item(parent).into();
         let trail = self.drive.trail(parent);
         let names: Vec<String> = trail.iter().map(|name| format!("/{}", escaped(name))).collect();
-        let nasty = self.asked.world.options.profile == Profile::Nasty;
+        let nasty = self.world.options.profile == Profile::Nasty;
         match ask {
             Ask::Item => {
                 let path = format!("/drives/{}/root:{}", self.drive.ids.drive, names.concat());

@@ -1,5 +1,6 @@
 //! Messages: lists, delta, single ones and their MIME.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::call::Preferences;
@@ -12,7 +13,7 @@ use crate::page::{self, Page, Select, escaped};
 use crate::person::Person;
 use crate::reply::Reply;
 use crate::routes::message::View;
-use crate::routes::{Answer, Asked, attachments, folders};
+use crate::routes::{Answer, Asked, attachments, folders, mail_write};
 
 /// Roles that may see more than headers.
 const READERS: [&str; 4] =
@@ -26,6 +27,7 @@ pub(crate) fn route(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     let (person, mailbox) = folders::mailbox_for_mail(asked, user)?;
     let prefer = asked.call.preferences();
     let reply = match rest {
+        [] if asked.call.method != Method::GET => mail_write::create(asked, person, mailbox, None),
         [] => list_all(asked, person, mailbox, &prefer),
         [message, more @ ..] => inside(asked, person, mailbox, None, message, more),
     };
@@ -46,6 +48,9 @@ pub(crate) fn inside(
     let message = mailbox.message(key).ok_or_else(Refusal::item_not_found)?;
     if folder.is_some_and(|folder| folder != message.folder) {
         return Err(Refusal::item_not_found());
+    }
+    if asked.call.method != Method::GET {
+        return mail_write::change(asked, person, mailbox, &message, rest);
     }
     let prefer = asked.call.preferences();
     let view = View::new(asked, mailbox, &prefer);
@@ -140,7 +145,11 @@ pub(crate) fn list(
     let oldest_first = matches!(order(asked)?, Order::OldestFirst);
     let skip = call.number("skip").unwrap_or(0);
     let size = page_size(asked, prefer)?;
-    let fetch = |skip, limit| mailbox.keys_by_date(folder, oldest_first, skip, limit);
+    let found = indexed(asked, mailbox, &[folder], oldest_first)?;
+    let fetch = |skip, limit| match &found {
+        Some(found) => found.iter().skip(skip).take(limit).copied().collect(),
+        None => mailbox.keys_by_date(folder, oldest_first, skip, limit),
+    };
     let context = format!(
         "users('{}')/mailFolders('{}')/messages",
         escaped(&person.id),
@@ -150,8 +159,8 @@ pub(crate) fn list(
     if done {
         wander(asked, mailbox, folder);
     }
-    let total = mailbox.counts(folder).0;
-    let count = (call.option("count") == Some("true")).then_some(total);
+    let wanted = call.option("count") == Some("true");
+    let count = wanted.then(|| mailbox.counts(folder).0);
     Ok(Page { count, ..page }.reply(asked.world, call))
 }
 
@@ -165,7 +174,11 @@ fn list_all(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, prefer: &Pref
         .filter(|(_, folder)| !folder.search && !folder.apart && !folder.gone)
         .map(|(number, _)| number)
         .collect();
+    let found = indexed(asked, mailbox, &folders, oldest_first)?;
     let fetch = |mut skip: usize, limit: usize| {
+        if let Some(found) = &found {
+            return found.iter().skip(skip).take(limit).copied().collect();
+        }
         let mut keys = Vec::new();
         for folder in &folders {
             let total = mailbox.counts(*folder).0 as usize;
@@ -182,6 +195,31 @@ fn list_all(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, prefer: &Pref
     let context = format!("users('{}')/messages", escaped(&person.id));
     let (page, _) = fill(asked, mailbox, prefer, &context, (skip, size), fetch)?;
     Ok(page.reply(asked.world, asked.call))
+}
+
+/// The messages that a filter accepts, where an index finds them: as the service does, it answers
+/// such a question at once however large the folder is.
+fn indexed(
+    asked: &Asked<'_>,
+    mailbox: &Mailbox,
+    folders: &[u32],
+    oldest_first: bool,
+) -> Result<Option<Vec<Key>>, Refusal> {
+    let Some(filter) = Filter::new(asked.call.option("filter"))? else {
+        return Ok(None);
+    };
+    let Some(index_keys) = filter.index_keys() else {
+        return Ok(None);
+    };
+    let view = View::new(asked, mailbox, &Preferences::default());
+    let mut found = mailbox.candidates(folders, &index_keys);
+    found.retain(|key| {
+        mailbox.message(*key).is_some_and(|message| filter.accepts(&view.filterable(&message)))
+    });
+    if oldest_first {
+        found.reverse();
+    }
+    Ok(Some(found))
 }
 
 fn page_size(asked: &Asked<'_>, prefer: &Preferences) -> Result<usize, Refusal> {

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::call::Preferences;
+use crate::compose;
+use crate::extended;
 use crate::mail::{Address, LONE_SURROGATE, Mail};
 use crate::mailbox::{Key, Mailbox, Message};
 use crate::page::{Select, escaped};
@@ -89,6 +91,17 @@ impl<'a> View<'a> {
         for name in FILTERABLE {
             row.insert((*name).into(), self.property(name, message));
         }
+        let mut extended = message.mail.extended.clone();
+        extended.extend(
+            message
+                .mail
+                .message_id
+                .iter()
+                .map(|id| extended::Property { id: "String 0x1035".into(), value: id.clone() }),
+        );
+        let one = |p: &extended::Property| json!({"id": p.id, "value": p.value});
+        let all: Vec<Value> = extended.iter().map(one).collect();
+        row.insert("singleValueExtendedProperties".into(), all.into());
         row.into()
     }
 
@@ -125,8 +138,10 @@ impl<'a> View<'a> {
 
     fn expand(&self, message: &Message, row: &mut Map<String, Value>) {
         let known = self.extended.iter().filter_map(|id| {
-            let value = extended_value(id, message)?;
-            Some(json!({"id": id, "value": value}))
+            match extended::find(&message.mail.extended, id) {
+                Some(property) => Some(json!({"id": property.id, "value": property.value})),
+                None => Some(json!({"id": id, "value": extended_value(id, message)?})),
+            }
         });
         let known: Vec<Value> = known.collect();
         if !known.is_empty() {
@@ -156,9 +171,11 @@ impl<'a> View<'a> {
             "parentFolderId" => self.mailbox.ids.folder(message.folder).into(),
             "conversationId" => self.mailbox.ids.conversation(mail.conversation).into(),
             "conversationIndex" => conversation_index(mail).into(),
-            "isDeliveryReceiptRequested" if mail.draft => false.into(),
-            "isDeliveryReceiptRequested" => Value::Null,
-            "isReadReceiptRequested" => false.into(),
+            "isDeliveryReceiptRequested" if mail.draft => {
+                (mail.delivery_receipt == Some(true)).into()
+            }
+            "isDeliveryReceiptRequested" => mail.delivery_receipt.into(),
+            "isReadReceiptRequested" => mail.read_receipt.into(),
             "isRead" => mail.read.into(),
             "isDraft" => mail.draft.into(),
             "webLink" => format!(
@@ -166,21 +183,22 @@ impl<'a> View<'a> {
                 escaped(&self.id(message))
             )
             .into(),
-            "inferenceClassification" => "focused".into(),
+            "inferenceClassification" => if mail.other { "other" } else { "focused" }.into(),
             "body" => self.body(mail),
             "uniqueBody" => self.body(mail),
+            "sender" if mail.sender.is_some() => {
+                mail.sender.as_ref().map_or(Value::Null, recipient)
+            }
             "sender" | "from" => mail.from.as_ref().map_or(Value::Null, recipient),
             "toRecipients" => recipients(&mail.to),
             "ccRecipients" => recipients(&mail.cc),
             "bccRecipients" => recipients(&mail.bcc),
             "replyTo" => recipients(&mail.reply_to),
+            "flag" if mail.flag.is_some() => mail.flag.clone().into(),
             "flag" if mail.flagged => json!({"flagStatus": "flagged"}),
             "flag" => json!({"flagStatus": "notFlagged"}),
             "internetMessageHeaders" if mail.draft => Value::Null,
-            "internetMessageHeaders" => {
-                let one = |(name, value): &(String, String)| json!({"name": name, "value": value.replace("\r\n", "")});
-                mail.headers.iter().map(one).collect::<Vec<_>>().into()
-            }
+            "internetMessageHeaders" => transport_headers(mail),
             _ => Value::Null,
         }
     }
@@ -293,6 +311,18 @@ pub(crate) fn date(date: DateTime<Utc>) -> Value {
     date.format("%Y-%m-%dT%H:%M:%SZ").to_string().into()
 }
 
+/// What the transport has left, and what a client has added.
+fn transport_headers(mail: &Mail) -> Value {
+    let one = |(name, value): &(String, String)| json!({"name": name, "value": value.replace("\r\n", "")});
+    match &mail.transport {
+        Some(block) => {
+            compose::headers_of(block).iter().chain(&mail.own_headers).map(one).collect()
+        }
+        None if mail.made => mail.own_headers.iter().map(one).collect(),
+        None => mail.headers.iter().map(one).collect(),
+    }
+}
+
 fn recipient(address: &Address) -> Value {
     json!({"emailAddress": {"name": address.name, "address": address.address}})
 }
@@ -329,11 +359,13 @@ fn extended_value(id: &str, message: &Message) -> Option<String> {
     let value = match (kind.to_lowercase().as_str(), tag) {
         ("string", 0x1a) => mail.class.to_owned(),
         ("string", 0x37) => mail.subject.replace(LONE_SURROGATE, "\u{fffd}"),
-        ("string", 0x7d) if !mail.draft => {
+        ("string", 0x7d) if mail.transport.is_some() => mail.transport.clone()?,
+        ("string", 0x7d) if !mail.draft && !mail.made => {
             mail.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
         }
         ("string", 0x1035) => mail.message_id.clone()?,
         ("string", 0x1042) => mail.in_reply_to.clone()?,
+        ("string", 0x1039) => mail.references.clone()?,
         ("systemtime", 0xe06) => date(mail.received?).as_str()?.to_owned(),
         ("systemtime", 0x39) => date(mail.sent?).as_str()?.to_owned(),
         ("integer", 0xe07) => (u32::from(mail.read)

@@ -119,7 +119,7 @@ fn properties(asked: &Asked<'_>, person: &Person) -> Value {
     let mail = match person.kind {
         UserKind::Guest => Some("robin@fabrikam.example".to_owned()),
         UserKind::Unlicensed => None,
-        _ => Some(upn.clone()),
+        _ => Some(person.mail()),
     };
     let domain = &asked.world.tenant.domain;
     json!({

@@ -57,7 +57,9 @@ pub(super) fn check(model: &'static Model, of: &'static Type, filter: &str) -> R
     for (at, token) in tokens.iter().enumerate() {
         let Token::Word(word) = *token else { continue };
         if tokens.get(at + 1) == Some(&Token::Mark('(')) {
-            let lambda = word.strip_suffix("/any").or(word.strip_suffix("/all"));
+            // Outlook's own documentation writes `Any`.
+            let lambda = ["/any", "/all", "/Any", "/All"].into_iter();
+            let lambda = lambda.filter_map(|end| word.strip_suffix(end)).next();
             if let Some(collection) = lambda {
                 let members = member_type(model, of, &variables, collection)?;
                 if let Some(&Token::Word(variable)) = tokens.get(at + 2) {

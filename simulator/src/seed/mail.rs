@@ -250,6 +250,6 @@ fn forwarded(outer: &Mail, dice: &mut Dice) -> Attachment {
         content_type: "message/rfc822".into(),
         content_id: None,
         inline: false,
-        what: Attached::Item(mime::render(&inner, dice.next())),
+        what: Attached::Item(Blob::Stored(mime::render(&inner, dice.next()))),
     }
 }

@@ -1,0 +1,301 @@
+//! What a restore did, on disk: a run that was killed goes on where it was, and a run can be
+//! taken back.
+//!
+//! It is an SQLite file, so that a kill at any moment leaves it whole, a million items need no
+//! memory, and an auditor can ask it questions:
+//!
+//! ```sql
+//! SELECT state, count(*) FROM entry GROUP BY state;
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::Error;
+use crate::place::{How, Made, Restored, What};
+
+/// Increment with every change of the tables.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE entry (
+  seq INTEGER PRIMARY KEY,
+  section TEXT NOT NULL,          -- users/<upn>/<service>
+  kind TEXT NOT NULL,             -- item, folder
+  path TEXT NOT NULL,             -- of the member; of a folder its place in the target
+  source TEXT,                    -- the item's id where it was exported
+  state TEXT NOT NULL,            -- begun, created, replaced, present, failed, undone, kept
+  id TEXT,                        -- how the target knows it
+  etag TEXT,                      -- its state in the target when it was made
+  old TEXT,                       -- what it replaced
+  spot TEXT,                      -- where it is being put, while its id is not known
+  cause TEXT,                     -- why it failed
+  message TEXT,
+  losses TEXT NOT NULL DEFAULT '',-- what the target could not take
+  UNIQUE (section, kind, path)
+);
+CREATE TABLE place (
+  section TEXT PRIMARY KEY,
+  target TEXT NOT NULL            -- where its items went, as the target can open it again
+) WITHOUT ROWID;
+";
+
+/// A journal. Shared by all parts of a run; each call is one transaction.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    db: Mutex<Connection>,
+}
+
+/// What the journal knows of an item from an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing.
+    New,
+    /// It was begun, and the end is not known; or it failed.
+    Unfinished,
+    /// It is where it should be.
+    Done,
+}
+
+impl Journal {
+    /// Opens `path`, or makes it. `about` is what must not differ between runs with one journal:
+    /// the target and the options that decide what is put where.
+    ///
+    /// # Errors
+    /// If it belongs to something else.
+    pub(crate) fn open(path: &Path, about: &[(&str, String)]) -> Result<Self, Error> {
+        let journal = Self::connect(path)?;
+        let fresh = journal.asked(|db| {
+            db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))
+        })? == 0;
+        if fresh {
+            journal.asked(|db| {
+                let all = db.unchecked_transaction()?;
+                all.execute_batch(TABLES)?;
+                for (key, value) in about {
+                    all.execute("INSERT INTO about VALUES (?1, ?2)", [*key, value])?;
+                }
+                all.execute("INSERT INTO about VALUES ('version', ?1)", [VERSION.to_string()])?;
+                all.commit()
+            })?;
+            return Ok(journal);
+        }
+        journal.check_version()?;
+        for (key, value) in about {
+            let before = journal.about(key)?;
+            if before.as_deref() != Some(value) {
+                let before = before.unwrap_or_default();
+                return Err(journal.unusable(format!(
+                    "it is of a restore with another {key}: {before:?}, not {value:?}"
+                )));
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Opens a journal that must be there already.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self, Error> {
+        if !path.is_file() {
+            let what = "there is no such file".to_owned();
+            return Err(Error::Journal { path: path.to_owned(), what });
+        }
+        let journal = Self::connect(path)?;
+        journal.check_version()?;
+        Ok(journal)
+    }
+
+    fn connect(path: &Path) -> Result<Self, Error> {
+        let failed = |error: rusqlite::Error| Error::Journal {
+            path: path.to_owned(),
+            what: error.to_string(),
+        };
+        let db = Connection::open(path).map_err(failed)?;
+        // Against a kill of the process every commit is safe; against a power cut all but the
+        // last ones, which the target itself then tells: what is there is not made again.
+        db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        db.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        db.pragma_update(None, "cache_size", -2048).map_err(failed)?;
+        db.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), db: Mutex::new(db) })
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let is_journal = self.asked(|db| {
+            let sql = "SELECT count(*) FROM sqlite_master WHERE name IN ('about', 'entry')";
+            db.query_row(sql, [], |row| row.get::<_, i64>(0))
+        })? == 2;
+        if !is_journal {
+            return Err(self.unusable("it is no journal of a restore".into()));
+        }
+        match self.about("version")? {
+            Some(version) if version == VERSION.to_string() => Ok(()),
+            version => Err(self.unusable(format!(
+                "it is of version {}, this program knows {VERSION}",
+                version.unwrap_or_default()
+            ))),
+        }
+    }
+
+    /// What was said of the run when the journal was made.
+    pub(crate) fn about(&self, key: &str) -> Result<Option<String>, Error> {
+        self.asked(|db| {
+            let sql = "SELECT value FROM about WHERE key = ?1";
+            db.query_row(sql, [key], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Remembers where a section's items go, so that an undo finds them.
+    pub(crate) fn place(&self, section: &str, target: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "INSERT INTO place VALUES (?1, ?2)
+                       ON CONFLICT DO UPDATE SET target = excluded.target";
+            db.execute(sql, [section, target]).map(drop)
+        })
+    }
+
+    /// All sections and where their items went.
+    pub(crate) fn places(&self) -> Result<Vec<(String, String)>, Error> {
+        self.asked(|db| {
+            let mut rows = db.prepare("SELECT section, target FROM place ORDER BY section")?;
+            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+    }
+
+    /// What earlier runs did about an item.
+    pub(crate) fn known(&self, section: &str, path: &str) -> Result<Known, Error> {
+        let state: Option<String> = self.asked(|db| {
+            let sql = "SELECT state FROM entry
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            db.prepare_cached(sql)?.query_row([section, path], |row| row.get(0)).optional()
+        })?;
+        Ok(match state.as_deref() {
+            None | Some("undone") => Known::New,
+            Some("begun" | "failed") => Known::Unfinished,
+            Some(_) => Known::Done,
+        })
+    }
+
+    /// Before the first request that changes the target.
+    pub(crate) fn begin(&self, section: &str, path: &str, source: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "INSERT INTO entry (section, kind, path, source, state)
+                       VALUES (?1, 'item', ?2, ?3, 'begun')
+                       ON CONFLICT DO UPDATE SET state = 'begun', cause = NULL, message = NULL";
+            db.prepare_cached(sql)?.execute([section, path, source]).map(drop)
+        })
+    }
+
+    /// Before it is put somewhere where it could not be told from others later.
+    pub(crate) fn spot(&self, section: &str, path: &str, spot: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "UPDATE entry SET spot = ?3
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            db.prepare_cached(sql)?.execute([section, path, spot]).map(drop)
+        })
+    }
+
+    /// When the item is where it should be.
+    pub(crate) fn done(&self, section: &str, path: &str, restored: &Restored) -> Result<(), Error> {
+        let (state, old) = match &restored.how {
+            How::Created => ("created", None),
+            How::Present => ("present", None),
+            How::Replaced { old } => ("replaced", Some(old)),
+        };
+        let losses: Vec<_> = restored.losses.iter().map(|loss| loss.name()).collect();
+        self.asked(|db| {
+            let sql = "UPDATE entry SET state = ?3, id = ?4, etag = ?5, old = ?6, losses = ?7
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            let id = &restored.id;
+            db.prepare_cached(sql)?
+                .execute(params![section, path, state, id, restored.etag, old, losses.join(" ")])
+                .map(drop)
+        })
+    }
+
+    /// When it is not.
+    pub(crate) fn fail(&self, section: &str, path: &str, error: &Error) -> Result<(), Error> {
+        let message = error.to_string();
+        self.asked(|db| {
+            let sql = "INSERT INTO entry (section, kind, path, state, cause, message)
+                       VALUES (?1, 'item', ?2, 'failed', ?3, ?4)
+                       ON CONFLICT DO UPDATE SET state = 'failed', cause = excluded.cause,
+                       message = excluded.message";
+            db.prepare_cached(sql)?
+                .execute([section, path, error.cause(), message.as_str()])
+                .map(drop)
+        })
+    }
+
+    /// A folder that was made: `place` is its place in the target, in words.
+    pub(crate) fn made_folder(&self, section: &str, place: &str, id: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "INSERT INTO entry (section, kind, path, state, id)
+                       VALUES (?1, 'folder', ?2, 'created', ?3)
+                       ON CONFLICT DO UPDATE SET state = 'created', id = excluded.id";
+            db.prepare_cached(sql)?.execute([section, place, id]).map(drop)
+        })
+    }
+
+    /// Up to `limit` things that were made in a section, newest first, items before folders,
+    /// from behind `after`: to be undone. What was present before is not among them.
+    pub(crate) fn made(
+        &self,
+        section: &str,
+        what: What,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, Made)>, Error> {
+        let kind = kind(what);
+        self.asked(|db| {
+            let sql = "SELECT seq, path, source, id, etag, old, spot FROM entry
+                       WHERE section = ?1 AND kind = ?2 AND seq < ?3
+                       AND state IN ('begun', 'created', 'replaced', 'failed')
+                       ORDER BY seq DESC LIMIT ?4";
+            let before = after.unwrap_or(i64::MAX);
+            let mut rows = db.prepare_cached(sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            rows.query_map(params![section, kind, before, limit], |row| {
+                let made = Made {
+                    what,
+                    path: row.get(1)?,
+                    source: row.get(2)?,
+                    id: row.get(3)?,
+                    etag: row.get(4)?,
+                    old: row.get(5)?,
+                    spot: row.get(6)?,
+                };
+                Ok((row.get(0)?, made))
+            })?
+            .collect()
+        })
+    }
+
+    /// After an undo.
+    pub(crate) fn undone(&self, seq: i64, removed: bool) -> Result<(), Error> {
+        let state = if removed { "undone" } else { "kept" };
+        self.asked(|db| {
+            let sql = "UPDATE entry SET state = ?2 WHERE seq = ?1";
+            db.prepare_cached(sql)?.execute(params![seq, state]).map(drop)
+        })
+    }
+
+    fn unusable(&self, what: String) -> Error {
+        Error::Journal { path: self.path.clone(), what }
+    }
+
+    fn asked<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let db: MutexGuard<'_, Connection> = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&db).map_err(|error| self.unusable(error.to_string()))
+    }
+}
+
+const fn kind(what: What) -> &'static str {
+    match what {
+        What::Folder => "folder",
+        What::Item => "item",
+    }
+}

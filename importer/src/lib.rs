@@ -1,0 +1,40 @@
+//! Archive to tenant, folder or IMAP server: what [`restore`] does is choose (from the archive's
+//! metadata), read (what was chosen, bounded) and put (into a [`Target`]), with every step in a
+//! journal, by which a run that died goes on and [`undo`] takes back.
+//!
+//! A content type is one file in `service` and one match arm; selection, journal, order and report
+//! know nothing of mail or files.
+
+mod choice;
+mod content;
+mod error;
+mod item;
+mod journal;
+mod monitor;
+mod options;
+mod outcome;
+mod place;
+mod plan;
+mod region;
+mod restore;
+mod scratch;
+mod section;
+mod sequential;
+mod service;
+mod target;
+mod undo;
+mod walk;
+mod work;
+
+pub use choice::Choice;
+pub use error::Error;
+pub use monitor::{Monitor, Progress};
+pub use options::{Destination, OnConflict, Options};
+pub use outcome::Summary;
+pub use place::Loss;
+pub use plan::{Plan, PlannedSection, plan};
+pub use restore::{Order, restore};
+pub use service::Service;
+pub use target::{Credentials, DirectoryTarget, ImapTarget, Layout, Target, TenantTarget};
+pub use undo::{UndoSummary, target_of, undo};
+pub use walk::Source;

@@ -1,0 +1,60 @@
+//! What a restore is told.
+
+use std::path::PathBuf;
+
+/// What to do with an item that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// Leave it alone.
+    #[default]
+    Skip,
+    /// Put another beside it.
+    Copy,
+    /// Put the archive's in its stead; undo brings it back.
+    Replace,
+}
+
+impl OnConflict {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Copy => "copy",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// Where in the target items go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Into a new folder `tar365 restore <label>`; without a label each owner has his own.
+    Beside {
+        /// What the folder is called by.
+        label: Option<String>,
+    },
+    /// Where they were.
+    InPlace,
+}
+
+/// Everything that bounds or directs a restore.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where items go.
+    pub destination: Destination,
+    /// What to do with an item that is there already.
+    pub on_conflict: OnConflict,
+    /// Whose items go to whom: UPN or object id of old and new owner.
+    pub map_user: Vec<(String, String)>,
+    /// All items go to this user.
+    pub to_user: Option<String>,
+    /// Most items under way at a time, at least 1. A mailbox never has more than 4.
+    pub concurrency: usize,
+    /// Directory of temporary files.
+    pub spool_dir: PathBuf,
+    /// Most bytes of one item on disk; a larger file on a pipe is passed through.
+    pub spool_limit: u64,
+    /// Restore what an archive without a seal holds.
+    pub incomplete: bool,
+}

@@ -1,0 +1,159 @@
+//! What a target offers for the items of one section, and what comes of an item.
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::item::Item;
+use crate::section::Folder;
+
+/// Where the items of one section go: a mailbox, a drive, a folder of a file system, an account
+/// of an IMAP server.
+///
+/// Everything may be asked for twice: after a crash, a second run finds what the first one made
+/// and makes nothing double.
+pub(crate) trait Place: Send + Sync {
+    /// Sees to it that the folder at the end of `trail` is there. An empty trail is the
+    /// destination itself.
+    fn folder(&self, trail: &[Folder]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Sees to it that the item is in that folder, which is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::is_fatal`] tells whether others may be tried after it.
+    fn put(
+        &self,
+        item: &Item,
+        trail: &[Folder],
+    ) -> impl Future<Output = Result<Restored, Error>> + Send;
+
+    /// After the last item: what can only be done then, as the times of folders.
+    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Takes back what a journal says was made: an item, or a folder if it is empty. Folders come
+    /// after what is in them. What was changed since stays.
+    fn undo(&self, made: &Made) -> impl Future<Output = Result<Undone, Error>> + Send;
+}
+
+/// Something that was made in a target, as the journal remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// Folder or item.
+    pub(crate) what: What,
+    /// Path of the member in the archive; of a folder its place in the target, for messages.
+    pub(crate) path: String,
+    /// The item's id where it was exported.
+    pub(crate) source: Option<String>,
+    /// How the target knows it: an id, a path. None of an item that was begun but whose end
+    /// nobody saw: it may or may not be there.
+    pub(crate) id: Option<String>,
+    /// What the target said of its state when it was made (eTag, digest): an item that differs
+    /// now was changed by somebody.
+    pub(crate) etag: Option<String>,
+    /// What it replaced, as the target can bring it back.
+    pub(crate) old: Option<String>,
+    /// Where it was being put, as the place told the journal before it did.
+    pub(crate) spot: Option<String>,
+}
+
+/// See [`Made`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A container.
+    Folder,
+    /// A mail, a file.
+    Item,
+}
+
+/// What came of [`Place::undo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undone {
+    /// It is gone, or was gone already.
+    Removed,
+    /// It was changed, moved or filled by somebody since and stays.
+    Kept,
+}
+
+/// An item that is where it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// How it came there.
+    pub(crate) how: How,
+    /// How the target knows it: what [`Place::undo`] is given.
+    pub(crate) id: String,
+    /// See [`Made::etag`].
+    pub(crate) etag: Option<String>,
+    /// What of it the target could not take. Counted in the report, described in doc/restore.md.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// See [`Restored::how`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Made now.
+    Created,
+    /// Was there already: nothing was done.
+    Present,
+    /// Made now in the stead of another, which the target can bring back by this.
+    Replaced {
+        /// See [`Made::old`].
+        old: String,
+    },
+}
+
+/// What a target can't keep of an item. Each has its paragraph in doc/restore.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The plain text beside an HTML body: the service makes its own.
+    TextAlternative,
+    /// The body was too large for the service and is an attachment now.
+    BodyAsAttachment,
+    /// A mail in the mail is an attached `.eml` file now.
+    NestedAsFile,
+    /// A signature that covers the exact bytes of the mail can't be verified any more.
+    Signature,
+    /// An address the service does not accept, or recipients above its limit of 500.
+    Recipients,
+    /// The request for a receipt, which would mail somebody when the mail is read.
+    ReceiptRequest,
+    /// A meeting request, report or the like is an ordinary mail now.
+    MessageClass,
+    /// Headers the service has no place for: a header block of more than 256 KiB, or with zero
+    /// bytes in it. What has a property of its own (subject, dates, people) is kept.
+    Headers,
+    /// Flags, categories or keywords the target has no place for.
+    Flags,
+    /// A date the target did not take.
+    Date,
+    /// The name had to be changed to be accepted.
+    Name,
+    /// The service stored other bytes than it was given (Office files).
+    Rewritten,
+    /// The folder could not be used as it was and another stands in for it.
+    Folder,
+    /// The mail had been rendered by the exporter: not the original bytes.
+    Converted,
+}
+
+impl Loss {
+    /// Its name in report, journal and documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TextAlternative => "text-alternative",
+            Self::BodyAsAttachment => "body-as-attachment",
+            Self::NestedAsFile => "nested-as-file",
+            Self::Signature => "signature",
+            Self::Recipients => "recipients",
+            Self::ReceiptRequest => "receipt-request",
+            Self::MessageClass => "message-class",
+            Self::Headers => "headers",
+            Self::Flags => "flags",
+            Self::Date => "date",
+            Self::Name => "name",
+            Self::Rewritten => "rewritten",
+            Self::Folder => "folder",
+            Self::Converted => "converted",
+        }
+    }
+}

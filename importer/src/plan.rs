@@ -1,0 +1,159 @@
+//! What a restore would do, without asking the target anything.
+
+use std::sync::Arc;
+
+use archive::metadata::{self, Line};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::choice::Choice;
+use crate::error::Error;
+use crate::options::{Destination, Options};
+use crate::target::Target;
+use crate::walk::{Ask, Job, Source, Task, walk_file, walk_stream};
+
+/// Upload budget of a mailbox (FACTS 2.2), in bytes per second.
+const MAILBOX_UPLOAD: u64 = 150_000_000 / 300;
+/// Bytes of a part of an upload session.
+const PART: u64 = 5 * 1024 * 1024;
+
+/// What would be done.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Plan {
+    /// By section, in the order of the archive.
+    pub sections: Vec<PlannedSection>,
+    /// Of what is there already: `skip`, `copy` or `replace`.
+    pub on_conflict: &'static str,
+}
+
+/// What would be done for one service of one owner.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PlannedSection {
+    /// `users/<upn>/<service>`.
+    pub section: String,
+    /// Whose it becomes, as far as that can be told without asking.
+    pub owner: String,
+    /// Where it goes.
+    pub destination: String,
+    /// Folders the archive knows: an upper bound of those that would be made.
+    pub folders: u64,
+    /// Items that would be made, if none is there.
+    pub items: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Requests to the service, about; 0 for targets that are not one.
+    pub requests: u64,
+    /// The least time that the service's documented upload limit allows, in seconds.
+    pub seconds: u64,
+}
+
+/// Finds out what [`crate::restore`] would do. Reads only metadata of a file; all of a stream.
+///
+/// # Errors
+/// As [`crate::restore`], as far as the archive goes.
+pub async fn plan(
+    source: Source,
+    target: &Target,
+    choice: &Choice,
+    options: &Options,
+) -> Result<Plan, Error> {
+    let ask = Arc::new(Ask {
+        chooser: choice.compile()?,
+        only_failed: None,
+        spool_dir: options.spool_dir.clone(),
+        spool_limit: 0,
+    });
+    let is_file = matches!(source, Source::File(_));
+    let (sender, mut tasks) = mpsc::channel(1);
+    let walk = tokio::task::spawn_blocking(move || match source {
+        Source::File(file) => walk_file(&file, &ask, &sender),
+        Source::Stream(input) => walk_stream(input, &ask, &sender),
+    });
+    let mut plan = Plan { on_conflict: options.on_conflict.name(), ..Plan::default() };
+    let is_whole = !choice.names_items();
+    while let Some(task) = tasks.recv().await {
+        let planned = planned(task, target, options, is_file).await?;
+        if planned.items > 0 || is_whole {
+            plan.sections.push(planned);
+        }
+    }
+    let failed = |error| Error::Spool {
+        path: options.spool_dir.clone(),
+        source: std::io::Error::other(error),
+    };
+    let walked = walk.await.map_err(failed)??;
+    match walked.broken {
+        Some(broken) if !options.incomplete => Err(broken.into()),
+        _ => Ok(plan),
+    }
+}
+
+async fn planned(
+    task: Task,
+    target: &Target,
+    options: &Options,
+    is_file: bool,
+) -> Result<PlannedSection, Error> {
+    let Task { section, work, mut jobs } = task;
+    let named = options.to_user.clone();
+    let mapped = || {
+        let is_his = |(old, _): &&(String, String)| {
+            [&section.owner.id, &section.owner.names.upn].contains(&old)
+        };
+        options.map_user.iter().find(is_his).map(|(_, new)| new.clone())
+    };
+    let label = match &options.destination {
+        Destination::InPlace => None,
+        Destination::Beside { label } => Some(label.as_ref().unwrap_or(&section.label)),
+    };
+    let mut planned = PlannedSection {
+        owner: named.or_else(mapped).unwrap_or_else(|| section.owner.names.upn.clone()),
+        destination: match (target, label) {
+            (Target::Directory(_), _) => target.to_string(),
+            (_, None) => format!("{target}: in place"),
+            (_, Some(label)) => format!("{target}: folder \"tar365 restore {label}\""),
+        },
+        folders: work.folders()?,
+        section: section.prefix,
+        ..PlannedSection::default()
+    };
+    let is_service = matches!(target, Target::Tenant(_));
+    let mut add = |line: &Line, size: u64| {
+        planned.items += 1;
+        planned.bytes += size;
+        planned.requests += if is_service { requests(line, size) } else { 0 };
+    };
+    if is_file {
+        jobs.close();
+        let mut after = 0;
+        while let Some(located) = work.next_located(after)? {
+            after = located.seq;
+            add(&located.line, located.size);
+        }
+    } else {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Job::Item(item) => add(&item.line, item.size),
+                Job::Bad { error, .. } if error.cause() == "damaged" => {}
+                Job::Bad { error, .. } => return Err(error),
+            }
+        }
+    }
+    if is_service && section.service == crate::Service::Mail {
+        planned.seconds = planned.bytes / MAILBOX_UPLOAD;
+    }
+    Ok(planned)
+}
+
+/// Requests for one item: to make it and to look at it again, and the parts of what is large.
+fn requests(line: &Line, size: u64) -> u64 {
+    let has_attachments =
+        line.graph.get("hasAttachments").and_then(Value::as_bool).unwrap_or(false);
+    match (line.kind.as_str(), size) {
+        (metadata::MESSAGE, 0..3_000_000) => 2 + u64::from(has_attachments),
+        (metadata::MESSAGE, _) => 6 + size.div_ceil(4_000_000),
+        (_, 0) => 3,
+        (_, _) => 2 + size.div_ceil(PART),
+    }
+}

@@ -1,0 +1,257 @@
+//! The folders of a mailbox, made and found by path; well-known ones by what they are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use graph::{ErrorKind, Graph, Prefer, Scope, segment};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::existing::Existing;
+use crate::error::Error;
+use crate::journal::Journal;
+use crate::section::Folder;
+
+/// Where the folders of a mailbox hang.
+pub(super) const ROOT: &str = "msgfolderroot";
+
+/// Folders that no client may put things into, or that send what is put into them: their items
+/// go beside, also in place. (An item in the Outbox that counts as submitted is one to be sent.)
+const NEVER_IN_PLACE: [&str; 9] = [
+    "outbox",
+    "recoverableitemsroot",
+    "recoverableitemsdeletions",
+    "recoverableitemspurges",
+    "recoverableitemsversions",
+    "recoverableitemsdiscoveryholds",
+    "searchfolders",
+    "syncissues",
+    "conflicts",
+];
+
+/// A folder that is there.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) id: String,
+    /// Made by this run: nothing is in it but what this run put there.
+    pub(super) is_new: bool,
+    /// What was in it before this run; read when first asked for.
+    pub(super) existing: OnceCell<Existing>,
+    /// Another folder than the archive says.
+    pub(super) stands_in: bool,
+}
+
+impl Target {
+    fn new(id: String, is_new: bool, stands_in: bool) -> Arc<Self> {
+        Arc::new(Self { id, is_new, existing: OnceCell::new(), stands_in })
+    }
+}
+
+type Cell = Arc<OnceCell<Arc<Target>>>;
+
+/// The folders of one mailbox.
+#[derive(Debug)]
+pub(super) struct Folders {
+    pub(super) graph: Graph,
+    pub(super) user: String,
+    pub(super) scope: Scope,
+    /// Name of the folder that all others go into; none in place.
+    beside: Option<String>,
+    /// Name of the folder for what can't be restored in place.
+    aside: String,
+    section: String,
+    journal: Arc<Journal>,
+    /// By the names on the way down, which no folder name can contain a NUL of.
+    known: Mutex<HashMap<String, Cell>>,
+}
+
+impl Folders {
+    pub(super) fn new(
+        graph: Graph,
+        user: &str,
+        section: &str,
+        journal: Arc<Journal>,
+        beside: Option<String>,
+        aside: String,
+    ) -> Self {
+        Self {
+            graph,
+            user: user.to_owned(),
+            scope: Scope::Mailbox(user.to_owned()),
+            beside,
+            aside,
+            section: section.to_owned(),
+            journal,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The folder at the end of `trail`, which is made if it is not there.
+    pub(super) async fn at(&self, trail: &[Folder]) -> Result<Arc<Target>, Error> {
+        let never = |folder: &Folder| {
+            folder.well_known.as_deref().is_some_and(|name| {
+                NEVER_IN_PLACE.iter().any(|never| never.eq_ignore_ascii_case(name))
+            })
+        };
+        let aside = self.beside.is_none() && trail.iter().any(never);
+        let (mut key, mut at) = (String::new(), Target::new(ROOT.to_owned(), false, aside));
+        let top = if aside { Some(&self.aside) } else { self.beside.as_ref() };
+        if let Some(name) = top {
+            key.push('\0');
+            key.push_str(name);
+            at = self.child(&key, &at, name, None, aside).await?;
+        }
+        for folder in trail {
+            let in_place = top.is_none().then_some(folder.well_known.as_deref()).flatten();
+            if let Some(name) = in_place
+                && let Some(known) = self.well_known(name).await?
+            {
+                key = format!("\0{name}\0");
+                at = known;
+                continue;
+            }
+            key.push('\0');
+            key.push_str(&folder.name);
+            at = self.child(&key, &at, shown(&folder.name), Some(folder), aside).await?;
+        }
+        Ok(at)
+    }
+
+    fn cell(&self, key: &str) -> Cell {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(key.to_owned()).or_default())
+    }
+
+    /// A folder by what it is, whatever it is called (FACTS 5.1); none if this mailbox has none.
+    async fn well_known(&self, name: &str) -> Result<Option<Arc<Target>>, Error> {
+        let cell = self.cell(&format!("\0{name}\0"));
+        let path = format!("{}/mailFolders/{}?$select=id", self.root(), segment(name));
+        let found = cell
+            .get_or_try_init(|| async {
+                let folder = self.graph.get(&self.scope, &path, Prefer::none()).await?;
+                Ok::<_, graph::Error>(Target::new(id(&folder), false, false))
+            })
+            .await;
+        match found {
+            Ok(target) => Ok(Some(Arc::clone(target))),
+            Err(error)
+                if matches!(error.status(), Some(404))
+                    || matches!(error.kind(), ErrorKind::Invalid) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(Error::Graph { doing: format!("opening the folder {name}"), source }),
+        }
+    }
+
+    async fn child(
+        &self,
+        key: &str,
+        parent: &Target,
+        name: &str,
+        folder: Option<&Folder>,
+        stands_in: bool,
+    ) -> Result<Arc<Target>, Error> {
+        let cell = self.cell(key);
+        let made = cell.get_or_try_init(|| async {
+            // In a folder that was just made there is none yet: one request less.
+            if !parent.is_new
+                && let Some(id) = self.find(&parent.id, name).await?
+            {
+                return Ok(Target::new(id, false, stands_in));
+            }
+            self.make(&parent.id, name, folder, stands_in).await
+        });
+        let doing = |source| Error::Graph {
+            doing: format!("making the folder {:?}", key.replace('\0', "/")),
+            source,
+        };
+        match made.await {
+            Ok(target) => Ok(Arc::clone(target)),
+            Err(Trouble::Graph(source)) => Err(doing(source)),
+            Err(Trouble::Own(error)) => Err(error),
+        }
+    }
+
+    async fn make(
+        &self,
+        parent: &str,
+        name: &str,
+        folder: Option<&Folder>,
+        stands_in: bool,
+    ) -> Result<Arc<Target>, Trouble> {
+        let is_hidden = folder.and_then(|f| f.graph.get("isHidden")).and_then(Value::as_bool);
+        let body = match is_hidden {
+            Some(true) => json!({ "displayName": name, "isHidden": true }),
+            _ => json!({ "displayName": name }),
+        };
+        let path = format!("{}/mailFolders/{}/childFolders", self.root(), segment(parent));
+        let found = || async {
+            Ok(self.find(parent, name).await?.map(|id| json!({ "id": id })))
+        };
+        let target = match self.graph.create(&self.scope, &path, &body, found).await {
+            Ok(made) => Target::new(id(&made), true, stands_in),
+            Err(error) if *error.kind() == ErrorKind::Conflict => {
+                // Somebody else was faster.
+                let found = self.find(parent, name).await?;
+                return found.map(|id| Target::new(id, false, stands_in)).ok_or(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.journal.made_folder(&self.section, &format!("{parent}/{name}"), &target.id)?;
+        Ok(target)
+    }
+
+    /// The child with that name, whatever its case, as the service compares names.
+    async fn find(&self, parent: &str, name: &str) -> Result<Option<String>, graph::Error> {
+        let quoted = name.replace('\'', "''");
+        let filter = segment(&format!("displayName eq '{quoted}'")).to_string();
+        let path = format!(
+            "{}/mailFolders/{}/childFolders?includeHiddenFolders=true&$select=id,displayName&$filter={filter}",
+            self.root(),
+            segment(parent),
+        );
+        let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
+        while let Some(page) = pages.next().await? {
+            for item in &page.items {
+                let folder = item.parse()?;
+                let own = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
+                if own.to_lowercase() == name.to_lowercase() {
+                    return Ok(Some(id(&folder)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn root(&self) -> String {
+        format!("/users/{}", segment(&self.user))
+    }
+}
+
+/// Either the service's trouble or our own.
+enum Trouble {
+    Graph(graph::Error),
+    Own(Error),
+}
+
+impl From<graph::Error> for Trouble {
+    fn from(error: graph::Error) -> Self {
+        Self::Graph(error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Own(error)
+    }
+}
+
+/// A name the service accepts: not empty.
+fn shown(name: &str) -> &str {
+    if name.trim().is_empty() { "(no name)" } else { name }
+}
+
+pub(super) fn id(of: &Value) -> String {
+    of.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,181 @@
+//! Where a restore goes.
+
+pub(crate) mod directory;
+pub(crate) mod imap;
+mod tenant;
+
+use std::sync::Arc;
+
+use graph::ErrorKind;
+
+pub use directory::{DirectoryTarget, Layout};
+pub use imap::{Credentials, ImapTarget};
+pub use tenant::TenantTarget;
+pub(crate) use tenant::User;
+
+use crate::error::Error;
+use crate::item::Item;
+use crate::journal::Journal;
+use crate::options::{Destination, Options};
+use crate::place::{Made, Place, Restored, Undone};
+use crate::section::{Folder, Section};
+use crate::service::mail::MailPlace;
+use crate::service::onedrive::DrivePlace;
+
+/// Where a restore goes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Target {
+    /// Microsoft 365.
+    Tenant(TenantTarget),
+    /// A folder of a file system.
+    Directory(DirectoryTarget),
+    /// An IMAP server.
+    Imap(Box<ImapTarget>),
+}
+
+impl Target {
+    /// What must not differ between two runs with one journal.
+    pub(crate) fn about(&self, options: &Options) -> Vec<(&'static str, String)> {
+        let destination = match &options.destination {
+            Destination::InPlace => "in place".to_owned(),
+            Destination::Beside { label } => label.clone().unwrap_or_default(),
+        };
+        vec![("target", self.to_string()), ("destination", destination)]
+    }
+
+    /// The place for a section's items.
+    ///
+    /// # Errors
+    /// If it is not fatal, only this section can't be restored.
+    pub(crate) async fn open(
+        &self,
+        section: &Section,
+        options: &Options,
+        journal: &Arc<Journal>,
+    ) -> Result<AnyPlace, Error> {
+        let journal = Arc::clone(journal);
+        match self {
+            Self::Tenant(tenant) => tenant.open(section, options, journal).await,
+            Self::Directory(directory) => {
+                directory.open(section, options, journal).map(Box::new).map(AnyPlace::Directory)
+            }
+            Self::Imap(imap) => {
+                imap.open(section, options, journal).await.map(Box::new).map(AnyPlace::Imap)
+            }
+        }
+    }
+
+    /// The place that [`Journal::place`] remembered, for an undo.
+    pub(crate) async fn reopen(
+        &self,
+        section: &str,
+        address: &str,
+        journal: &Arc<Journal>,
+    ) -> Result<AnyPlace, Error> {
+        let journal = Arc::clone(journal);
+        match self {
+            Self::Tenant(tenant) => tenant.reopen(section, address, journal).await,
+            Self::Directory(directory) => {
+                directory.reopen(section, address, journal).map(Box::new).map(AnyPlace::Directory)
+            }
+            Self::Imap(imap) => {
+                let place = imap.reopen(section, address, journal).await;
+                place.map(Box::new).map(AnyPlace::Imap)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    /// As `--to` has it; never with a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tenant(tenant) => tenant.fmt(f),
+            Self::Directory(directory) => directory.fmt(f),
+            Self::Imap(imap) => imap.as_ref().fmt(f),
+        }
+    }
+}
+
+/// Any of the places there are.
+pub(crate) enum AnyPlace {
+    Mail(Box<MailPlace>),
+    Drive(Box<DrivePlace>),
+    Directory(Box<directory::DirectoryPlace>),
+    Imap(Box<imap::ImapPlace>),
+}
+
+/// The same call on whatever place it is.
+macro_rules! each {
+    ($place:expr, $inner:ident => $call:expr) => {
+        match $place {
+            AnyPlace::Mail($inner) => $call,
+            AnyPlace::Drive($inner) => $call,
+            AnyPlace::Directory($inner) => $call,
+            AnyPlace::Imap($inner) => $call,
+        }
+    };
+}
+
+impl AnyPlace {
+    /// Where items go, for the report.
+    pub(crate) fn shown(&self) -> String {
+        each!(self, place => place.shown())
+    }
+
+    /// Items that may be under way at a time.
+    pub(crate) fn concurrency(&self) -> usize {
+        match self {
+            // FACTS 2.2: four requests of one app in one mailbox.
+            Self::Mail(_) => 4,
+            Self::Drive(_) => 8,
+            Self::Directory(_) | Self::Imap(_) => 1,
+        }
+    }
+}
+
+impl Place for AnyPlace {
+    async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
+        each!(self, place => place.folder(trail).await)
+    }
+
+    async fn put(&self, item: &Item, trail: &[Folder]) -> Result<Restored, Error> {
+        each!(self, place => place.put(item, trail).await)
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        each!(self, place => place.finish().await)
+    }
+
+    async fn undo(&self, made: &Made) -> Result<Undone, Error> {
+        each!(self, place => place.undo(made).await)
+    }
+}
+
+/// Whether nothing else of the service should be tried after this.
+pub(crate) fn is_fatal(error: &graph::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Credentials
+            | ErrorKind::Throttled
+            | ErrorKind::Unreachable
+            | ErrorKind::CaCertificate
+            | ErrorKind::Configuration
+            | ErrorKind::Local
+            | ErrorKind::Tls
+    )
+}
+
+/// The stable word for an item that the service did not take.
+pub(crate) fn cause(error: &graph::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Permission => "refused",
+        ErrorKind::Quota => "quota",
+        ErrorKind::TooLarge => "too-large",
+        ErrorKind::Conflict | ErrorKind::PreconditionFailed => "exists",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Source => "damaged",
+        _ => "service",
+    }
+}

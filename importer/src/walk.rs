@@ -1,0 +1,220 @@
+//! Goes through an archive once and hands out what is wanted, a section at a time.
+//!
+//! A file is walked by its manifest: of members that are not wanted nothing is read. A pipe is
+//! walked as it comes. Both run on threads of their own, because reading blocks; what they hand
+//! out is bounded by the channels between.
+
+mod file;
+mod stream;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archive::metadata::{self, Lines};
+use archive::{End, OwnerNames, Sha256Digest};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::choice::Chooser;
+use crate::content::Content;
+use crate::error::Error;
+use crate::item::Item;
+use crate::journal::{Journal, Known};
+use crate::section::{Owner, Section, label};
+use crate::work::Work;
+
+pub(crate) use file::walk as walk_file;
+pub(crate) use stream::walk as walk_stream;
+
+/// Content up to this many bytes is in memory.
+const IN_MEMORY: u64 = 1 << 20;
+/// Items read ahead of those that are under way, per section.
+const AHEAD: usize = 4;
+
+/// An archive to restore from.
+pub enum Source {
+    /// A file with a seal: only what is wanted is read.
+    File(Arc<File>),
+    /// Anything else, from its first byte on.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// What a walk goes by.
+pub(crate) struct Ask {
+    pub(crate) chooser: Chooser,
+    /// Only items that an earlier run with this journal did not bring home.
+    pub(crate) only_failed: Option<Arc<Journal>>,
+    pub(crate) spool_dir: PathBuf,
+    pub(crate) spool_limit: u64,
+}
+
+/// A section of which something is wanted.
+pub(crate) struct Task {
+    pub(crate) section: Section,
+    pub(crate) work: Arc<Work>,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+}
+
+/// One wanted item.
+pub(crate) enum Job {
+    /// With its content.
+    Item(Box<Item>),
+    /// The archive has it, but not as it should be.
+    Bad {
+        path: String,
+        error: Error,
+    },
+}
+
+/// How a walk ended.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// How the archive ended; none if that was not looked at, because all that was wanted had
+    /// been found before.
+    pub(crate) end: Option<End>,
+    /// Items that were given out before the archive's end said that they are not to be trusted:
+    /// section and path.
+    pub(crate) disproven: Vec<(String, String)>,
+    /// The stream broke off here. What came before it was given out.
+    pub(crate) broken: Option<archive::Error>,
+    /// Sections that hold anything of what was asked for, with or without wanted items.
+    pub(crate) sections: u64,
+}
+
+/// What the walk has seen of wanted owners, to know when all is found.
+#[derive(Default)]
+struct Seen {
+    owners: HashSet<String>,
+    last_owner: String,
+    sections_of_last: usize,
+}
+
+impl Seen {
+    /// A section of a wanted owner was read.
+    fn section(&mut self, prefix: &str) {
+        let owner = owner_folder(prefix);
+        if self.last_owner != owner {
+            owner.clone_into(&mut self.last_owner);
+            self.sections_of_last = 0;
+            self.owners.insert(owner.to_owned());
+        }
+        self.sections_of_last += 1;
+    }
+
+    /// Whether nothing of what follows can be wanted.
+    fn is_over(&self, chooser: &Chooser) -> bool {
+        chooser.is_over(self.owners.len(), self.sections_of_last)
+    }
+
+    /// The same, when the walk is at the section with this prefix.
+    fn is_over_at(&self, prefix: &str, chooser: &Chooser) -> bool {
+        let another = self.last_owner != owner_folder(prefix);
+        self.is_over(chooser) || another && chooser.knows_all(self.owners.len())
+    }
+}
+
+/// `users/<upn>` of a section's prefix.
+fn owner_folder(prefix: &str) -> &str {
+    prefix.rsplit_once('/').map_or(prefix, |(owner, _)| owner)
+}
+
+/// `users/<upn>/<service>.ndjson`: the prefix of its section and the service.
+fn metadata_of(path: &str) -> Option<(&str, &str)> {
+    let prefix = path.strip_suffix(".ndjson")?;
+    let mut parts = prefix.split('/');
+    let (Some("users"), Some(_), Some(service), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    Some((prefix, service))
+}
+
+/// The owner of a section by the first line of its metadata; by its path if it does not say.
+fn owner_of(first_line: &str, prefix: &str) -> Owner {
+    let line = metadata::Line::parse(first_line).ok().filter(|line| line.kind == metadata::OWNER);
+    if let Some(line) = line {
+        let names = OwnerNames::from_graph(&line.graph);
+        return Owner { id: line.id, names, graph: line.graph };
+    }
+    let folder = prefix.split('/').nth(1).unwrap_or_default();
+    let upn = archive::path::unescape(folder);
+    Owner { names: OwnerNames { upn, ..OwnerNames::default() }, ..Owner::default() }
+}
+
+impl Ask {
+    /// Reads the metadata of a section whose service is wanted. None if its owner is not.
+    fn section(
+        &self,
+        prefix: &str,
+        service: crate::Service,
+        content: impl BufRead,
+        sha256: Option<&Sha256Digest>,
+    ) -> Result<Option<(Section, Work)>, Error> {
+        let mut lines = Lines::new(content, &format!("{prefix}.ndjson"));
+        let Some(first) = lines.next_text()? else { return Ok(None) };
+        let owner = owner_of(&first, prefix);
+        if !self.chooser.owner(&owner.names) {
+            return Ok(None);
+        }
+        let work = Work::create(&self.spool_dir, prefix)?;
+        let mut newest: Option<String> = None;
+        while let Some(line) = lines.next_line()? {
+            match line.kind.as_str() {
+                metadata::OWNER => {}
+                metadata::FOLDER => work.add_folder(&line)?,
+                _ => {
+                    let date = |key| line.graph.get(key).and_then(serde_json::Value::as_str);
+                    let date = date("receivedDateTime").or_else(|| date("lastModifiedDateTime"));
+                    if date > newest.as_deref() {
+                        newest = date.map(str::to_owned);
+                    }
+                    if self.wants(&line, prefix)? && !work.add_item(&line)? {
+                        return Err(archive::Error::Invalid {
+                            place: lines.place(),
+                            what: "a second item with the same path".into(),
+                        }
+                        .into());
+                    }
+                }
+            }
+        }
+        let label = label(newest.as_deref(), sha256);
+        let section = Section { prefix: prefix.to_owned(), service, owner, label };
+        Ok(Some((section, work)))
+    }
+
+    fn wants(&self, line: &metadata::Line, prefix: &str) -> Result<bool, Error> {
+        let Some(path) = line.path.as_deref().filter(|_| self.chooser.item(line, prefix)) else {
+            return Ok(false);
+        };
+        match &self.only_failed {
+            None => Ok(true),
+            Some(journal) => Ok(journal.known(prefix, path)? == Known::Unfinished),
+        }
+    }
+
+    /// The content of a member, proven as far as it can be before its end: in memory, or in a
+    /// temporary file.
+    fn content(&self, mut reader: impl Read, size: u64, path: &str) -> Result<Content, Error> {
+        let broken = |source| Error::from(archive::Error::from_content(path, source));
+        if size <= IN_MEMORY {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            reader.read_to_end(&mut bytes).map_err(broken)?;
+            return Ok(Content::Memory(Bytes::from(bytes)));
+        }
+        let spool = |source| Error::Spool { path: self.spool_dir.clone(), source };
+        let mut file = tempfile::tempfile_in(&self.spool_dir).map_err(spool)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = reader.read(&mut buffer).map_err(broken)?;
+            if read == 0 {
+                return Ok(Content::Spooled(Arc::new(file), size));
+            }
+            std::io::Write::write_all(&mut file, &buffer[..read]).map_err(spool)?;
+        }
+    }
+}

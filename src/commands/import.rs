@@ -1,0 +1,265 @@
+//! `import`: an archive, or a selection of it, back to where it came from or to somewhere else.
+
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::Utc;
+use importer::{Choice, Destination, OnConflict, Options, Order, Plan, Source, Summary};
+
+use crate::cli::{Conflict, Import};
+use crate::commands::export;
+use crate::config;
+use crate::exit::{Code, Failure};
+use crate::input::Input;
+use crate::progress::Shown;
+use crate::report;
+use crate::signals::{self, Stop};
+use crate::terminal::{self, Data};
+
+/// Failures that are told one by one; report and journal have more.
+const TOLD: usize = 10;
+/// What an interruption leaves behind.
+const RESUMABLE: &str = "the same command with the same --journal goes on";
+
+pub(super) async fn run(args: Import) -> Result<Code, Failure> {
+    let stop = signals::watch()?;
+    if let Some(journal) = args.journal.undo.clone() {
+        return undo(&args, journal, &stop).await;
+    }
+    let (choice, options) = (choice(&args)?, options(&args)?);
+    let source = source(&args)?;
+    let target = tokio::select! {
+        target = target::open(&args) => target?,
+        () = stop.requested() => return Err(stop.failure("nothing was done")),
+    };
+    if args.dry_run {
+        let plan = importer::plan(source, &target.target, &choice, &options).await?;
+        return show(&plan, args.json);
+    }
+    restore(&args, source, target, &choice, &options, &stop).await
+}
+
+async fn restore(
+    args: &Import,
+    source: Source,
+    target: target::Opened,
+    choice: &Choice,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Code, Failure> {
+    let started = Utc::now();
+    let journal = journal(args)?;
+    let shown = Shown::new(args.progress);
+    target.warn_of_roles(choice, &shown);
+    terminal::line(&format!("tar365: journal: {}", journal.display()));
+    let order = Order {
+        target: &target.target,
+        choice,
+        options,
+        journal: &journal,
+        only_failed: args.journal.only_failed.is_some(),
+    };
+    let (summary, ended) = tokio::select! {
+        (summary, ended) = importer::restore(source, &order, &shown) => {
+            (summary, ended.map_err(Failure::from))
+        }
+        () = stop.requested() => (Summary::default(), Err(stop.failure(RESUMABLE))),
+    };
+    shown.finish();
+    tell(&summary);
+    let ended = ended.map(|()| code(&summary, choice)).map_err(|failure| {
+        let undo = format!("`tar365 import --undo {}` takes back what was done", journal.display());
+        match failure.hint_text() {
+            None if summary.created + summary.replaced > 0 => failure.hint(undo),
+            _ => failure,
+        }
+    });
+    let report = report::Restore {
+        started,
+        ended: Utc::now(),
+        target: target.target.to_string(),
+        journal: &journal,
+        summary: &summary,
+        counters: target.counters(),
+        code: ended.as_ref().map_or_else(|failure| failure.code, |code| *code),
+        error: ended.as_ref().err().map(ToString::to_string),
+    };
+    if let Some(path) = &args.report
+        && let Err(error) = report.write(path)
+    {
+        terminal::line(&format!("tar365: warning: writing {}: {error}", path.display()));
+    }
+    if matches!(ended, Ok(Code::Usage)) {
+        return Err(Failure::usage("nothing in the archive matches the selection")
+            .hint("`tar365 list` shows what is in it"));
+    }
+    ended
+}
+
+/// How a restore that came to its end has ended.
+fn code(summary: &Summary, choice: &Choice) -> Code {
+    let names_owners = !choice.selection.users.is_empty() || !choice.selection.services.is_empty();
+    if summary.sections == 0 && names_owners {
+        return Code::Usage;
+    }
+    if summary.damaged > 0 {
+        return Code::Fatal;
+    }
+    let nothing = summary.wanted == 0 && choice.names_items();
+    if summary.failed > 0 || nothing { Code::Missing } else { Code::Success }
+}
+
+/// What was done, in lines of stderr; the last one says how it ended.
+fn tell(summary: &Summary) {
+    for (section, place) in &summary.places {
+        terminal::line(&format!("tar365: {section} -> {place}"));
+    }
+    for (path, reason) in summary.failures.iter().take(TOLD) {
+        terminal::line(&format!("tar365: not restored: {path}: {reason}"));
+    }
+    if summary.failed > TOLD as u64 {
+        terminal::line(&format!("tar365: ... and {} more: see the journal", summary.failed - TOLD as u64));
+    }
+    for (loss, items) in &summary.losses {
+        terminal::line(&format!("tar365: {items} items: {loss} (see doc/restore.md)"));
+    }
+    let Summary { wanted, created, present, replaced, failed, missing, .. } = summary;
+    terminal::line(&format!(
+        "tar365: {wanted} items wanted: {created} created, {replaced} replaced, {present} there \
+         already, {failed} failed, {missing} not in the archive"
+    ));
+    if summary.sealed.is_none() && failed + wanted > 0 {
+        terminal::line("tar365: all that was wanted was found before the end of the archive");
+    }
+}
+
+async fn undo(args: &Import, journal: PathBuf, stop: &Stop) -> Result<Code, Failure> {
+    let target = target::of_journal(args, &journal).await?;
+    let shown = Shown::new(args.progress);
+    let summary = tokio::select! {
+        summary = importer::undo(&journal, &target.target, &shown) => summary?,
+        () = stop.requested() => return Err(stop.failure("the same command goes on")),
+    };
+    shown.finish();
+    terminal::line(&format!(
+        "tar365: undone: {} removed, {} changed since and kept, {} failed",
+        summary.removed, summary.kept, summary.failed
+    ));
+    let is_clean = summary.kept + summary.failed == 0;
+    Ok(if is_clean { Code::Success } else { Code::Missing })
+}
+
+fn choice(args: &Import) -> Result<Choice, Failure> {
+    let mut selection = config::selection(&args.selection)?;
+    if target::is_imap(args) && selection.services.is_empty() {
+        selection.services.insert("mail".into());
+    }
+    let choice = Choice {
+        selection,
+        subjects: args.items.subject.clone(),
+        senders: args.items.from.clone(),
+        message_ids: args.items.message_id.clone(),
+        paths: args.items.path.clone(),
+    };
+    choice.check()?;
+    Ok(choice)
+}
+
+fn options(args: &Import) -> Result<Options, Failure> {
+    let spool = export::spool(&args.spool)?;
+    let target = &args.target;
+    Ok(Options {
+        destination: match target.in_place {
+            true => Destination::InPlace,
+            false => Destination::Beside { label: target.label.clone() },
+        },
+        on_conflict: match target.on_conflict {
+            Conflict::Skip => OnConflict::Skip,
+            Conflict::Copy => OnConflict::Copy,
+            Conflict::Replace => OnConflict::Replace,
+        },
+        map_user: target.map_user.clone(),
+        to_user: target.to_user.clone(),
+        concurrency: usize::from(args.concurrency),
+        spool_dir: spool.dir,
+        spool_limit: spool.disk_bytes,
+        incomplete: args.incomplete,
+    })
+}
+
+/// The archive. One that can be seen to be unfinished is refused before the first write.
+fn source(args: &Import) -> Result<Source, Failure> {
+    let Some(path) = &args.archive else {
+        return Err(Failure::usage("no archive is named"));
+    };
+    let file = match Input::open(path)? {
+        Input::Seekable(file) => file,
+        Input::Stream(_) if args.target.in_place && !args.incomplete && !args.dry_run => {
+            return Err(Failure::usage(
+                "an archive on a pipe is only known to be whole when all of it was restored",
+            )
+            .hint("--in-place wants a file, or --incomplete; without it a new folder is filled"));
+        }
+        Input::Stream(stream) => return Ok(Source::Stream(stream)),
+    };
+    let failed =
+        |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
+    let mut again = file.try_clone().map_err(failed)?;
+    match archive::Index::open(&mut again) {
+        Ok(_) => Ok(Source::File(Arc::new(file))),
+        Err(_) if args.incomplete => {
+            std::io::Seek::rewind(&mut again).map_err(failed)?;
+            Ok(Source::Stream(Input::Seekable(file).into_stream()))
+        }
+        Err(error) => Err(Failure::from(error)
+            .hint("--incomplete restores what there is; nobody knows what is missing")),
+    }
+}
+
+/// Where what is done is written down.
+fn journal(args: &Import) -> Result<PathBuf, Failure> {
+    if let Some(path) = args.journal.only_failed.as_ref().or(args.journal.journal.as_ref()) {
+        return Ok(path.clone());
+    }
+    let home = |name: &str, below: &str| {
+        let dir = std::env::var_os(name).filter(|dir| !dir.is_empty())?;
+        Some(PathBuf::from(dir).join(below))
+    };
+    let state = home("XDG_STATE_HOME", "").or_else(|| home("HOME", ".local/state"));
+    let dir = state.unwrap_or_else(|| PathBuf::from(".")).join("tar365");
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        Failure::because(Code::Usage, &format!("making {}", dir.display()), &error)
+            .hint("--journal names a file for the journal")
+    })?;
+    let now = Utc::now().format("%Y%m%dT%H%M%SZ");
+    Ok(dir.join(format!("import-{now}-{}.journal", std::process::id())))
+}
+
+fn show(plan: &Plan, as_json: bool) -> Result<Code, Failure> {
+    let mut data = Data::new();
+    if as_json {
+        let text = serde_json::to_string_pretty(plan)
+            .map_err(|error| Failure::because(Code::Fatal, "writing the plan", &error))?;
+        data.line(&text)?;
+        data.finish()?;
+        return Ok(Code::Success);
+    }
+    for section in &plan.sections {
+        data.line(&format!("{} -> {} ({})", section.section, section.destination, section.owner))?;
+        let time = humantime::format_duration(std::time::Duration::from_secs(section.seconds));
+        data.line(&format!(
+            "   {} items in up to {} folders, {}, about {} requests, at least {time}",
+            section.items,
+            section.folders,
+            indicatif::HumanBytes(section.bytes),
+            section.requests
+        ))?;
+    }
+    let items: u64 = plan.sections.iter().map(|section| section.items).sum();
+    data.line(&format!("{items} items; what is there already: {}", plan.on_conflict))?;
+    data.finish()?;
+    Ok(if items == 0 { Code::Missing } else { Code::Success })
+}
+

@@ -1,0 +1,133 @@
+//! `--to`: where a restore goes.
+
+use std::path::Path;
+
+use graph::Counters;
+use importer::{
+    Choice, Credentials, DirectoryTarget, ImapTarget, Layout, Service, Target, TenantTarget,
+};
+
+use crate::cli::{Import, MailLayout};
+use crate::config::{self, Tenant};
+use crate::exit::{Code, Failure};
+use crate::progress::Shown;
+
+/// A target, and what keeps it alive.
+pub(super) struct Opened {
+    pub(super) target: Target,
+    tenant: Option<Tenant>,
+}
+
+impl Opened {
+    pub(super) fn counters(&self) -> Option<Counters> {
+        self.tenant.as_ref().map(|tenant| tenant.graph.counters())
+    }
+
+    /// A missing role is told before anything is tried; the service has the last word.
+    pub(super) fn warn_of_roles(&self, choice: &Choice, shown: &Shown) {
+        let Some(roles) = self.tenant.as_ref().and_then(|tenant| tenant.identity.roles.as_ref())
+        else {
+            return;
+        };
+        for service in Service::ALL {
+            let named = &choice.selection.services;
+            let is_wanted = named.is_empty() || named.contains(service.name());
+            let needed = service.roles();
+            if is_wanted && !needed.iter().any(|role| roles.iter().any(|held| held == role)) {
+                let text = format!(
+                    "the token has no permission to restore {}: {} is missing",
+                    service.name(),
+                    needed[0]
+                );
+                importer::Monitor::warn(shown, &text);
+            }
+        }
+    }
+}
+
+pub(super) fn is_imap(args: &Import) -> bool {
+    args.target.to.as_deref().is_some_and(|to| to.starts_with("imap"))
+}
+
+/// The target that the flags name.
+pub(super) async fn open(args: &Import) -> Result<Opened, Failure> {
+    match &args.target.to {
+        Some(to) => named(args, to, layout(args.target.layout)),
+        None => tenant(args).await,
+    }
+}
+
+/// The target of the run with this journal, unless the flags name it.
+pub(super) async fn of_journal(args: &Import, journal: &Path) -> Result<Opened, Failure> {
+    if args.target.to.is_some() {
+        return open(args).await;
+    }
+    let target = importer::target_of(journal)?;
+    if target.starts_with("tenant ") {
+        return tenant(args).await;
+    }
+    // `directory:PATH as LAYOUT`
+    match target.rsplit_once(" as ").filter(|(to, _)| to.starts_with("directory:")) {
+        Some((to, name)) => {
+            let layouts = [Layout::Native, Layout::Maildir, Layout::Mboxrd];
+            let layout = layouts.into_iter().find(|layout| layout.name() == name);
+            named(args, to, layout.unwrap_or_default())
+        }
+        None => named(args, &target, Layout::Native),
+    }
+}
+
+async fn tenant(args: &Import) -> Result<Opened, Failure> {
+    let tenant = config::connect(&args.connection).await?;
+    let target = TenantTarget::new(tenant.graph.clone(), tenant.name.clone());
+    Ok(Opened { target: Target::Tenant(target), tenant: Some(tenant) })
+}
+
+fn named(args: &Import, to: &str, layout: Layout) -> Result<Opened, Failure> {
+    let target = match to.split_once(':') {
+        Some(("directory", path)) if !path.is_empty() => {
+            Target::Directory(DirectoryTarget::new(path.into(), layout))
+        }
+        Some(("imap" | "imaps", _)) => {
+            let ca = match &args.connection.ca_certificate {
+                Some(file) => Some(config::read(file, "the CA certificate")?),
+                None => None,
+            };
+            Target::Imap(Box::new(ImapTarget::parse(to, credentials()?, ca.as_deref())?))
+        }
+        _ => {
+            return Err(Failure::usage(format!("{to:?} is no target"))
+                .hint("targets are directory:PATH and imaps://USER@HOST; without --to the tenant"));
+        }
+    };
+    Ok(Opened { target, tenant: None })
+}
+
+/// From the environment: command lines are seen by everybody on the machine.
+fn credentials() -> Result<Credentials, Failure> {
+    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let Some(token) = variable("TAR365_IMAP_TOKEN") {
+        return Ok(Credentials::XOAuth2(token));
+    }
+    if let Some(file) = variable("TAR365_IMAP_PASSWORD_FILE") {
+        let bytes = config::read(Path::new(&file), "the IMAP password")?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::usage(format!("{file} is not text")))?;
+        return Ok(Credentials::Password(text.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    match variable("TAR365_IMAP_PASSWORD") {
+        Some(password) => Ok(Credentials::Password(password)),
+        None => Err(Failure::new(Code::Usage, "no credential for the IMAP server is given").hint(
+            "set TAR365_IMAP_PASSWORD, TAR365_IMAP_PASSWORD_FILE or, for XOAUTH2, \
+             TAR365_IMAP_TOKEN",
+        )),
+    }
+}
+
+const fn layout(layout: MailLayout) -> Layout {
+    match layout {
+        MailLayout::Native => Layout::Native,
+        MailLayout::Maildir => Layout::Maildir,
+        MailLayout::Mboxrd => Layout::Mboxrd,
+    }
+}
