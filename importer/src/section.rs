@@ -24,8 +24,6 @@ pub(crate) struct Owner {
     pub(crate) id: String,
     /// UPN and addresses.
     pub(crate) names: OwnerNames,
-    /// What the archive has of him.
-    pub(crate) graph: Value,
 }
 
 /// A folder of a section, with its own name, not the one in paths.
@@ -59,9 +57,10 @@ impl Folder {
 }
 
 impl Folder {
-    /// The folder that all others are in, which every mailbox and drive has of its own.
+    /// The folder that all others are in, which every mailbox and drive has of its own: its member
+    /// is the section's own directory.
     pub(crate) fn is_root(&self) -> bool {
-        self.well_known.as_deref() == Some("msgfolderroot") || self.graph.get("root").is_some()
+        self.path.is_empty()
     }
 }
 

@@ -138,7 +138,7 @@ fn owner_of(first_line: &str, prefix: &str) -> Owner {
     let line = metadata::Line::parse(first_line).ok().filter(|line| line.kind == metadata::OWNER);
     if let Some(line) = line {
         let names = OwnerNames::from_graph(&line.graph);
-        return Owner { id: line.id, names, graph: line.graph };
+        return Owner { id: line.id, names };
     }
     let folder = prefix.split('/').nth(1).unwrap_or_default();
     let upn = archive::path::unescape(folder);

@@ -175,9 +175,8 @@ impl ImapTarget {
             root.push(format!("tar365 restore {}", section.label));
         }
         let before = journal.places()?.into_iter().find(|(of, _)| *of == section.prefix);
-        let mut stored: Stored = before
-            .and_then(|(_, stored)| serde_json::from_str(&stored).ok())
-            .unwrap_or_default();
+        let mut stored: Stored =
+            before.and_then(|(_, stored)| serde_json::from_str(&stored).ok()).unwrap_or_default();
         stored.url.clone_from(&self.url);
         let place = self.place(&section.prefix, root, stored, journal, options.concurrency).await?;
         place.remember()?;
@@ -341,8 +340,14 @@ mod tests {
     #[test]
     fn no_address() {
         for address in [
-            "https://a@h/", "imaps://h/", "imaps:///", "a@h", "imaps://a@h/?x", "imaps://a@h/#x",
-            "imaps://a%0d@h/", "imaps://%ff@h/",
+            "https://a@h/",
+            "imaps://h/",
+            "imaps:///",
+            "a@h",
+            "imaps://a@h/?x",
+            "imaps://a@h/#x",
+            "imaps://a%0d@h/",
+            "imaps://%ff@h/",
         ] {
             assert!(target(address).is_err(), "{address}");
         }

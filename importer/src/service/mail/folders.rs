@@ -247,9 +247,12 @@ impl From<Error> for Trouble {
     }
 }
 
-/// A name the service accepts: not empty.
+/// A name the service accepts: not empty, and without the spaces around it, which it cuts off.
 fn shown(name: &str) -> &str {
-    if name.trim().is_empty() { "(no name)" } else { name }
+    match name.trim() {
+        "" => "(no name)",
+        name => name,
+    }
 }
 
 pub(super) fn id(of: &Value) -> String {

@@ -176,7 +176,9 @@ impl Account {
         let in_use = self.connections - self.permits.available_permits();
         match at {
             Some(at) => Some(idle.remove(at)),
-            None if !idle.is_empty() && (wire.is_none() || idle.len() + in_use > self.connections) => {
+            None if !idle.is_empty()
+                && (wire.is_none() || idle.len() + in_use > self.connections) =>
+            {
                 Some(idle.remove(0))
             }
             None => None,
@@ -184,9 +186,7 @@ impl Account {
     }
 
     /// The server's mailboxes, for as long as the caller changes them.
-    pub(super) async fn layout(
-        &self,
-    ) -> Result<tokio::sync::MappedMutexGuard<'_, Layout>, Error> {
+    pub(super) async fn layout(&self) -> Result<tokio::sync::MappedMutexGuard<'_, Layout>, Error> {
         let mut layout = self.layout.lock().await;
         if layout.is_none() {
             *layout = Some(self.run(None, &mut Look).await?);

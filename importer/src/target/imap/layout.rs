@@ -162,11 +162,8 @@ impl Make<'_> {
         let flat = self.layout.delimiter.is_empty();
         let delimiter = if flat { "." } else { self.layout.delimiter.as_str() };
         // The prefix of the namespace ends with the delimiter already.
-        let under = if depth == 0 {
-            above.wire.clone()
-        } else {
-            format!("{}{delimiter}", above.wire)
-        };
+        let under =
+            if depth == 0 { above.wire.clone() } else { format!("{}{delimiter}", above.wire) };
         let plain = component(name, delimiter);
         let exact = under.clone() + &encode(&plain);
         // A name that is refused has a stand-in, which is there already the next time.

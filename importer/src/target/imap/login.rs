@@ -48,11 +48,7 @@ pub(super) async fn session(target: &ImapTarget) -> Result<Session, Failure> {
 }
 
 /// Begins without TLS, and goes over to it if the server offers that.
-async fn start(
-    target: &ImapTarget,
-    tcp: TcpStream,
-    is_near: bool,
-) -> Result<Session, Failure> {
+async fn start(target: &ImapTarget, tcp: TcpStream, is_near: bool) -> Result<Session, Failure> {
     let mut session = Session::new(Box::new(tcp));
     session.greeting().await?;
     session.learn_capabilities().await?;
@@ -69,10 +65,7 @@ async fn start(
     }))
 }
 
-async fn secure(
-    target: &ImapTarget,
-    socket: Box<dyn Socket>,
-) -> Result<Box<dyn Socket>, Failure> {
+async fn secure(target: &ImapTarget, socket: Box<dyn Socket>) -> Result<Box<dyn Socket>, Failure> {
     let config = tls::config(target.ca_certificates_pem.as_deref())?;
     let name = ServerName::try_from(target.host.clone()).map_err(|_| Error::Usage {
         what: format!("{} is no name of a server", target.host),
@@ -201,7 +194,8 @@ pub(super) async fn namespace(session: &mut Session) -> Result<String, Failure> 
 
 /// Whether the tagged line is there to its end.
 fn is_ended(answer: &[u8]) -> bool {
-    let last = answer.strip_suffix(b"\r\n").and_then(|lines| lines.split(|b| *b == b'\n').next_back());
+    let last =
+        answer.strip_suffix(b"\r\n").and_then(|lines| lines.split(|b| *b == b'\n').next_back());
     last.is_some_and(|line| line.starts_with(b"N0 "))
 }
 

@@ -49,8 +49,7 @@ impl Source<'_> {
 impl<'a> Mail<'a> {
     /// Reads all of it, to its proven end.
     pub(super) fn measure(item: &'a Item) -> Result<Self, Error> {
-        let unreadable =
-            |source: io::Error| Error::Content { path: item.path.clone(), source };
+        let unreadable = |source: io::Error| Error::Content { path: item.path.clone(), source };
         let too_large = || Error::Item {
             cause: "too-large",
             what: format!("{} is too large for IMAP", item.path),

@@ -155,7 +155,9 @@ impl Put<'_> {
         match self.mailbox.find(session, self.mail).await? {
             Some(uid) => Ok(uid),
             None if self.mail.has_nul => Err(self.nul_byte()),
-            None => Err(self.unequal("the server took it, but does not have it with these bytes and this date")),
+            None => Err(self.unequal(
+                "the server took it, but does not have it with these bytes and this date",
+            )),
         }
     }
 

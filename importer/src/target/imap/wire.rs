@@ -236,8 +236,7 @@ impl Session {
         mail: &Mail<'_>,
     ) -> Result<Reply, Failure> {
         let small = mail.size <= ANNOUNCED;
-        let plus = small
-            && (self.can("LITERAL+") || (mail.size <= 4096 && self.can("LITERAL-")));
+        let plus = small && (self.can("LITERAL+") || (mail.size <= 4096 && self.can("LITERAL-")));
         let (tilde, plus_sign) = (if mail.has_nul { "~" } else { "" }, if plus { "+" } else { "" });
         let unreadable = |source: io::Error| {
             Failure::Final(Error::Content { path: mail.path.to_owned(), source })
@@ -428,7 +427,6 @@ impl Reply {
 fn item(cause: &'static str, doing: &str, text: &str) -> Failure {
     Failure::Final(Error::Item { cause, what: format!("{doing}: {text}") })
 }
-
 
 fn names(capabilities: &[Capability<'_>]) -> Vec<String> {
     let name = |capability: &Capability<'_>| match capability {
