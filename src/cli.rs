@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "demo")]
+pub(crate) use import::Drill;
 pub(crate) use import::{Conflict, Import, MailLayout};
 
 /// Version of the program and of the archive format it writes.
@@ -41,6 +43,10 @@ pub(crate) enum Command {
     /// Put an archive, or a selection of it, back: into the tenant, a folder, an IMAP server.
     #[command(alias = "restore", after_long_help = import::IMPORT_EXAMPLES)]
     Import(Box<Import>),
+    /// Restore an archive into an embedded simulator and compare: a test that touches no tenant.
+    #[cfg(feature = "demo")]
+    #[command(after_long_help = import::DRILL_NOTES)]
+    Drill(Box<Drill>),
     /// List what is in an archive.
     List(List),
     /// Write members of an archive to stdout.

@@ -148,7 +148,7 @@ fn seconds(time: DateTime<Utc>) -> f64 {
 }
 
 /// A reader of `path` sees the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -111,7 +111,8 @@ impl Chooser {
 
     /// Subject, sender and Message-ID are those of mail: nothing else has them.
     fn is_mail_wanted(&self, line: &Line) -> bool {
-        let lists = [self.subjects.is_empty(), self.senders.is_empty(), self.message_ids.is_empty()];
+        let lists =
+            [self.subjects.is_empty(), self.senders.is_empty(), self.message_ids.is_empty()];
         if lists.iter().all(|empty| *empty) {
             return true;
         }

@@ -100,7 +100,9 @@ impl Error {
             Self::Directory { source, .. } => {
                 matches!(
                     source.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
                 )
             }
             Self::Imap { fatal, .. } => *fatal,

@@ -6,6 +6,7 @@
 //! know nothing of mail or files.
 
 mod choice;
+mod compare;
 mod content;
 mod error;
 mod item;
@@ -27,6 +28,7 @@ mod walk;
 mod work;
 
 pub use choice::Choice;
+pub use compare::{Comparison, compare};
 pub use error::Error;
 pub use monitor::{Monitor, Progress};
 pub use options::{Destination, OnConflict, Options};

@@ -63,10 +63,7 @@ pub(crate) enum Job {
     /// With its content.
     Item(Box<Item>),
     /// The archive has it, but not as it should be.
-    Bad {
-        path: String,
-        error: Error,
-    },
+    Bad { path: String, error: Error },
 }
 
 /// How a walk ended.

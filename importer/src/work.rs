@@ -78,7 +78,8 @@ impl Work {
 
     /// Items that are wanted.
     pub(crate) fn count(&self) -> Result<u64, Error> {
-        self.scratch.asked(|db| db.query_row("SELECT count(*) FROM item", [], |row| unsigned(row, 0)))
+        self.scratch
+            .asked(|db| db.query_row("SELECT count(*) FROM item", [], |row| unsigned(row, 0)))
     }
 
     /// The wanted item at that path, once.
@@ -120,7 +121,13 @@ impl Work {
             db.prepare_cached(sql)?
                 .query_row([after], |row| {
                     let place = (row.get(0)?, unsigned(row, 2)?, unsigned(row, 3)?);
-                    Ok((place, row.get::<_, String>(1)?, row.get(4)?, row.get(5)?, unsigned(row, 6)?))
+                    Ok((
+                        place,
+                        row.get::<_, String>(1)?,
+                        row.get(4)?,
+                        row.get(5)?,
+                        unsigned(row, 6)?,
+                    ))
                 })
                 .optional()
         })?;

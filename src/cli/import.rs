@@ -23,6 +23,17 @@ EXIT STATUS
   75   service unreachable or throttled for too long: the same command goes on
   77   credentials or permissions refused";
 
+#[cfg(feature = "demo")]
+pub(super) const DRILL_NOTES: &str = "\
+The archive is restored into an empty simulated tenant, which is exported again; both archives are
+compared item by item. What Microsoft 365 itself does not take back (doc/restore.md) is counted as a
+loss, not as a difference.
+
+EXIT STATUS
+  0    everything came back
+  1    the archive is bad
+  3    something did not come back, or came back different";
+
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The archive; - for standard input.

@@ -16,7 +16,14 @@ use crate::terminal::Data;
 
 /// A client of an embedded simulator, for `--demo` on any command.
 pub(crate) async fn tenant(connection: &Connection) -> Result<Tenant, Failure> {
-    let simulator = simulate::start(simulator::Options::default()).await?;
+    client(simulate::start(simulator::Options::default()).await?, connection).await
+}
+
+/// A client of this simulator.
+pub(crate) async fn client(
+    simulator: simulator::Simulator,
+    connection: &Connection,
+) -> Result<Tenant, Failure> {
     let url = |text: String| {
         text.parse().map_err(|_| Failure::new(Code::Fatal, format!("bad simulator address {text}")))
     };
@@ -71,9 +78,6 @@ With your own tenant (doc/tenant-setup.md registers the app in ten minutes):
 
 async fn export(archive: &Path) -> Result<String, Failure> {
     let tenant = tenant(&Connection::demo()).await?;
-    let sink =
-        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
-    let (output, _) = output::open(&sink)?;
     let spool = SpoolOptions::in_dir(exporter::default_spool_dir())
         .map_err(|error| Failure::because(Code::Usage, "using the spool directory", &error))?;
     let options = Options {
@@ -86,6 +90,26 @@ async fn export(archive: &Path) -> Result<String, Failure> {
         tenant: tenant.name.clone(),
         without_message_delta: false,
     };
+    let summary = export_to(archive, &tenant, options).await?;
+    Ok(format!(
+        "{} owners, {} items, {} bytes in {}; {} lines in the ledger tell what is not in it",
+        summary.owners,
+        summary.items,
+        summary.bytes,
+        archive.display(),
+        summary.skipped + summary.failed + summary.converted + summary.damaged
+    ))
+}
+
+/// Exports the tenant into a file.
+pub(super) async fn export_to(
+    archive: &Path,
+    tenant: &Tenant,
+    options: Options,
+) -> Result<exporter::Summary, Failure> {
+    let sink =
+        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
+    let (output, _) = output::open(&sink)?;
     let (summary, ended) = exporter::export(
         tenant.graph.clone(),
         options,
@@ -95,14 +119,7 @@ async fn export(archive: &Path) -> Result<String, Failure> {
     )
     .await;
     ended?;
-    Ok(format!(
-        "{} owners, {} items, {} bytes in {}; {} lines in the ledger tell what is not in it",
-        summary.owners,
-        summary.items,
-        summary.bytes,
-        archive.display(),
-        summary.skipped + summary.failed + summary.converted + summary.damaged
-    ))
+    Ok(summary)
 }
 
 /// Verifies, lists a few paths, restores one mail.

@@ -120,7 +120,10 @@ fn tell(summary: &Summary) {
         terminal::line(&format!("tar365: not restored: {path}: {reason}"));
     }
     if summary.failed > TOLD as u64 {
-        terminal::line(&format!("tar365: ... and {} more: see the journal", summary.failed - TOLD as u64));
+        terminal::line(&format!(
+            "tar365: ... and {} more: see the journal",
+            summary.failed - TOLD as u64
+        ));
     }
     for (loss, items) in &summary.losses {
         terminal::line(&format!("tar365: {items} items: {loss} (see doc/restore.md)"));
@@ -262,4 +265,3 @@ fn show(plan: &Plan, as_json: bool) -> Result<Code, Failure> {
     data.finish()?;
     Ok(if items == 0 { Code::Missing } else { Code::Success })
 }
-

@@ -6,6 +6,8 @@ mod completions;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
 mod doctor;
+#[cfg(feature = "demo")]
+mod drill;
 mod export;
 mod extract;
 mod import;
@@ -33,6 +35,8 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Extract(args) => blocking(move || extract::run(&args)),
         Command::Verify(args) => blocking(move || verify::run(&args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
+        #[cfg(feature = "demo")]
+        Command::Drill(args) => in_runtime(drill::run(*args)),
         #[cfg(feature = "demo")]
         Command::Simulate(args) => in_runtime(simulate::run(*args)),
         #[cfg(feature = "demo")]

@@ -34,7 +34,9 @@ impl Service {
     pub const fn roles(self) -> &'static [&'static str] {
         match self {
             Self::Mail => &["Mail.ReadWrite"],
-            Self::OneDrive => &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"],
+            Self::OneDrive => {
+                &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"]
+            }
         }
     }
 

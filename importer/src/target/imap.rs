@@ -56,7 +56,7 @@ use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
 use crate::options::{Destination, Options};
-use crate::place::{Loss, Made, Place, Restored, Undone, What};
+use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 
 const HINT: &str = "imaps://user@host[:port]/[folder], with %40 for an @ in the user";
@@ -292,6 +292,9 @@ impl Place for ImapPlace {
         let mut restored = self.account.run(Some(&home.wire), &mut put).await?;
         if home.lossy {
             restored.losses.push(Loss::Folder);
+        }
+        if item.converted && restored.how == How::Created {
+            restored.losses.push(Loss::Converted);
         }
         Ok(restored)
     }

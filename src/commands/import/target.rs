@@ -66,15 +66,7 @@ pub(super) async fn of_journal(args: &Import, journal: &Path) -> Result<Opened, 
     if target.starts_with("tenant ") {
         return tenant(args).await;
     }
-    // `directory:PATH as LAYOUT`
-    match target.rsplit_once(" as ").filter(|(to, _)| to.starts_with("directory:")) {
-        Some((to, name)) => {
-            let layouts = [Layout::Native, Layout::Maildir, Layout::Mboxrd];
-            let layout = layouts.into_iter().find(|layout| layout.name() == name);
-            named(args, to, layout.unwrap_or_default())
-        }
-        None => named(args, &target, Layout::Native),
-    }
+    named(args, &target, layout(args.target.layout))
 }
 
 async fn tenant(args: &Import) -> Result<Opened, Failure> {
@@ -96,8 +88,9 @@ fn named(args: &Import, to: &str, layout: Layout) -> Result<Opened, Failure> {
             Target::Imap(Box::new(ImapTarget::parse(to, credentials()?, ca.as_deref())?))
         }
         _ => {
-            return Err(Failure::usage(format!("{to:?} is no target"))
-                .hint("targets are directory:PATH and imaps://USER@HOST; without --to the tenant"));
+            return Err(Failure::usage(format!("{to:?} is no target")).hint(
+                "targets are directory:PATH and imaps://USER@HOST; without --to the tenant",
+            ));
         }
     };
     Ok(Opened { target, tenant: None })
@@ -111,8 +104,8 @@ fn credentials() -> Result<Credentials, Failure> {
     }
     if let Some(file) = variable("TAR365_IMAP_PASSWORD_FILE") {
         let bytes = config::read(Path::new(&file), "the IMAP password")?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Failure::usage(format!("{file} is not text")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{file} is not text")))?;
         return Ok(Credentials::Password(text.trim_end_matches(['\r', '\n']).to_owned()));
     }
     match variable("TAR365_IMAP_PASSWORD") {

@@ -61,7 +61,8 @@ pub(super) fn missing(message: &Message, attached: &[Attached]) -> Vec<usize> {
 
 /// What the service has, without the bytes.
 pub(super) async fn list(place: &MailPlace, id: &str) -> Result<Vec<Attached>, graph::Error> {
-    let path = format!("{}/attachments?$select=id,name,contentType,size,isInline", place.message(id));
+    let path =
+        format!("{}/attachments?$select=id,name,contentType,size,isInline", place.message(id));
     let mut pages = place.graph.pages(place.scope.clone(), &path, Prefer::none());
     let mut all = Vec::new();
     while let Some(page) = pages.next().await? {

@@ -48,7 +48,8 @@ impl Existing {
             segment(user),
             segment(folder),
         );
-        let failed = |source| Error::Graph { doing: "listing what is there already".into(), source };
+        let failed =
+            |source| Error::Graph { doing: "listing what is there already".into(), source };
         let existing = Self(Scratch::create(spool_dir, TABLES)?);
         let mut pages = graph.pages(scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await.map_err(failed)? {

@@ -140,7 +140,9 @@ impl Folders {
             {
                 Ok(None)
             }
-            Err(source) => Err(Error::Graph { doing: format!("opening the folder {name}"), source }),
+            Err(source) => {
+                Err(Error::Graph { doing: format!("opening the folder {name}"), source })
+            }
         }
     }
 
@@ -186,9 +188,7 @@ impl Folders {
             _ => json!({ "displayName": name }),
         };
         let path = format!("{}/mailFolders/{}/childFolders", self.root(), segment(parent));
-        let found = || async {
-            Ok(self.find(parent, name).await?.map(|id| json!({ "id": id })))
-        };
+        let found = || async { Ok(self.find(parent, name).await?.map(|id| json!({ "id": id }))) };
         let target = match self.graph.create(&self.scope, &path, &body, found).await {
             Ok(made) => Target::new(id(&made), true, stands_in),
             Err(error) if *error.kind() == ErrorKind::Conflict => {

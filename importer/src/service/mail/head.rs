@@ -115,6 +115,7 @@ mod tests {
         assert_eq!(text_of("gr\u{fc}n".as_bytes(), None), "gr\u{fc}n");
         assert_eq!(text_of(b"gr\xfcn", Some("x-unknown")), "gr\u{fc}n");
         assert_eq!(text_of(b"gr\xfcn", Some("us-ascii")), "gr\u{fc}n");
+        assert_eq!(text_of("gr\u{fc}n".as_bytes(), Some("US-ASCII")), "gr\u{fc}n");
         assert_eq!(text_of(b"\x82\xa0", Some("Shift_JIS")), "\u{3042}");
         assert_eq!(text_of(b"", Some("utf-8")), "");
     }

@@ -50,8 +50,6 @@ pub(crate) struct Attachment {
     pub(crate) content_id: Option<String>,
     /// The HTML body shows it.
     pub(crate) is_inline: bool,
-    /// Decoded bytes.
-    pub(crate) size: u64,
     /// What it is.
     pub(crate) body: AttachmentBody,
 }
@@ -258,7 +256,6 @@ impl Mail<'_> {
         body: &Body,
     ) -> io::Result<Attachment> {
         let part = self.part(entity)?;
-        let size = part.size();
         let content_type = sound_type(&entity.fields.content_type);
         let declared = forced.or(entity.fields.name.as_deref()).and_then(name::cleaned);
         if declared.as_ref().is_some_and(|(_, changed)| *changed) {
@@ -279,11 +276,11 @@ impl Mail<'_> {
             };
             let name = name.unwrap_or_else(|| names.next(&content_type));
             let content_type = "message/rfc822".to_owned();
-            return Ok(Attachment { name, content_type, content_id, is_inline: false, size, body });
+            return Ok(Attachment { name, content_type, content_id, is_inline: false, body });
         }
         let name = declared.unwrap_or_else(|| names.next(&content_type));
         let body = AttachmentBody::File(part);
-        Ok(Attachment { name, content_type, content_id, is_inline, size, body })
+        Ok(Attachment { name, content_type, content_id, is_inline, body })
     }
 
     /// Whether the body shows it. What nothing refers to is not inline, though it may say so:

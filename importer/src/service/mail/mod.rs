@@ -17,6 +17,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use message::{AttachmentBody, Message};
 pub(crate) use place::MailPlace;
 
 /// The property that marks a message as ours: its value is the id of the message it was made of.

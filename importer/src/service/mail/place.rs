@@ -11,12 +11,12 @@ use std::sync::Arc;
 use graph::{ErrorKind, Graph, Json, Prefer, Scope, segment};
 use serde_json::{Value, json};
 
-use super::attachments;
-use super::existing::{Existing, partial_mark};
-use super::expected::Expected;
-use super::folders::{Folders, Target, id};
 use super::SOURCE;
+use super::attachments;
 use super::attachments::Attached;
+use super::existing::{Existing, partial_mark};
+use super::expected::{Expected, ExpectedAttachment};
+use super::folders::{Folders, Target, id};
 use super::message::Message;
 use crate::error::Error;
 use crate::item::Item;
@@ -127,9 +127,8 @@ impl MailPlace {
         if folder.is_new {
             return Ok(None);
         }
-        let list = || {
-            Existing::list(&self.graph, &self.scope, &self.user.id, &folder.id, &self.spool_dir)
-        };
+        let list =
+            || Existing::list(&self.graph, &self.scope, &self.user.id, &folder.id, &self.spool_dir);
         folder.existing.get_or_try_init(list).await.map(Some)
     }
 
@@ -411,34 +410,69 @@ fn restored(how: How, folder: &Target, done: Done) -> Restored {
     Restored { how, id: done.id, etag, losses: done.losses }
 }
 
-/// What the service kept of a message that is not all it should be; else what is wrong with it.
+/// What the service did not keep of a message; an error if that is what makes it a mail at all:
+/// that it is no draft, and its attachments.
 fn losses(expected: &Expected, made: &Value, attached: &[Value]) -> Result<Vec<Loss>, String> {
-    let differs = |expected: &Expected| expected.difference(made, attached);
-    let (mut kept, mut losses) = (expected.clone(), Vec::new());
-    if differs(&kept).is_some() {
-        let without = Expected { received: None, sent: None, ..kept.clone() };
-        if differs(&without) != differs(&kept) {
-            losses.push(Loss::Date);
-            kept = without;
-        }
+    // What is forgiven is taken as the service has it; what is not given is not compared.
+    let is = Expected::said(made);
+    let forgiving = Expected {
+        received: None,
+        sent: None,
+        is_draft: expected.is_draft,
+        internet_message_id: None,
+        attachments: renamed(expected, attached),
+        ..is
+    };
+    if let Some(what) = forgiving.difference(made, attached) {
+        return Err(what);
     }
-    if differs(&kept).is_some() {
-        let flags = Expected::said(made);
-        let without = Expected {
-            flag_status: flags.flag_status,
-            categories: flags.categories,
-            importance: flags.importance,
-            ..kept.clone()
-        };
-        if differs(&without) != differs(&kept) {
-            losses.push(Loss::Flags);
-            kept = without;
-        }
+    let all = || expected.clone();
+    let strict_in = [
+        (
+            Loss::Headers,
+            Expected {
+                subject: all().subject,
+                internet_message_id: all().internet_message_id,
+                ..forgiving.clone()
+            },
+        ),
+        (
+            Loss::Flags,
+            Expected {
+                is_read: expected.is_read,
+                flag_status: all().flag_status,
+                categories: all().categories,
+                importance: all().importance,
+                ..forgiving.clone()
+            },
+        ),
+        (
+            Loss::Date,
+            Expected { received: expected.received, sent: expected.sent, ..forgiving.clone() },
+        ),
+        (Loss::Name, Expected { attachments: all().attachments, ..forgiving.clone() }),
+    ];
+    let lost =
+        strict_in.into_iter().filter(|(_, strict)| strict.difference(made, attached).is_some());
+    Ok(lost.map(|(loss, _)| loss).collect())
+}
+
+/// The attachments under the names that the service gave them, if they are as many, and none
+/// smaller.
+fn renamed(expected: &Expected, attached: &[Value]) -> Vec<ExpectedAttachment> {
+    let mut sizes: Vec<_> = expected.attachments.iter().map(|a| a.size.unwrap_or(0)).collect();
+    let mut made: Vec<_> =
+        attached.iter().map(|a| a["size"].as_u64().unwrap_or(u64::MAX)).collect();
+    sizes.sort_unstable();
+    made.sort_unstable();
+    if sizes.len() != made.len() || sizes.iter().zip(&made).any(|(least, is)| is < least) {
+        return expected.attachments.clone();
     }
-    match differs(&kept) {
-        Some(what) => Err(what),
-        None => Ok(losses),
-    }
+    let name = |attachment: &Value| attachment["name"].as_str().unwrap_or_default().to_owned();
+    let mut all: Vec<_> =
+        attached.iter().map(|a| ExpectedAttachment { name: name(a), size: None }).collect();
+    all.sort();
+    all
 }
 
 fn add_mark(body: &mut Value, mark: &str) {

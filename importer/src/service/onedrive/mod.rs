@@ -24,6 +24,11 @@ use crate::section::{Folder, Section};
 use crate::sequential::Sequential;
 use crate::target::User;
 
+/// The name that a file or folder gets.
+pub(crate) fn accepted_name(name: &str) -> String {
+    name::accepted(name, false).0
+}
+
 /// Bytes of a part: a multiple of 320 KiB, 5 to 10 MiB are recommended (FACTS 5.6).
 const CHUNK: u64 = 16 * 327_680;
 /// What is asked of an item.
@@ -253,7 +258,8 @@ impl DrivePlace {
             let put = self.graph.put(&Scope::SharePoint, &path, Bytes::new(), kind, found);
             let made = put.await.map_err(failed)?;
             let Some(times) = times else { return Ok(made) };
-            let (path, change) = (self.item(&text(&made, "id")), json!({ "fileSystemInfo": times }));
+            let (path, change) =
+                (self.item(&text(&made, "id")), json!({ "fileSystemInfo": times }));
             let patched = self.graph.patch(&Scope::SharePoint, &path, &change, None).await;
             return patched.map_err(failed);
         }

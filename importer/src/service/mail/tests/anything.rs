@@ -56,8 +56,8 @@ fn told(attachment: &Attachment) -> String {
         AttachmentBody::File(_) => format!("{:?}", attachment.bytes()),
         AttachmentBody::Item(message) => told_of(message),
     };
-    let Attachment { name, content_type, content_id, is_inline, size, .. } = attachment;
-    format!("{name:?} {content_type:?} {content_id:?} {is_inline} {size} {body}")
+    let Attachment { name, content_type, content_id, is_inline, .. } = attachment;
+    format!("{name:?} {content_type:?} {content_id:?} {is_inline} {body}")
 }
 
 fn told_of(message: &Message) -> String {

@@ -59,7 +59,7 @@ impl Attachment {
         match &self.body {
             AttachmentBody::File(part) => {
                 let bytes = part.bytes().unwrap();
-                assert_eq!(bytes.len() as u64, self.size);
+                assert_eq!(bytes.len() as u64, part.size());
                 bytes
             }
             AttachmentBody::Item(_) => panic!("{} is a mail", self.name),

@@ -1,0 +1,359 @@
+//! Two archives side by side: whether a restore brought back what was backed up.
+//!
+//! Ids and change tags are the service's own, and it renders mail anew, so bytes are no measure.
+//! Items are compared by what people and programs see of them: for mail its properties, its text
+//! and its attachments byte by byte; for files path, bytes and times.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use archive::metadata;
+use rusqlite::OptionalExtension;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::choice::Choice;
+use crate::error::Error;
+use crate::item::Item;
+use crate::scratch::Scratch;
+use crate::service::Service;
+use crate::service::mail::{AttachmentBody, Message};
+use crate::service::onedrive::accepted_name;
+use crate::walk::{Ask, Job, Source, Task, walk_file, walk_stream};
+
+/// Differences that are told one by one.
+const TOLD: usize = 100;
+
+const TABLES: &str = "
+CREATE TABLE item (
+  seq INTEGER PRIMARY KEY, side INTEGER NOT NULL, home TEXT NOT NULL, name TEXT NOT NULL,
+  digest BLOB NOT NULL, path TEXT NOT NULL, about TEXT NOT NULL,
+  matched INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX alike ON item (side, home, name, digest, matched);
+CREATE TABLE folder (side INTEGER, path TEXT, PRIMARY KEY (side, path)) WITHOUT ROWID;
+";
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Comparison {
+    /// Items of the first archive.
+    pub items: u64,
+    /// Items that the second has just so.
+    pub equal: u64,
+    /// Of those: files under another name, because the service does not accept their own, or
+    /// another file has it.
+    pub renamed: u64,
+    /// Items that it has, but differently.
+    pub different: u64,
+    /// Items that it does not have.
+    pub absent: u64,
+    /// Items that only the second has.
+    pub surplus: u64,
+    /// Folders of the first archive that the second does not have.
+    pub absent_folders: u64,
+    /// The first differences: path in the first archive (in the second for a surplus), and what.
+    pub differences: Vec<(String, String)>,
+}
+
+impl Comparison {
+    /// Whether nothing is missing, different or too many.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.different + self.absent + self.surplus + self.absent_folders == 0
+    }
+}
+
+/// Compares what is chosen of `first` with all of `second`.
+///
+/// # Errors
+/// If one of them can't be read.
+pub async fn compare(
+    first: Source,
+    second: Source,
+    choice: &Choice,
+    spool_dir: &Path,
+) -> Result<Comparison, Error> {
+    let scratch = Scratch::create(spool_dir, TABLES)?;
+    let all = Choice::default();
+    for (side, source, choice) in [(0, first, choice), (1, second, &all)] {
+        let (sender, mut tasks) = mpsc::channel(1);
+        let ask = Arc::new(Ask {
+            chooser: choice.compile()?,
+            only_failed: None,
+            spool_dir: spool_dir.to_owned(),
+            spool_limit: u64::MAX,
+        });
+        let walk = tokio::task::spawn_blocking(move || match source {
+            Source::File(file) => walk_file(&file, &ask, &sender),
+            Source::Stream(input) => walk_stream(input, &ask, &sender),
+        });
+        while let Some(task) = tasks.recv().await {
+            section(&scratch, side, task, !choice.names_items()).await?;
+        }
+        let failed =
+            |error| Error::Spool { path: spool_dir.to_owned(), source: io::Error::other(error) };
+        let walked = walk.await.map_err(failed)??;
+        if let Some(broken) = walked.broken {
+            return Err(broken.into());
+        }
+    }
+    conclude(&scratch)
+}
+
+async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Result<(), Error> {
+    let Task { section, work, mut jobs } = task;
+    let home = |trail: &[crate::section::Folder]| {
+        let names = trail.iter().map(|folder| match (&folder.well_known, section.service) {
+            (Some(known), _) => format!("[{known}]"),
+            (None, Service::OneDrive) => accepted_name(&folder.name).to_lowercase(),
+            (None, _) => folder.name.trim().to_lowercase(),
+        });
+        let names: Vec<_> = names.collect();
+        format!("{}/{}/{}", section.owner.id, section.service.name(), names.join("/"))
+    };
+    let mut after = String::new();
+    while let Some((id, _)) = work.next_folder(&after)?.filter(|_| folders) {
+        after = id;
+        let path = home(&work.trail(&after)?);
+        scratch.asked(|db| {
+            db.prepare_cached("INSERT OR IGNORE INTO folder VALUES (?1, ?2)")?
+                .execute(rusqlite::params![side, path])
+                .map(drop)
+        })?;
+    }
+    while let Some(job) = jobs.recv().await {
+        let item = match job {
+            Job::Item(item) => item,
+            Job::Bad { error, .. } => return Err(error),
+        };
+        let home = home(&work.trail_of(&item.line)?);
+        let (name, about) = tokio::task::block_in_place(|| about(&item))?;
+        let about = archive::json::canonical(&about);
+        let digest = Sha256::digest(&about);
+        scratch.asked(|db| {
+            let sql = "INSERT INTO item (side, home, name, digest, path, about)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let digest = digest.as_slice();
+            db.prepare_cached(sql)?
+                .execute(rusqlite::params![side, home, name, digest, item.path, about])
+                .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// What an item is found by in its folder, and what must be equal.
+fn about(item: &Item) -> Result<(String, Value), Error> {
+    let failed = |source| Error::Content { path: item.path.clone(), source };
+    let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str).unwrap_or_default();
+    if item.line.kind == metadata::MESSAGE {
+        let is_draft = item.line.graph.get("isDraft").and_then(Value::as_bool) == Some(true);
+        // Nobody received a draft: its date is when it was made.
+        let date = text("receivedDateTime").get(..19).filter(|_| !is_draft).unwrap_or("draft");
+        let about = message(&Message::read(item)?).map_err(failed)?;
+        return Ok((format!("{date} {}", text("subject").trim()), about));
+    }
+    let second = |key: &str| {
+        let time = item.line.graph.pointer(&format!("/fileSystemInfo/{key}"));
+        time.and_then(Value::as_str).and_then(|time| time.get(..19)).unwrap_or_default().to_owned()
+    };
+    let about = json!({
+        "sha256": digest(&mut item.content.open().map_err(failed)?).map_err(failed)?,
+        "created": second("createdDateTime"),
+        "changed": second("lastModifiedDateTime"),
+    });
+    Ok((accepted_name(text("name")).to_lowercase(), about))
+}
+
+/// What of a mail must come back. Property by property, as it would be posted: so what is known
+/// not to come back (see [`crate::Loss`]) is not in it.
+fn message(message: &Message) -> io::Result<Value> {
+    const PROPERTIES: [&str; 12] = [
+        "subject",
+        "from",
+        "sender",
+        "toRecipients",
+        "ccRecipients",
+        "bccRecipients",
+        "replyTo",
+        "internetMessageId",
+        "importance",
+        "isRead",
+        "flag",
+        "categories",
+    ];
+    let mut about = Map::new();
+    for key in PROPERTIES {
+        about.insert(key.into(), message.json.get(key).cloned().unwrap_or_default());
+    }
+    // The service fills in who sent it, and what a flag does not say.
+    if let Some(flag) = message.json.pointer("/flag/flagStatus") {
+        about.insert("flag".into(), flag.clone());
+    }
+    let body = message.json.pointer("/body/content").and_then(Value::as_str).unwrap_or_default();
+    let body = body.replace("\r\n", "\n");
+    about.insert("body".into(), digest(&mut body.trim_end().as_bytes())?.into());
+    let properties = message.json.get("singleValueExtendedProperties").and_then(Value::as_array);
+    for property in properties.into_iter().flatten() {
+        let id = property.get("id").and_then(Value::as_str).unwrap_or_default();
+        // The header block is the service's to write; the rest is dates, threads, class.
+        if id != "String 0x007D" {
+            about.insert(id.into(), property.get("value").cloned().unwrap_or_default());
+        }
+    }
+    let mut attachments = Vec::new();
+    for attachment in &message.attachments {
+        let content = match &attachment.body {
+            AttachmentBody::File(part) => digest(&mut part.open())?.into(),
+            AttachmentBody::Item(inner) => self::message(inner)?,
+        };
+        attachments.push(json!({ "name": attachment.name, "content": content }));
+    }
+    attachments.sort_by_key(Value::to_string);
+    about.insert("attachments".into(), attachments.into());
+    Ok(about.into())
+}
+
+fn digest(reader: &mut impl Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    io::copy(reader, &mut digest)?;
+    Ok(archive::hex(&digest.finalize().into()))
+}
+
+/// Pairs what is equal, then what has the same name, then files of the same bytes; the rest is
+/// absent or surplus.
+fn conclude(scratch: &Scratch) -> Result<Comparison, Error> {
+    let mut found = Comparison::default();
+    for by in [By::All, By::Name, By::Bytes] {
+        let mut after = 0;
+        while let Some(row) = next(scratch, after, "side = 0 AND matched = 0")? {
+            after = row.seq;
+            found.items += u64::from(by == By::All);
+            let Some(other) = partner(scratch, &row, by)? else { continue };
+            pair(scratch, row.seq, other)?;
+            let difference = match by {
+                By::Name => difference(scratch, row.seq, other)?,
+                _ => String::new(),
+            };
+            found.renamed += u64::from(by == By::Bytes);
+            if difference.is_empty() {
+                found.equal += 1;
+            } else {
+                found.different += 1;
+                tell(scratch, &mut found, row.seq, difference)?;
+            }
+        }
+    }
+    let ends =
+        [("side = 0", "it did not come back"), ("side = 1", "it came back, but was not there")];
+    for (side, what) in ends {
+        let mut after = 0;
+        while let Some(row) = next(scratch, after, &format!("{side} AND matched = 0"))? {
+            after = row.seq;
+            let count = if side == "side = 0" { &mut found.absent } else { &mut found.surplus };
+            *count += 1;
+            tell(scratch, &mut found, row.seq, what.to_owned())?;
+        }
+    }
+    let folders: Vec<String> = scratch.asked(|db| {
+        let sql = "SELECT path FROM folder WHERE side = 0
+                   EXCEPT SELECT path FROM folder WHERE side = 1";
+        db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    })?;
+    found.absent_folders = folders.len() as u64;
+    let told = folders.into_iter().map(|path| (path, "the folder did not come back".to_owned()));
+    found.differences.extend(told.take(TOLD.saturating_sub(found.differences.len())));
+    Ok(found)
+}
+
+/// What pairs two items of one folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    All,
+    Name,
+    Bytes,
+}
+
+struct Row {
+    seq: i64,
+    home: String,
+    name: String,
+    digest: Vec<u8>,
+}
+
+fn next(scratch: &Scratch, after: i64, which: &str) -> Result<Option<Row>, Error> {
+    scratch.asked(|db| {
+        let sql = format!(
+            "SELECT seq, home, name, digest FROM item WHERE seq > ?1 AND {which}
+             ORDER BY seq LIMIT 1"
+        );
+        db.prepare_cached(&sql)?
+            .query_row([after], |row| {
+                let (seq, home) = (row.get(0)?, row.get(1)?);
+                Ok(Row { seq, home, name: row.get(2)?, digest: row.get(3)? })
+            })
+            .optional()
+    })
+}
+
+/// An item of the second archive that has no partner yet.
+fn partner(scratch: &Scratch, row: &Row, by: By) -> Result<Option<i64>, Error> {
+    let condition = match by {
+        By::All => "name = ?2 AND digest = ?3",
+        By::Name => "name = ?2 AND digest <> ?3",
+        By::Bytes => "digest = ?3 AND name <> ?2",
+    };
+    scratch.asked(|db| {
+        let sql = format!(
+            "SELECT seq FROM item WHERE side = 1 AND matched = 0 AND home = ?1 AND {condition}
+             ORDER BY seq LIMIT 1"
+        );
+        db.prepare_cached(&sql)?
+            .query_row(rusqlite::params![row.home, row.name, row.digest], |row| row.get(0))
+            .optional()
+    })
+}
+
+fn pair(scratch: &Scratch, one: i64, other: i64) -> Result<(), Error> {
+    scratch.asked(|db| {
+        let sql = "UPDATE item SET matched = 1 WHERE seq IN (?1, ?2)";
+        db.prepare_cached(sql)?.execute([one, other]).map(drop)
+    })
+}
+
+fn tell(scratch: &Scratch, found: &mut Comparison, seq: i64, what: String) -> Result<(), Error> {
+    if found.differences.len() < TOLD {
+        let path = read(scratch, seq, "path")?;
+        found.differences.push((path, what));
+    }
+    Ok(())
+}
+
+fn read(scratch: &Scratch, seq: i64, column: &str) -> Result<String, Error> {
+    let sql = format!("SELECT {column} FROM item WHERE seq = ?1");
+    scratch.asked(|db| db.prepare_cached(&sql)?.query_row([seq], |row| row.get(0)))
+}
+
+/// The properties in which two items differ.
+fn difference(scratch: &Scratch, one: i64, other: i64) -> Result<String, Error> {
+    let about = |seq| -> Result<Map<String, Value>, Error> {
+        Ok(serde_json::from_str(&read(scratch, seq, "about")?).unwrap_or_default())
+    };
+    let (one, other) = (about(one)?, about(other)?);
+    let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+    // A mail that had no Message-ID is given one.
+    let is_given =
+        |key: &str| key == "internetMessageId" && one.get(key).is_none_or(Value::is_null);
+    let differs = |key: &&String| one.get(*key) != other.get(*key) && !is_given(key);
+    let differing = keys.filter(differs).map(|key| {
+        let shown = |of: &Map<String, Value>| {
+            let text = of.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string);
+            text.chars().take(80).collect::<String>()
+        };
+        format!("{key} was {} and is {}", shown(&one), shown(&other))
+    });
+    Ok(differing.collect::<Vec<_>>().join("; "))
+}

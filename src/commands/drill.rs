@@ -1,0 +1,232 @@
+//! `drill`: whether an archive would come back, tried without touching a tenant.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use archive::{Entry, OwnerNames, Reader, Seal, metadata};
+use chrono::{DateTime, Utc};
+use importer::{
+    Choice, Comparison, Destination, OnConflict, Options, Order, Source, Summary, Target,
+    TenantTarget,
+};
+use serde_json::json;
+use simulator::{Credentials, Language, NewUser};
+
+use crate::cli::{Connection, Drill};
+use crate::commands::{demo, export, simulate};
+use crate::config;
+use crate::exit::{Code, Failure};
+use crate::input::{Input, is_metadata};
+use crate::report;
+use crate::terminal::{self, Data};
+
+pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
+    let started = Utc::now();
+    let selection = config::selection(&args.selection)?;
+    let choice = Choice { selection, ..Choice::default() };
+    choice.check()?;
+    let spool = export::spool(&args.spool)?;
+    let work = tempfile::tempdir_in(&spool.dir)
+        .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
+    let file = Arc::new(archive_file(&args.archive, &spool.dir)?);
+    let (users, seal) = owners(&file)?;
+    let drill = Trial { users, choice, spool, work: work.path() };
+    let (summary, comparison) = drill.run(&file).await?;
+    let passed = summary.failed == 0 && comparison.is_equal();
+    let report = json!({
+        "tar365": env!("CARGO_PKG_VERSION"),
+        "archive": args.archive,
+        "archive_format": archive::FORMAT,
+        "manifest_sha256": archive::hex(&seal.manifest.sha256),
+        "archive_outcome": seal.outcome,
+        "started": started.to_rfc3339(),
+        "ended": Utc::now().to_rfc3339(),
+        "users": drill.users.len(),
+        "restore": summary,
+        "comparison": comparison,
+        "passed": passed,
+    });
+    if let Some(path) = &args.report {
+        report::replace(path, format!("{report:#}\n").as_bytes()).map_err(|error| {
+            Failure::because(Code::Fatal, &format!("writing {}", path.display()), &error)
+        })?;
+    }
+    show(&args.archive, started, &summary, &comparison, &seal)?;
+    Ok(if passed { Code::Success } else { Code::Missing })
+}
+
+/// A simulated tenant, and what is tried with it.
+struct Trial<'a> {
+    users: Vec<NewUser>,
+    choice: Choice,
+    spool: exporter::SpoolOptions,
+    work: &'a Path,
+}
+
+impl Trial<'_> {
+    /// Restores into an empty tenant, exports that, and compares.
+    async fn run(&self, file: &Arc<File>) -> Result<(Summary, Comparison), Failure> {
+        let simulator = simulator::Options {
+            empty: Some(self.users.clone()),
+            credentials: Credentials::restoring(),
+            limits: None,
+            ..simulator::Options::default()
+        };
+        let mut connection = Connection::demo();
+        connection.pace = crate::cli::Pace::None;
+        let simulator = simulate::start(simulator).await?;
+        let tenant = demo::client(simulator, &connection).await?;
+        let summary = self.restore(file, &tenant).await?;
+        let again = self.work.join("again.tar");
+        self.export(&again, &tenant).await?;
+        let second = File::open(&again)
+            .map_err(|error| Failure::because(Code::Fatal, "opening the second archive", &error))?;
+        let (first, second) = (Source::File(Arc::clone(file)), Source::File(Arc::new(second)));
+        let comparison = importer::compare(first, second, &self.choice, &self.spool.dir).await?;
+        Ok((summary, comparison))
+    }
+
+    async fn restore(&self, file: &Arc<File>, tenant: &config::Tenant) -> Result<Summary, Failure> {
+        let target = Target::Tenant(TenantTarget::new(tenant.graph.clone(), tenant.name.clone()));
+        let options = Options {
+            destination: Destination::InPlace,
+            on_conflict: OnConflict::Skip,
+            map_user: Vec::new(),
+            to_user: None,
+            concurrency: 8,
+            spool_dir: self.spool.dir.clone(),
+            spool_limit: self.spool.disk_bytes,
+            incomplete: false,
+        };
+        let order = Order {
+            target: &target,
+            choice: &self.choice,
+            options: &options,
+            journal: &self.work.join("journal"),
+            only_failed: false,
+        };
+        let source = Source::File(Arc::clone(file));
+        let (summary, ended) = importer::restore(source, &order, &Quiet).await;
+        ended?;
+        Ok(summary)
+    }
+
+    async fn export(&self, to: &Path, tenant: &config::Tenant) -> Result<(), Failure> {
+        let options = exporter::Options {
+            services: exporter::Service::ALL.to_vec(),
+            selection: archive::Selection::default(),
+            concurrency: 8,
+            spool: self.spool.clone(),
+            align: None,
+            include_recoverable: true,
+            tenant: tenant.name.clone(),
+            without_message_delta: false,
+        };
+        demo::export_to(to, tenant, options).await.map(drop)
+    }
+}
+
+/// The archive as a file: one on a pipe is read twice, so it is kept for that long.
+fn archive_file(path: &Path, spool: &Path) -> Result<File, Failure> {
+    let failed = |error: io::Error| {
+        Failure::because(Code::Fatal, "keeping the archive for the drill", &error)
+    };
+    match Input::open(path)? {
+        Input::Seekable(file) => Ok(file),
+        Input::Stream(mut stream) => {
+            let mut kept = tempfile::tempfile_in(spool).map_err(failed)?;
+            tokio::task::block_in_place(|| io::copy(&mut stream, &mut kept)).map_err(failed)?;
+            Ok(kept)
+        }
+    }
+}
+
+/// Who is in the archive: the drill's tenant has the same people.
+fn owners(file: &Arc<File>) -> Result<(Vec<NewUser>, Seal), Failure> {
+    let failed = |error: io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
+    let seal = archive::Index::open(file.try_clone().map_err(failed)?)?.seal().clone();
+    let mut input = file.try_clone().map_err(failed)?;
+    io::Seek::rewind(&mut input).map_err(failed)?;
+    let mut entries = archive::Index::open(input)?.into_entries()?;
+    let mut users: Vec<NewUser> = Vec::new();
+    let mut places = Vec::new();
+    while let Some(entry) = entries.next_entry()? {
+        if is_metadata(&entry.line.path) {
+            places.push(entry.offset);
+        }
+    }
+    for offset in places {
+        let mut input = file.try_clone().map_err(failed)?;
+        io::Seek::seek(&mut input, io::SeekFrom::Start(offset)).map_err(failed)?;
+        let mut reader = Reader::new(input);
+        let Some(Entry { path, .. }) = reader.next_entry()? else { continue };
+        let content = io::BufReader::new(reader.content());
+        let Some(line) = metadata::Lines::new(content, &path).next_line()? else { continue };
+        if line.kind == metadata::OWNER && users.iter().all(|user| user.id != line.id) {
+            let names = OwnerNames::from_graph(&line.graph);
+            let display_name = line.graph.get("displayName").and_then(|name| name.as_str());
+            users.push(NewUser {
+                id: line.id,
+                display_name: display_name.unwrap_or(&names.upn).to_owned(),
+                mail: names.mail.unwrap_or_else(|| names.upn.clone()),
+                upn: names.upn,
+                language: Language::English,
+            });
+        }
+    }
+    Ok((users, seal))
+}
+
+fn show(
+    archive: &Path,
+    started: DateTime<Utc>,
+    summary: &Summary,
+    comparison: &Comparison,
+    seal: &Seal,
+) -> Result<(), Failure> {
+    let mut data = Data::new();
+    data.line(&format!("drill of {} at {}", archive.display(), started.to_rfc3339()))?;
+    data.line(&format!("   manifest sha256 {}", archive::hex(&seal.manifest.sha256)))?;
+    data.line(&format!(
+        "   restored: {} of {} items, {} failed, {} not in the archive (its ledger says why)",
+        summary.created + summary.present,
+        summary.wanted,
+        summary.failed,
+        summary.missing
+    ))?;
+    data.line(&format!(
+        "   compared: {} items: {} equal, {} different, {} did not come back, {} too many; {} \
+         folders did not come back",
+        comparison.items,
+        comparison.equal,
+        comparison.different,
+        comparison.absent,
+        comparison.surplus,
+        comparison.absent_folders
+    ))?;
+    for (loss, items) in &summary.losses {
+        data.line(&format!("   known loss: {loss}: {items} items (doc/restore.md)"))?;
+    }
+    for (path, reason) in &summary.failures {
+        data.line(&format!("   not restored: {path}: {reason}"))?;
+    }
+    for (path, what) in &comparison.differences {
+        data.line(&format!("   {path}: {what}"))?;
+    }
+    let passed = summary.failed == 0 && comparison.is_equal();
+    data.line(if passed { "PASSED" } else { "FAILED" })?;
+    data.finish()
+}
+
+/// Nobody watches a drill but for its end.
+struct Quiet;
+
+impl importer::Monitor for Quiet {
+    fn progress(&self, _: &importer::Progress, _: &str) {}
+
+    fn warn(&self, message: &str) {
+        terminal::line(&format!("tar365: warning: {message}"));
+    }
+}
