@@ -78,6 +78,7 @@ pub use page::{Item, Page, Pages};
 pub use prefer::Prefer;
 pub use scope::Scope;
 pub use service::Graph;
+pub use trust::client_tls;
 pub use upload::{Source, Upload, Uploaded};
 
 /// A parsed Graph answer. Lone surrogates and invalid UTF-8 have become U+FFFD.

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -39,8 +36,14 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Transport, Error> {
-        let extra = extra_roots(config)?;
-        let tls = if extra.is_empty() { None } else { Some(crate::trust::config(&extra)?) };
+        let tls = match &config.ca_certificates_pem {
+            None => None,
+            Some(pem) => {
+                let mut tls = crate::trust::client_tls(Some(pem))?;
+                tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+                Some(tls)
+            }
+        };
         let make = |change: &dyn Fn(ClientBuilder) -> ClientBuilder| {
             let builder = match &tls {
                 None => Client::builder().use_rustls_tls(),
@@ -77,23 +80,6 @@ fn follow_download(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect
     } else {
         attempt.follow()
     }
-}
-
-fn extra_roots(config: &Config) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let Some(pem) = &config.ca_certificates_pem else {
-        return Ok(Vec::new());
-    };
-    let unusable = || Error::new(ErrorKind::CaCertificate, "read CA certificates");
-    let mut roots = Vec::new();
-    for der in CertificateDer::pem_slice_iter(pem) {
-        let der = der.map_err(|error| unusable().because(error))?;
-        X509Certificate::from_der(&der).map_err(|error| unusable().because(error))?;
-        roots.push(der.into_owned());
-    }
-    if roots.is_empty() {
-        return Err(unusable().with_message("no CERTIFICATE in the PEM"));
-    }
-    Ok(roots)
 }
 
 /// Why an exchange failed without an answer.

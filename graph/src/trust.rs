@@ -14,19 +14,25 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::error::{Error, ErrorKind};
 
-/// TLS that trusts the system's roots, Mozilla's, and `extra`.
-pub(crate) fn config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
+/// TLS as a client that trusts the system's roots, Mozilla's, and the certificates of a PEM file.
+/// For connections beside those of [`crate::Graph`]; no ALPN is set.
+///
+/// # Errors
+/// [`ErrorKind::CaCertificate`] for a file without certificates, or with bad ones.
+pub fn client_tls(ca_certificates_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
+    let extra = extra_roots(ca_certificates_pem)?;
     let failed =
         |source: rustls::Error| Error::new(ErrorKind::CaCertificate, "set up TLS").because(source);
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // Certificates of the system that nobody can parse are nobody's concern here.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in extra {
+    for certificate in &extra {
         roots.add(certificate.clone()).map_err(failed)?;
     }
     let provider = Arc::new(ring::default_provider());
@@ -34,15 +40,31 @@ pub(crate) fn config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| Error::new(ErrorKind::CaCertificate, "set up TLS").because(error))?;
-    let verifier = Named { by_path, named: extra.to_vec(), provider: Arc::clone(&provider) };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let verifier = Named { by_path, named: extra, provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(failed)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn extra_roots(pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let Some(pem) = pem else {
+        return Ok(Vec::new());
+    };
+    let unusable = || Error::new(ErrorKind::CaCertificate, "read CA certificates");
+    let mut roots = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem) {
+        let der = der.map_err(|error| unusable().because(error))?;
+        X509Certificate::from_der(&der).map_err(|error| unusable().because(error))?;
+        roots.push(der.into_owned());
+    }
+    if roots.is_empty() {
+        return Err(unusable().with_message("no CERTIFICATE in the PEM"));
+    }
+    Ok(roots)
 }
 
 /// Path validation, and certificates trusted by name.

@@ -30,7 +30,7 @@ const TOLD: usize = 100;
 const TABLES: &str = "
 CREATE TABLE item (
   seq INTEGER PRIMARY KEY, side INTEGER NOT NULL, home TEXT NOT NULL, name TEXT NOT NULL,
-  digest BLOB NOT NULL, path TEXT NOT NULL, about TEXT NOT NULL,
+  digest BLOB NOT NULL, content BLOB NOT NULL, path TEXT NOT NULL, about TEXT NOT NULL,
   matched INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX alike ON item (side, home, name, digest, matched);
 CREATE TABLE folder (side INTEGER, path TEXT, PRIMARY KEY (side, path)) WITHOUT ROWID;
@@ -130,47 +130,61 @@ async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Resu
             Job::Bad { error, .. } => return Err(error),
         };
         let home = home(&work.trail_of(&item.line)?);
-        let (name, about) = tokio::task::block_in_place(|| about(&item))?;
-        let about = archive::json::canonical(&about);
+        let About { name, content, all } = tokio::task::block_in_place(|| about(&item))?;
+        let about = archive::json::canonical(&all);
         let digest = Sha256::digest(&about);
+        let content = Sha256::digest(archive::json::canonical(&content));
         scratch.asked(|db| {
-            let sql = "INSERT INTO item (side, home, name, digest, path, about)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let digest = digest.as_slice();
+            let sql = "INSERT INTO item (side, home, name, digest, content, path, about)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let (digest, content) = (digest.as_slice(), content.as_slice());
             db.prepare_cached(sql)?
-                .execute(rusqlite::params![side, home, name, digest, item.path, about])
+                .execute(rusqlite::params![side, home, name, digest, content, item.path, about])
                 .map(drop)
         })?;
     }
     Ok(())
 }
 
-/// What an item is found by in its folder, and what must be equal.
-fn about(item: &Item) -> Result<(String, Value), Error> {
+/// What is compared of an item.
+struct About {
+    /// What it is called in its folder.
+    name: String,
+    /// What it holds.
+    content: Value,
+    /// All that must be equal, the content too.
+    all: Value,
+}
+
+fn about(item: &Item) -> Result<About, Error> {
     let failed = |source| Error::Content { path: item.path.clone(), source };
     let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str).unwrap_or_default();
     if item.line.kind == metadata::MESSAGE {
         let is_draft = item.line.graph.get("isDraft").and_then(Value::as_bool) == Some(true);
         // Nobody received a draft: its date is when it was made.
         let date = text("receivedDateTime").get(..19).filter(|_| !is_draft).unwrap_or("draft");
-        let about = message(&Message::read(item)?).map_err(failed)?;
-        return Ok((format!("{date} {}", text("subject").trim()), about));
+        let about = message(&Message::read(item)?, false).map_err(failed)?;
+        let name = format!("{date} {}", text("subject").trim());
+        let content = json!([about["body"], about["attachments"]]);
+        return Ok(About { name, content, all: about });
     }
     let second = |key: &str| {
         let time = item.line.graph.pointer(&format!("/fileSystemInfo/{key}"));
         time.and_then(Value::as_str).and_then(|time| time.get(..19)).unwrap_or_default().to_owned()
     };
-    let about = json!({
-        "sha256": digest(&mut item.content.open().map_err(failed)?).map_err(failed)?,
+    let content = digest(&mut item.content.open().map_err(failed)?).map_err(failed)?;
+    let all = json!({
+        "sha256": content,
         "created": second("createdDateTime"),
         "changed": second("lastModifiedDateTime"),
     });
-    Ok((accepted_name(text("name")).to_lowercase(), about))
+    let name = accepted_name(text("name")).to_lowercase();
+    Ok(About { name, content: content.into(), all })
 }
 
 /// What of a mail must come back. Property by property, as it would be posted: so what is known
 /// not to come back (see [`crate::Loss`]) is not in it.
-fn message(message: &Message) -> io::Result<Value> {
+fn message(message: &Message, is_nested: bool) -> io::Result<Value> {
     const PROPERTIES: [&str; 12] = [
         "subject",
         "from",
@@ -186,7 +200,11 @@ fn message(message: &Message) -> io::Result<Value> {
         "categories",
     ];
     let mut about = Map::new();
-    for key in PROPERTIES {
+    for key in PROPERTIES.iter().copied() {
+        // One that has no Message-ID is given one.
+        if is_nested && key == "internetMessageId" {
+            continue;
+        }
         about.insert(key.into(), message.json.get(key).cloned().unwrap_or_default());
     }
     // The service fills in who sent it, and what a flag does not say.
@@ -199,8 +217,9 @@ fn message(message: &Message) -> io::Result<Value> {
     let properties = message.json.get("singleValueExtendedProperties").and_then(Value::as_array);
     for property in properties.into_iter().flatten() {
         let id = property.get("id").and_then(Value::as_str).unwrap_or_default();
-        // The header block is the service's to write; the rest is dates, threads, class.
-        if id != "String 0x007D" {
+        // The header block is the service's to write; the rest is dates, threads, class. A mail
+        // in the mail has no dates but those of its own header.
+        if id != "String 0x007D" && !(is_nested && id.starts_with("SystemTime")) {
             about.insert(id.into(), property.get("value").cloned().unwrap_or_default());
         }
     }
@@ -208,7 +227,7 @@ fn message(message: &Message) -> io::Result<Value> {
     for attachment in &message.attachments {
         let content = match &attachment.body {
             AttachmentBody::File(part) => digest(&mut part.open())?.into(),
-            AttachmentBody::Item(inner) => self::message(inner)?,
+            AttachmentBody::Item(inner) => self::message(inner, true)?,
         };
         attachments.push(json!({ "name": attachment.name, "content": content }));
     }
@@ -227,7 +246,7 @@ fn digest(reader: &mut impl Read) -> io::Result<String> {
 /// absent or surplus.
 fn conclude(scratch: &Scratch) -> Result<Comparison, Error> {
     let mut found = Comparison::default();
-    for by in [By::All, By::Name, By::Bytes] {
+    for by in [By::All, By::Content, By::Name, By::Bytes] {
         let mut after = 0;
         while let Some(row) = next(scratch, after, "side = 0 AND matched = 0")? {
             after = row.seq;
@@ -235,7 +254,7 @@ fn conclude(scratch: &Scratch) -> Result<Comparison, Error> {
             let Some(other) = partner(scratch, &row, by)? else { continue };
             pair(scratch, row.seq, other)?;
             let difference = match by {
-                By::Name => difference(scratch, row.seq, other)?,
+                By::Name | By::Content => difference(scratch, row.seq, other)?,
                 _ => String::new(),
             };
             found.renamed += u64::from(by == By::Bytes);
@@ -272,8 +291,13 @@ fn conclude(scratch: &Scratch) -> Result<Comparison, Error> {
 /// What pairs two items of one folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
+    /// Name and everything else.
     All,
+    /// Name and what it holds.
+    Content,
+    /// The name alone.
     Name,
+    /// Everything but the name.
     Bytes,
 }
 
@@ -282,18 +306,20 @@ struct Row {
     home: String,
     name: String,
     digest: Vec<u8>,
+    content: Vec<u8>,
 }
 
 fn next(scratch: &Scratch, after: i64, which: &str) -> Result<Option<Row>, Error> {
     scratch.asked(|db| {
         let sql = format!(
-            "SELECT seq, home, name, digest FROM item WHERE seq > ?1 AND {which}
+            "SELECT seq, home, name, digest, content FROM item WHERE seq > ?1 AND {which}
              ORDER BY seq LIMIT 1"
         );
         db.prepare_cached(&sql)?
             .query_row([after], |row| {
                 let (seq, home) = (row.get(0)?, row.get(1)?);
-                Ok(Row { seq, home, name: row.get(2)?, digest: row.get(3)? })
+                let (name, digest) = (row.get(2)?, row.get(3)?);
+                Ok(Row { seq, home, name, digest, content: row.get(4)? })
             })
             .optional()
     })
@@ -302,9 +328,10 @@ fn next(scratch: &Scratch, after: i64, which: &str) -> Result<Option<Row>, Error
 /// An item of the second archive that has no partner yet.
 fn partner(scratch: &Scratch, row: &Row, by: By) -> Result<Option<i64>, Error> {
     let condition = match by {
-        By::All => "name = ?2 AND digest = ?3",
-        By::Name => "name = ?2 AND digest <> ?3",
-        By::Bytes => "digest = ?3 AND name <> ?2",
+        By::All => "name = ?2 AND digest = ?3 AND ?4 = ?4",
+        By::Content => "name = ?2 AND content = ?4 AND ?3 = ?3",
+        By::Name => "name = ?2 AND ?3 = ?3 AND ?4 = ?4",
+        By::Bytes => "digest = ?3 AND ?2 = ?2 AND ?4 = ?4",
     };
     scratch.asked(|db| {
         let sql = format!(
@@ -312,7 +339,9 @@ fn partner(scratch: &Scratch, row: &Row, by: By) -> Result<Option<i64>, Error> {
              ORDER BY seq LIMIT 1"
         );
         db.prepare_cached(&sql)?
-            .query_row(rusqlite::params![row.home, row.name, row.digest], |row| row.get(0))
+            .query_row(rusqlite::params![row.home, row.name, row.digest, row.content], |row| {
+                row.get(0)
+            })
             .optional()
     })
 }
@@ -339,21 +368,38 @@ fn read(scratch: &Scratch, seq: i64, column: &str) -> Result<String, Error> {
 
 /// The properties in which two items differ.
 fn difference(scratch: &Scratch, one: i64, other: i64) -> Result<String, Error> {
-    let about = |seq| -> Result<Map<String, Value>, Error> {
+    let about = |seq| -> Result<Value, Error> {
         Ok(serde_json::from_str(&read(scratch, seq, "about")?).unwrap_or_default())
     };
-    let (one, other) = (about(one)?, about(other)?);
-    let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
-    // A mail that had no Message-ID is given one.
-    let is_given =
-        |key: &str| key == "internetMessageId" && one.get(key).is_none_or(Value::is_null);
-    let differs = |key: &&String| one.get(*key) != other.get(*key) && !is_given(key);
-    let differing = keys.filter(differs).map(|key| {
-        let shown = |of: &Map<String, Value>| {
-            let text = of.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string);
-            text.chars().take(80).collect::<String>()
-        };
-        format!("{key} was {} and is {}", shown(&one), shown(&other))
-    });
-    Ok(differing.collect::<Vec<_>>().join("; "))
+    let mut differences = Vec::new();
+    differ("", &about(one)?, &about(other)?, &mut differences);
+    Ok(differences.join("; "))
+}
+
+/// Adds what differs at `place` and below it.
+fn differ(place: &str, one: &Value, other: &Value, differences: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let mut keys: Vec<_> = one.keys().chain(other.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            for key in keys {
+                let of = |object: &Map<String, Value>| object.get(key).cloned().unwrap_or_default();
+                // A mail that had no Message-ID is given one.
+                if key != "internetMessageId" || !of(one).is_null() {
+                    differ(&format!("{place} {key}"), &of(one), &of(other), differences);
+                }
+            }
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (number, (one, other)) in one.iter().zip(other).enumerate() {
+                differ(&format!("{place} {}", number + 1), one, other, differences);
+            }
+        }
+        _ if one != other => {
+            let shown = |value: &Value| value.to_string().chars().take(60).collect::<String>();
+            differences.push(format!("{} was {}, is {}", place.trim(), shown(one), shown(other)));
+        }
+        _ => {}
+    }
 }

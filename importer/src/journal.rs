@@ -274,6 +274,25 @@ impl Journal {
         })
     }
 
+    /// Up to `limit` ids of items that are where they should be, also of those that were there
+    /// before; from behind `after`.
+    pub(crate) fn settled(
+        &self,
+        section: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>, Error> {
+        self.asked(|db| {
+            let sql = "SELECT seq, id FROM entry
+                       WHERE section = ?1 AND kind = 'item' AND seq > ?2 AND id IS NOT NULL
+                       AND state IN ('created', 'replaced', 'present') ORDER BY seq LIMIT ?3";
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            db.prepare_cached(sql)?
+                .query_map(params![section, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
     /// After an undo.
     pub(crate) fn undone(&self, seq: i64, removed: bool) -> Result<(), Error> {
         let state = if removed { "undone" } else { "kept" };

@@ -15,7 +15,7 @@ use crate::journal::{Journal, Known};
 use crate::monitor::Monitor;
 use crate::options::{Destination, Options};
 use crate::outcome::{Summary, Tally};
-use crate::place::Place as _;
+use crate::place::{Loss, Place as _};
 use crate::section::Section;
 use crate::target::{AnyPlace, Target};
 use crate::walk::{Ask, Job, Source, Task, Walked, walk_file, walk_stream};
@@ -295,7 +295,10 @@ impl Run<'_> {
         let Context { tally, journal, .. } = self.context;
         let trail = self.work.trail_of(&item.line)?;
         journal.begin(self.section, &item.path, &item.line.id)?;
-        let restored = self.place.put(item, &trail).await?;
+        let mut restored = self.place.put(item, &trail).await?;
+        if item.converted && !restored.losses.contains(&Loss::Converted) {
+            restored.losses.push(Loss::Converted);
+        }
         journal.done(self.section, &item.path, &restored)?;
         tally.restored(item, &restored);
         Ok(())

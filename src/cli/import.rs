@@ -165,6 +165,9 @@ pub(crate) struct Drill {
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Keep the archive of what came back.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) spool: SpoolArgs,
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Entry, OwnerNames, Reader, Seal, metadata};
@@ -32,7 +32,8 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
         .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
     let file = Arc::new(archive_file(&args.archive, &spool.dir)?);
     let (users, seal) = owners(&file)?;
-    let drill = Trial { users, choice, spool, work: work.path() };
+    let again = args.keep.clone().unwrap_or_else(|| work.path().join("again.tar"));
+    let drill = Trial { users, choice, spool, work: work.path(), again };
     let (summary, comparison) = drill.run(&file).await?;
     let passed = summary.failed == 0 && comparison.is_equal();
     let report = json!({
@@ -63,6 +64,8 @@ struct Trial<'a> {
     choice: Choice,
     spool: exporter::SpoolOptions,
     work: &'a Path,
+    /// The archive of what came back.
+    again: PathBuf,
 }
 
 impl Trial<'_> {
@@ -79,9 +82,8 @@ impl Trial<'_> {
         let simulator = simulate::start(simulator).await?;
         let tenant = demo::client(simulator, &connection).await?;
         let summary = self.restore(file, &tenant).await?;
-        let again = self.work.join("again.tar");
-        self.export(&again, &tenant).await?;
-        let second = File::open(&again)
+        self.export(&self.again, &tenant).await?;
+        let second = File::open(&self.again)
             .map_err(|error| Failure::because(Code::Fatal, "opening the second archive", &error))?;
         let (first, second) = (Source::File(Arc::clone(file)), Source::File(Arc::new(second)));
         let comparison = importer::compare(first, second, &self.choice, &self.spool.dir).await?;

@@ -36,7 +36,6 @@ mod mail;
 mod mailbox;
 mod name;
 mod put;
-mod tls;
 mod undo;
 mod wire;
 
@@ -56,7 +55,7 @@ use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
 use crate::options::{Destination, Options};
-use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
+use crate::place::{Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 
 const HINT: &str = "imaps://user@host[:port]/[folder], with %40 for an @ in the user";
@@ -138,7 +137,7 @@ impl ImapTarget {
         let root = url.path_segments().into_iter().flatten().filter(|level| !level.is_empty());
         let root = root.map(decoded).collect::<Result<_, _>>()?;
         // Said now rather than after the plan.
-        tls::config(ca_certificates_pem)?;
+        login::tls(ca_certificates_pem)?;
         Ok(Self {
             url: address.to_owned(),
             tls,
@@ -292,9 +291,6 @@ impl Place for ImapPlace {
         let mut restored = self.account.run(Some(&home.wire), &mut put).await?;
         if home.lossy {
             restored.losses.push(Loss::Folder);
-        }
-        if item.converted && restored.how == How::Created {
-            restored.losses.push(Loss::Converted);
         }
         Ok(restored)
     }

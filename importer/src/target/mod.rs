@@ -130,7 +130,9 @@ impl AnyPlace {
             // FACTS 2.2: four requests of one app in one mailbox.
             Self::Mail(_) => 4,
             Self::Drive(_) => 8,
-            Self::Directory(_) | Self::Imap(_) => 1,
+            // A mailbox takes one at a time, an account a few connections.
+            Self::Imap(_) => 4,
+            Self::Directory(_) => 1,
         }
     }
 }

@@ -112,7 +112,9 @@ impl Folders {
             }
             key.push('\0');
             key.push_str(&folder.name);
-            at = self.child(&key, &at, shown(&folder.name), Some(folder), aside).await?;
+            let name = shown(&folder.name);
+            let stands_in = at.stands_in || name != folder.name;
+            at = self.child(&key, &at, name, Some(folder), stands_in).await?;
         }
         Ok(at)
     }
@@ -158,9 +160,9 @@ impl Folders {
         let made = cell.get_or_try_init(|| async {
             // In a folder that was just made there is none yet: one request less.
             if !parent.is_new
-                && let Some(id) = self.find(&parent.id, name).await?
+                && let Some(found) = self.find(&parent.id, name).await?
             {
-                return Ok(Target::new(id, false, stands_in));
+                return Ok(found.target(name, stands_in));
             }
             self.make(&parent.id, name, folder, stands_in).await
         });
@@ -188,13 +190,13 @@ impl Folders {
             _ => json!({ "displayName": name }),
         };
         let path = format!("{}/mailFolders/{}/childFolders", self.root(), segment(parent));
-        let found = || async { Ok(self.find(parent, name).await?.map(|id| json!({ "id": id }))) };
+        let found = || async { Ok(self.find(parent, name).await?.map(|found| json!({ "id": found.id }))) };
         let target = match self.graph.create(&self.scope, &path, &body, found).await {
             Ok(made) => Target::new(id(&made), true, stands_in),
             Err(error) if *error.kind() == ErrorKind::Conflict => {
                 // Somebody else was faster.
                 let found = self.find(parent, name).await?;
-                return found.map(|id| Target::new(id, false, stands_in)).ok_or(error.into());
+                return found.map(|found| found.target(name, stands_in)).ok_or(error.into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -203,7 +205,7 @@ impl Folders {
     }
 
     /// The child with that name, whatever its case, as the service compares names.
-    async fn find(&self, parent: &str, name: &str) -> Result<Option<String>, graph::Error> {
+    async fn find(&self, parent: &str, name: &str) -> Result<Option<Found>, graph::Error> {
         let quoted = name.replace('\'', "''");
         let filter = segment(&format!("displayName eq '{quoted}'")).to_string();
         let path = format!(
@@ -217,7 +219,7 @@ impl Folders {
                 let folder = item.parse()?;
                 let own = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
                 if own.to_lowercase() == name.to_lowercase() {
-                    return Ok(Some(id(&folder)));
+                    return Ok(Some(Found { id: id(&folder), name: own.to_owned() }));
                 }
             }
         }
@@ -226,6 +228,19 @@ impl Folders {
 
     pub(super) fn root(&self) -> String {
         format!("/users/{}", segment(&self.user))
+    }
+}
+
+/// A folder that was there before.
+struct Found {
+    id: String,
+    name: String,
+}
+
+impl Found {
+    /// For what belongs into `name`: a name that differs in case is another one in the archive.
+    fn target(self, name: &str, stands_in: bool) -> Arc<Target> {
+        Target::new(self.id, false, stands_in || self.name != name)
     }
 }
 

@@ -30,6 +30,9 @@ use crate::target::User;
 const LOOK: &str = "$select=id,subject,receivedDateTime,sentDateTime,isDraft,isRead,flag,\
                     categories,importance,internetMessageId,parentFolderId,changeKey";
 
+/// Times that a removal is tried again: half a message must not stay.
+const REMOVALS: u32 = 3;
+
 /// A mailbox.
 pub(crate) struct MailPlace {
     pub(super) graph: Graph,
@@ -245,11 +248,20 @@ impl MailPlace {
     /// Takes a message away for good; one that is gone is no error.
     async fn remove(&self, id: &str) -> Result<(), graph::Error> {
         let path = format!("{}/permanentDelete", self.message(id));
-        match self.graph.act(&self.scope, &path, &Value::Null).await {
-            Ok(_) => Ok(()),
-            // Not every cloud has the action; then it goes where deleted mail goes.
-            Err(error) if !matches!(error.status(), Some(400 | 404 | 405 | 501)) => Err(error),
-            Err(_) => gone(self.graph.delete(&self.scope, &self.message(id), None).await),
+        let mut refusals = 0;
+        loop {
+            match self.graph.act(&self.scope, &path, &Value::Null).await {
+                Ok(_) => return Ok(()),
+                // Not every cloud has the action; then it goes where deleted mail goes.
+                Err(error) if matches!(error.status(), Some(400 | 404 | 405 | 501)) => {
+                    return gone(self.graph.delete(&self.scope, &self.message(id), None).await);
+                }
+                // A message that was changed a moment ago may still be busy (409).
+                Err(error) if refusals < REMOVALS && !crate::target::is_fatal(&error) => {
+                    refusals += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

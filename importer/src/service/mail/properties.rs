@@ -174,8 +174,9 @@ impl Known<'_> {
             set(TRANSPORT_HEADERS, headers.to_owned());
         }
         for (id, field) in [(IN_REPLY_TO, "in-reply-to"), (REFERENCES, "references")] {
+            // Ids, with any white space between them.
             if let Some(value) = self.head.unfolded(field) {
-                set(id, value);
+                set(id, value.split_whitespace().collect::<Vec<_>>().join(" "));
             }
         }
         if let Some(class) = self.class(losses) {

@@ -40,6 +40,8 @@ const COPIES: usize = 50;
 #[derive(Debug, Clone)]
 struct Target {
     id: String,
+    /// As the service has it: it takes names that differ in case for the same.
+    name: String,
     /// Made by this run: nothing is in it but what this run put there.
     is_new: bool,
     /// Its name had to be changed, or one of those above it.
@@ -163,7 +165,8 @@ impl DrivePlace {
     }
 
     async fn folder_at(&self, trail: &[Folder]) -> Result<Target, Error> {
-        let mut at = Target { id: self.root.clone(), is_new: false, renamed: false };
+        let mut at =
+            Target { id: self.root.clone(), name: String::new(), is_new: false, renamed: false };
         let mut key = String::new();
         let names = self.beside.iter().map(|name| (name.as_str(), None));
         let names = names.chain(trail.iter().map(|f| (f.name.as_str(), Some(f))));
@@ -177,7 +180,8 @@ impl DrivePlace {
             };
             let parent = at;
             let made = cell.get_or_try_init(|| self.make_folder(&parent, &name, folder)).await?;
-            at = Target { renamed: made.renamed || parent.renamed || changed, ..made.clone() };
+            let renamed = parent.renamed || changed || made.name != name;
+            at = Target { renamed, ..made.clone() };
         }
         Ok(at)
     }
@@ -190,11 +194,16 @@ impl DrivePlace {
     ) -> Result<Target, Error> {
         let failed = |source| Error::Graph { doing: format!("making the folder {name:?}"), source };
         let place = self.child(&parent.id, name);
-        let target = |id: String, is_new| Target { id, is_new, renamed: false };
+        let target =
+            |id: String, is_new| Target { id, name: name.to_owned(), is_new, renamed: false };
+        let there = |found: Json| {
+            let id = self.usable(&found, name)?;
+            Ok(Target { name: text(&found, "name"), ..target(id, false) })
+        };
         if !parent.is_new
             && let Some(found) = self.look(&place).await.map_err(failed)?
         {
-            return self.usable(&found, name).map(|id| target(id, false));
+            return there(found);
         }
         let body = json!({
             "name": name,
@@ -208,8 +217,7 @@ impl DrivePlace {
             // Somebody else was faster.
             Err(error) if *error.kind() == ErrorKind::Conflict => {
                 let found = self.look(&place).await.map_err(failed)?;
-                let found = found.ok_or_else(|| failed(error))?;
-                return self.usable(&found, name).map(|id| target(id, false));
+                return there(found.ok_or_else(|| failed(error))?);
             }
             Err(error) => return Err(failed(error)),
         };
@@ -299,7 +307,10 @@ impl DrivePlace {
     async fn check(&self, item: &Item, made: Json, own: Option<String>) -> Result<Json, Error> {
         let failed = |source| Error::Graph { doing: format!("checking {}", item.path), source };
         let id = text(&made, "id");
-        let made = self.look(&self.item(&id)).await.map_err(failed)?.unwrap_or_default();
+        let Some(made) = self.look(&self.item(&id)).await.map_err(failed)? else {
+            let what = "the service has it no more".to_owned();
+            return Err(Error::Unequal { path: item.path.clone(), what });
+        };
         let is_whole = made.get("size").and_then(Value::as_u64) == Some(item.size)
             && hash(&made).zip(own).is_none_or(|(listed, own)| listed == own);
         if is_whole || is_office(item) {
@@ -470,6 +481,10 @@ impl Place for DrivePlace {
         let mut losses = Vec::new();
         if changed || renamed || folder.renamed {
             losses.push(Loss::Name);
+        }
+        // A notebook is a package, which no client can make: its files are restored.
+        if trail.iter().any(|folder| folder.graph.get("package").is_some()) {
+            losses.push(Loss::Folder);
         }
         if !is_same_content(&made, graph, item.size) {
             losses.push(Loss::Rewritten);

@@ -15,7 +15,6 @@ use super::wire::{Failure, Session};
 use super::{ImapTarget, login};
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::place::What;
 
 /// Connections at a time: servers allow some ten to a user.
 const MOST_CONNECTIONS: usize = 4;
@@ -73,14 +72,14 @@ impl Account {
         for (section, stored) in journal.places()? {
             let Ok(stored) = serde_json::from_str::<Stored>(&stored) else { continue };
             first_seen.extend(stored.mailboxes);
-            let mut after = None;
+            let mut after = 0;
             loop {
-                let made = journal.made(&section, What::Item, after, PAGE)?;
-                for id in made.iter().filter_map(|(_, made)| Id::parse(made.id.as_deref()?)) {
+                let settled = journal.settled(&section, after, PAGE)?;
+                for id in settled.iter().filter_map(|(_, id)| Id::parse(id)) {
                     taken.entry(id.wire.to_owned()).or_default().insert((id.validity, id.uid));
                 }
-                match made.last() {
-                    Some((seq, _)) => after = Some(*seq),
+                match settled.last() {
+                    Some((seq, _)) => after = *seq,
                     None => break,
                 }
             }

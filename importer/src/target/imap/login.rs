@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::name::quoted;
 use super::wire::{Failure, Reply, Session, Socket};
-use super::{Credentials, ImapTarget, tls};
+use super::{Credentials, ImapTarget};
 use crate::error::Error;
 
 const CONNECT: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ async fn start(target: &ImapTarget, tcp: TcpStream, is_near: bool) -> Result<Ses
 }
 
 async fn secure(target: &ImapTarget, socket: Box<dyn Socket>) -> Result<Box<dyn Socket>, Failure> {
-    let config = tls::config(target.ca_certificates_pem.as_deref())?;
+    let config = tls(target.ca_certificates_pem.as_deref())?;
     let name = ServerName::try_from(target.host.clone()).map_err(|_| Error::Usage {
         what: format!("{} is no name of a server", target.host),
         hint: "imaps://user@host[:port]/[folder]",
@@ -233,4 +233,12 @@ mod tests {
             }
         }
     }
+}
+
+/// TLS with the same trust as towards Graph.
+pub(super) fn tls(ca_certificates_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
+    graph::client_tls(ca_certificates_pem).map_err(|error| Error::Usage {
+        what: format!("the CA certificates are of no use: {}", crate::error::chain(&error)),
+        hint: "give a PEM file of CA certificates",
+    })
 }
