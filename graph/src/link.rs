@@ -97,6 +97,12 @@ impl Root {
     }
 }
 
+/// A pre-authenticated address of the service, verbatim: a signature may be over it as it is.
+pub(crate) fn exact(address: &str) -> Option<Url> {
+    let url = Url::parse(address).ok()?;
+    Some(verbatim(&url, address).unwrap_or(url))
+}
+
 /// `url` with the path and query of `link` as they are. `Url` rewrites some characters that
 /// RFC 3986 allows, such as `'` in a query, which a service that compares its own links byte for
 /// byte need not accept. Only what is illegal in an address is encoded.

@@ -91,7 +91,7 @@ impl<'upload> Session<'upload> {
         let mut call = graph.writing("upload", &upload.scope, &upload.path, write)?;
         let opened = graph.engine.write(&mut call, Repeat::Freely, nobody).await?;
         let address = field(&opened, "uploadUrl").and_then(Json::as_str);
-        let address = address.and_then(|address| Url::parse(address).ok());
+        let address = address.and_then(crate::link::exact);
         let address = address.filter(|to| call.may_lead_to(to)).ok_or_else(|| {
             let failure = describe(&call, Uuid::new_v4());
             failure.with_message("the session has no safe address")

@@ -22,6 +22,8 @@ use crate::service::Graph;
 use crate::transport::Fault;
 
 const JSON: &str = "application/json";
+/// Looks for a thing that may have been made, over seven times the first back-off.
+const LOOKS: u32 = 4;
 
 /// What a request changes.
 #[derive(Debug)]
@@ -209,7 +211,7 @@ impl Engine {
             let in_doubt = repeat == Repeat::Asking && tries.open > looked_after;
             if in_doubt || (conflict && tries.open > 0) {
                 looked_after = tries.open;
-                match (found().await, &ended) {
+                match (self.look(&found).await, &ended) {
                     (Ok(Some(thing)), _) => return Ok(thing),
                     // Who can't look must not repeat.
                     (Err(error), None) => return Err(error),
@@ -220,6 +222,24 @@ impl Engine {
                 return Err(error);
             }
         }
+    }
+
+    /// Looks for what a request in doubt may have made. Searching lags behind storing: only after
+    /// several looks, further and further apart, it counts as not made.
+    async fn look<F, Fut>(&self, found: &F) -> Result<Option<Json>, Error>
+    where
+        F: Fn() -> Fut + Send,
+        Fut: Future<Output = Result<Option<Json>, Error>> + Send,
+    {
+        for look in 0..LOOKS {
+            if look > 0 {
+                self.tally.wait(self.backoff * 2_u32.pow(look - 1)).await;
+            }
+            if let Some(thing) = found().await? {
+                return Ok(Some(thing));
+            }
+        }
+        Ok(None)
     }
 
     /// One try and the wait for the next one: the answer, or none if there is to be another try.

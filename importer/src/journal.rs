@@ -184,12 +184,15 @@ impl Journal {
         self.asked(|db| {
             let sql = "INSERT INTO entry (section, kind, path, source, state)
                        VALUES (?1, 'item', ?2, ?3, 'begun')
-                       ON CONFLICT DO UPDATE SET state = 'begun', cause = NULL, message = NULL";
+                       ON CONFLICT DO UPDATE SET state = 'begun', cause = NULL, message = NULL,
+                       id = iif(state = 'undone', NULL, id),
+                       spot = iif(state = 'undone', NULL, spot)";
             db.prepare_cached(sql)?.execute([section, path, source]).map(drop)
         })
     }
 
-    /// Before it is put somewhere where it could not be told from others later.
+    /// Before it is made: where it will be found, should nobody live to see it there. So an item
+    /// that a later run finds there counts as made by this journal, and others do not.
     pub(crate) fn spot(&self, section: &str, path: &str, spot: &str) -> Result<(), Error> {
         self.asked(|db| {
             let sql = "UPDATE entry SET spot = ?3
@@ -207,7 +210,8 @@ impl Journal {
         };
         let losses: Vec<_> = restored.losses.iter().map(|loss| loss.name()).collect();
         self.asked(|db| {
-            let sql = "UPDATE entry SET state = ?3, id = ?4, etag = ?5, old = ?6, losses = ?7
+            let sql = "UPDATE entry SET id = ?4, etag = ?5, old = ?6, losses = ?7,
+                       state = iif(?3 = 'present' AND spot IS NOT NULL, 'created', ?3)
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
             let id = &restored.id;
             db.prepare_cached(sql)?
@@ -230,6 +234,17 @@ impl Journal {
         })
     }
 
+    /// Before a folder is made whose id the target gives. `place` is its place in the target: the
+    /// id of the folder it is in, a slash, and its name.
+    pub(crate) fn begin_folder(&self, section: &str, place: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "INSERT INTO entry (section, kind, path, state)
+                       VALUES (?1, 'folder', ?2, 'begun')
+                       ON CONFLICT DO UPDATE SET state = 'begun', id = NULL";
+            db.prepare_cached(sql)?.execute([section, place]).map(drop)
+        })
+    }
+
     /// A folder that was made: `place` is its place in the target, in words.
     pub(crate) fn made_folder(&self, section: &str, place: &str, id: &str) -> Result<(), Error> {
         self.asked(|db| {
@@ -237,6 +252,24 @@ impl Journal {
                        VALUES (?1, 'folder', ?2, 'created', ?3)
                        ON CONFLICT DO UPDATE SET state = 'created', id = excluded.id";
             db.prepare_cached(sql)?.execute([section, place, id]).map(drop)
+        })
+    }
+
+    /// A folder that is there: made by a run that died before it could say so, if it was begun.
+    pub(crate) fn found_folder(&self, section: &str, place: &str, id: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "UPDATE entry SET state = 'created', id = ?3
+                       WHERE section = ?1 AND kind = 'folder' AND path = ?2 AND state = 'begun'";
+            db.prepare_cached(sql)?.execute([section, place, id]).map(drop)
+        })
+    }
+
+    /// A folder that was begun is somebody else's.
+    pub(crate) fn foreign_folder(&self, section: &str, place: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "DELETE FROM entry
+                       WHERE section = ?1 AND kind = 'folder' AND path = ?2 AND state = 'begun'";
+            db.prepare_cached(sql)?.execute([section, place]).map(drop)
         })
     }
 

@@ -11,7 +11,8 @@ use crate::monitor::Progress;
 use crate::place::{How, Restored};
 
 /// The numbers of a restore. `wanted` is the sum of `created`, `present`, `replaced`, `failed`,
-/// `missing`, and of what was not reached if the run ended early.
+/// `missing`,
+/// `left_alone`, and of what was not reached if the run ended early.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// Sections (an owner's service) of which something was wanted.
@@ -28,6 +29,8 @@ pub struct Summary {
     pub failed: u64,
     /// Of those: what the archive itself does not have as it should be.
     pub damaged: u64,
+    /// Items that were left out because another one is there, which is to be left alone.
+    pub left_alone: u64,
     /// Items that the archive lists but does not hold; its ledger says why.
     pub missing: u64,
     /// Bytes of content of items that are where they should be.
@@ -84,6 +87,7 @@ impl Tally {
         let mut summary = self.lock();
         match error.cause() {
             "missing" => summary.missing += 1,
+            "exists" => summary.left_alone += 1,
             cause => {
                 summary.failed += 1;
                 summary.damaged += u64::from(cause == "damaged");

@@ -58,7 +58,7 @@ pub async fn restore(
             if walked.broken.is_some() {
                 summary.sealed = Some(false);
             }
-            conclude(walked, order)
+            conclude(walked)
         }
         Err(error) => Err(error),
     };
@@ -66,12 +66,12 @@ pub async fn restore(
 }
 
 /// What the archive's end means for the run.
-fn conclude(walked: Walked, order: &Order<'_>) -> Result<(), Error> {
+fn conclude(walked: Walked) -> Result<(), Error> {
+    // What was asked for was restored; that the archive is no whole one is told all the same.
     match (walked.broken, walked.end) {
-        (Some(_), _) if order.options.incomplete => Ok(()),
         (Some(broken), _) => Err(broken.into()),
-        (None, Some(end)) if !order.options.incomplete => Ok(end.into_seal().map(drop)?),
-        _ => Ok(()),
+        (None, Some(end)) => Ok(end.into_seal().map(drop)?),
+        (None, None) => Ok(()),
     }
 }
 

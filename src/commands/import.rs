@@ -108,7 +108,7 @@ fn code(summary: &Summary, choice: &Choice) -> Code {
         return Code::Fatal;
     }
     let nothing = summary.wanted == 0 && choice.names_items();
-    if summary.failed > 0 || nothing { Code::Missing } else { Code::Success }
+    if summary.failed + summary.left_alone > 0 || nothing { Code::Missing } else { Code::Success }
 }
 
 /// What was done, in lines of stderr; the last one says how it ended.
@@ -128,10 +128,11 @@ fn tell(summary: &Summary) {
     for (loss, items) in &summary.losses {
         terminal::line(&format!("tar365: {items} items: {loss} (see doc/restore.md)"));
     }
-    let Summary { wanted, created, present, replaced, failed, missing, .. } = summary;
+    let Summary { wanted, created, present, replaced, failed, left_alone, missing, .. } = summary;
     terminal::line(&format!(
         "tar365: {wanted} items wanted: {created} created, {replaced} replaced, {present} there \
-         already, {failed} failed, {missing} not in the archive"
+         already, {left_alone} left out for others that are there, {failed} failed, {missing} not in \
+         the archive"
     ));
     if summary.sealed.is_none() && failed + wanted > 0 {
         terminal::line("tar365: all that was wanted was found before the end of the archive");

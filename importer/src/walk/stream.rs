@@ -168,7 +168,15 @@ impl Walker<'_> {
                 Err(Error::Archive(error @ archive::Error::Digest { .. })) => {
                     Job::Bad { path: entry.path.clone(), error: error.into() }
                 }
-                Err(error) => return Err(error),
+                Err(error @ Error::Spool { .. }) => return Err(error),
+                // The stream ends in the middle of it: the item must know, and so must the walk.
+                Err(error) => {
+                    let path = entry.path.clone();
+                    let told = std::io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string());
+                    let bad = Error::Content { path: path.clone(), source: told };
+                    drop(open.jobs.blocking_send(Job::Bad { path, error: bad }));
+                    return Err(error);
+                }
             };
             // A receiver that is gone gave the section up, and says so itself.
             drop(open.jobs.blocking_send(job));

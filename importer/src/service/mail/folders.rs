@@ -86,14 +86,19 @@ impl Folders {
         }
     }
 
-    /// The folder at the end of `trail`, which is made if it is not there.
-    pub(super) async fn at(&self, trail: &[Folder]) -> Result<Arc<Target>, Error> {
+    /// Whether what is in this folder goes beside, though everything else goes in place.
+    pub(super) fn is_aside(&self, trail: &[Folder]) -> bool {
         let never = |folder: &Folder| {
             folder.well_known.as_deref().is_some_and(|name| {
                 NEVER_IN_PLACE.iter().any(|never| never.eq_ignore_ascii_case(name))
             })
         };
-        let aside = self.beside.is_none() && trail.iter().any(never);
+        self.beside.is_none() && trail.iter().any(never)
+    }
+
+    /// The folder at the end of `trail`, which is made if it is not there.
+    pub(super) async fn at(&self, trail: &[Folder]) -> Result<Arc<Target>, Error> {
+        let aside = self.is_aside(trail);
         let (mut key, mut at) = (String::new(), Target::new(ROOT.to_owned(), false, aside));
         let top = if aside { Some(&self.aside) } else { self.beside.as_ref() };
         if let Some(name) = top {
@@ -162,6 +167,8 @@ impl Folders {
             if !parent.is_new
                 && let Some(found) = self.find(&parent.id, name).await?
             {
+                let place = place(&parent.id, name);
+                self.journal.found_folder(&self.section, &place, &found.id)?;
                 return Ok(found.target(name, stands_in));
             }
             self.make(&parent.id, name, folder, stands_in).await
@@ -190,18 +197,37 @@ impl Folders {
             _ => json!({ "displayName": name }),
         };
         let path = format!("{}/mailFolders/{}/childFolders", self.root(), segment(parent));
-        let found = || async { Ok(self.find(parent, name).await?.map(|found| json!({ "id": found.id }))) };
+        let found =
+            || async { Ok(self.find(parent, name).await?.map(|found| json!({ "id": found.id }))) };
+        let place = place(parent, name);
+        self.journal.begin_folder(&self.section, &place)?;
         let target = match self.graph.create(&self.scope, &path, &body, found).await {
             Ok(made) => Target::new(id(&made), true, stands_in),
             Err(error) if *error.kind() == ErrorKind::Conflict => {
                 // Somebody else was faster.
+                self.journal.foreign_folder(&self.section, &place)?;
                 let found = self.find(parent, name).await?;
                 return found.map(|found| found.target(name, stands_in)).ok_or(error.into());
             }
             Err(error) => return Err(error.into()),
         };
-        self.journal.made_folder(&self.section, &format!("{parent}/{name}"), &target.id)?;
+        self.journal.made_folder(&self.section, &place, &target.id)?;
         Ok(target)
+    }
+
+    /// The folder at a place that was begun, if it is there.
+    pub(super) async fn begun(&self, place: &str) -> Result<Option<String>, graph::Error> {
+        let Some((parent, name)) = place.split_once('/') else { return Ok(None) };
+        match self.find(parent, name).await {
+            Ok(found) => Ok(found.map(|found| found.id)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note that the message at `path` will be made in the folder with this id.
+    pub(super) fn remember(&self, path: &str, folder: &str) -> Result<(), Error> {
+        self.journal.spot(&self.section, path, folder)
     }
 
     /// The child with that name, whatever its case, as the service compares names.
@@ -229,6 +255,11 @@ impl Folders {
     pub(super) fn root(&self) -> String {
         format!("/users/{}", segment(&self.user))
     }
+}
+
+/// A folder as the journal knows it before it has an id; no id of the service has a slash.
+fn place(parent: &str, name: &str) -> String {
+    format!("{parent}/{name}")
 }
 
 /// A folder that was there before.

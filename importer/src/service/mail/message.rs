@@ -256,7 +256,7 @@ impl Mail<'_> {
         body: &Body,
     ) -> io::Result<Attachment> {
         let part = self.part(entity)?;
-        let content_type = sound_type(&entity.fields.content_type);
+        let content_type = declared_type(entity);
         let declared = forced.or(entity.fields.name.as_deref()).and_then(name::cleaned);
         if declared.as_ref().is_some_and(|(_, changed)| *changed) {
             self.losses.push(Loss::Name);
@@ -343,6 +343,22 @@ impl Body {
 /// S/MIME whose content is one blob (RFC 8551 section 3.2).
 fn is_opaque(content_type: &str) -> bool {
     matches!(content_type, "application/pkcs7-mime" | "application/x-pkcs7-mime")
+}
+
+/// The type, and of a text its charset: without it nobody could read what is not UTF-8.
+fn declared_type(entity: &Entity) -> String {
+    let content_type = sound_type(&entity.fields.content_type);
+    let is_token = |charset: &&str| {
+        !charset.is_empty()
+            && charset.len() <= 40
+            && charset.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:+".contains(&b))
+    };
+    match entity.fields.charset.as_deref().filter(is_token) {
+        Some(charset) if content_type.starts_with("text/") => {
+            format!("{content_type}; charset={charset}")
+        }
+        _ => content_type,
+    }
 }
 
 /// The type, if the service can be given it.

@@ -53,7 +53,7 @@ impl Names {
 }
 
 fn by_type(content_type: &str) -> (&'static str, &str) {
-    match content_type {
+    match content_type.split(';').next().unwrap_or_default() {
         "text/plain" => ("text", "txt"),
         "text/html" => ("text", "html"),
         "text/calendar" => ("meeting", "ics"),

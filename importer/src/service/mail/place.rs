@@ -30,6 +30,8 @@ use crate::target::User;
 const LOOK: &str = "$select=id,subject,receivedDateTime,sentDateTime,isDraft,isRead,flag,\
                     categories,importance,internetMessageId,parentFolderId,changeKey";
 
+/// PidTagMessageClass.
+const MESSAGE_CLASS: &str = "String 0x001A";
 /// Times that a removal is tried again: half a message must not stay.
 const REMOVALS: u32 = 3;
 
@@ -152,13 +154,23 @@ impl MailPlace {
         }
         let path = format!("{}/mailFolders/{}/messages", self.root, segment(&folder.id));
         let found = || self.marked(&folder.id, &mark);
-        let made = self.graph.create(&self.scope, &path, &body, found).await.map_err(failed)?;
-        let made = Done { id: id(&made), losses: Vec::new() };
+        self.folders.remember(&item.path, &folder.id)?;
+        let mut losses = Vec::new();
+        let made = match self.graph.create(&self.scope, &path, &body, found).await {
+            // Not every class can be made (FACTS 5.1): then it is an ordinary mail.
+            Err(error) if *error.kind() == ErrorKind::Invalid && drop_class(&mut body) => {
+                losses.push(Loss::MessageClass);
+                self.graph.create(&self.scope, &path, &body, found).await
+            }
+            made => made,
+        };
+        let made = Done { id: id(&made.map_err(failed)?), losses };
         let ended = async {
             for at in plan.later.iter().copied() {
                 attachments::add(self, &item.path, &made.id, at, message).await?;
             }
-            let done = self.settle(item, made.id.clone(), message).await?;
+            let mut done = self.settle(item, made.id.clone(), message).await?;
+            done.losses.extend_from_slice(&made.losses);
             if !plan.later.is_empty() {
                 let whole = json!({ "singleValueExtendedProperties": [
                     { "id": SOURCE, "value": source },
@@ -226,16 +238,16 @@ impl MailPlace {
 
     /// The message in the folder that carries this mark.
     async fn marked(&self, folder: &str, mark: &str) -> Result<Option<Json>, graph::Error> {
-        let path = format!("{}/mailFolders/{}/messages", self.root, segment(folder));
-        self.search(&path, mark).await
-    }
-
-    async fn search(&self, path: &str, mark: &str) -> Result<Option<Json>, graph::Error> {
         let quoted = mark.replace('\'', "''");
         let filter = format!(
             "singleValueExtendedProperties/Any(ep: ep/id eq '{SOURCE}' and ep/value eq '{quoted}')"
         );
-        let path = format!("{path}?$select=id&$filter={}", segment(&filter));
+        let path = format!(
+            "{}/mailFolders/{}/messages?$select=id&$filter={}",
+            self.root,
+            segment(folder),
+            segment(&filter)
+        );
         let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await? {
             if let Some(item) = page.items.first() {
@@ -310,21 +322,27 @@ impl MailPlace {
         }
     }
 
-    async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let id = match (&made.id, &made.source) {
-            (Some(id), _) => id.clone(),
-            (None, Some(source)) => {
-                let all = format!("{}/messages", self.root);
-                let mut found = self.search(&all, source).await?;
-                if found.is_none() {
-                    found = self.search(&all, &partial_mark(source)).await?;
-                }
-                match found {
-                    Some(message) => id(&message),
-                    None => return Ok(Undone::Removed),
-                }
+    /// What was begun and is there all the same, because the end came between.
+    async fn begun(&self, made: &Made) -> Result<Option<String>, graph::Error> {
+        let (Some(source), Some(folder)) = (&made.source, &made.spot) else { return Ok(None) };
+        for mark in [source.clone(), partial_mark(source)] {
+            match self.marked(folder, &mark).await {
+                Ok(Some(message)) => return Ok(Some(id(&message))),
+                Ok(None) => {}
+                Err(error) if error.status() == Some(404) => {}
+                Err(error) => return Err(error),
             }
-            (None, None) => return Ok(Undone::Removed),
+        }
+        Ok(None)
+    }
+
+    async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
+        let id = match &made.id {
+            Some(id) => id.clone(),
+            None => match self.begun(made).await? {
+                Some(id) => id,
+                None => return Ok(Undone::Removed),
+            },
         };
         let path = format!("{}?$select=id,parentFolderId", self.message(&id));
         match self.graph.get(&self.scope, &path, Prefer::none()).await {
@@ -376,8 +394,9 @@ impl MailPlace {
 
 impl Place for MailPlace {
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
-        // A search folder has no content of its own: as an ordinary one it would stay empty.
-        if trail.iter().any(is_search_folder) {
+        // A search folder has no content of its own: as an ordinary one it would stay empty. What
+        // stands in for a folder that every mailbox has is only made for what goes into it.
+        if trail.iter().any(is_search_folder) || self.folders.is_aside(trail) {
             return Ok(());
         }
         self.folders.at(trail).await.map(drop)
@@ -403,7 +422,11 @@ impl Place for MailPlace {
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
         let undone = match (made.what, &made.id) {
             (What::Folder, Some(id)) => self.undo_folder(id).await,
-            (What::Folder, None) => Ok(Undone::Removed),
+            (What::Folder, None) => match self.folders.begun(&made.path).await {
+                Ok(Some(id)) => self.undo_folder(&id).await,
+                Ok(None) => Ok(Undone::Removed),
+                Err(error) => Err(error),
+            },
             (What::Item, _) => self.undo_item(made).await,
         };
         undone.map_err(|source| Error::Graph { doing: format!("undoing {}", made.path), source })
@@ -493,6 +516,15 @@ fn add_mark(body: &mut Value, mark: &str) {
         Some(properties) => properties.push(property),
         None => body["singleValueExtendedProperties"] = json!([property]),
     }
+}
+
+/// Takes the message class away; false if there is none.
+fn drop_class(body: &mut Value) -> bool {
+    let properties = body.get_mut("singleValueExtendedProperties").and_then(Value::as_array_mut);
+    let Some(properties) = properties else { return false };
+    let before = properties.len();
+    properties.retain(|property| property["id"] != MESSAGE_CLASS);
+    properties.len() < before
 }
 
 fn is_search_folder(folder: &Folder) -> bool {

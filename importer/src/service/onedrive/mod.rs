@@ -194,6 +194,8 @@ impl DrivePlace {
     ) -> Result<Target, Error> {
         let failed = |source| Error::Graph { doing: format!("making the folder {name:?}"), source };
         let place = self.child(&parent.id, name);
+        // As the journal knows it before it has an id; no id of the service has a slash.
+        let begun = format!("{}/{name}", parent.id);
         let target =
             |id: String, is_new| Target { id, name: name.to_owned(), is_new, renamed: false };
         let there = |found: Json| {
@@ -203,7 +205,9 @@ impl DrivePlace {
         if !parent.is_new
             && let Some(found) = self.look(&place).await.map_err(failed)?
         {
-            return there(found);
+            let found = there(found)?;
+            self.journal.found_folder(&self.section, &begun, &found.id)?;
+            return Ok(found);
         }
         let body = json!({
             "name": name,
@@ -212,17 +216,19 @@ impl DrivePlace {
         });
         let path = format!("{}/children", self.item(&parent.id));
         let found = || self.look(&place);
+        self.journal.begin_folder(&self.section, &begun)?;
         let made = match self.graph.create(&Scope::SharePoint, &path, &body, found).await {
             Ok(made) => made,
             // Somebody else was faster.
             Err(error) if *error.kind() == ErrorKind::Conflict => {
+                self.journal.foreign_folder(&self.section, &begun)?;
                 let found = self.look(&place).await.map_err(failed)?;
                 return there(found.ok_or_else(|| failed(error))?);
             }
             Err(error) => return Err(failed(error)),
         };
         let id = text(&made, "id");
-        self.journal.made_folder(&self.section, &format!("{}/{name}", parent.id), &id)?;
+        self.journal.made_folder(&self.section, &begun, &id)?;
         if let Some(times) = folder.and_then(|folder| times(&folder.graph)) {
             let mut dated = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
             dated.push((id.clone(), times));
@@ -454,6 +460,13 @@ impl DrivePlace {
         }
     }
 
+    /// The folder at a place that was begun, if it is there.
+    async fn begun_folder(&self, place: &str) -> Result<Option<String>, graph::Error> {
+        let Some((parent, name)) = place.split_once('/') else { return Ok(None) };
+        let there = self.look(&self.child(parent, name)).await?;
+        Ok(there.filter(|there| there.get("folder").is_some()).map(|there| text(&there, "id")))
+    }
+
     async fn undo_folder(&self, id: &str) -> Result<Undone, graph::Error> {
         let Some(there) = self.look(&self.item(id)).await? else { return Ok(Undone::Removed) };
         let children = there.pointer("/folder/childCount").and_then(Value::as_u64);
@@ -517,7 +530,11 @@ impl Place for DrivePlace {
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
         let undone = match (made.what, &made.id) {
             (What::Folder, Some(id)) => self.undo_folder(id).await,
-            (What::Folder, None) => Ok(Undone::Removed),
+            (What::Folder, None) => match self.begun_folder(&made.path).await {
+                Ok(Some(id)) => self.undo_folder(&id).await,
+                Ok(None) => Ok(Undone::Removed),
+                Err(error) => Err(error),
+            },
             (What::Item, _) => self.undo_item(made).await,
         };
         undone.map_err(|source| Error::Graph { doing: format!("undoing {}", made.path), source })

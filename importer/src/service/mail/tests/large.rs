@@ -99,7 +99,7 @@ fn a_body_too_large_for_the_service_is_attached() {
     assert_eq!(message.names(), ["body.html", "image001.png"]);
     // Nothing shows the image now: a mail reader would hide it.
     assert!(message.attachments.iter().all(|attachment| !attachment.is_inline));
-    assert_eq!(message.attachments[0].content_type, "text/html");
+    assert!(message.attachments[0].content_type.starts_with("text/html"));
     assert!(mail.contains(std::str::from_utf8(&message.attachments[0].bytes()).unwrap()));
 
     let message = super::read(format!("Subject: a\n\n{}", "x".repeat(3_000_001)));
