@@ -232,6 +232,8 @@ pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) spool: SpoolArgs,
     #[command(flatten)]
+    pub(crate) base: BaseArgs,
+    #[command(flatten)]
     pub(crate) outcome: OutcomeArgs,
     /// Content requests in flight; a mailbox never has more than 4.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -284,6 +286,46 @@ pub(crate) struct SpoolArgs {
     /// [default: half of what is free].
     #[arg(long, env = "TAR365_SPOOL_LIMIT", value_name = "SIZE")]
     pub(crate) spool_limit: Option<bytesize::ByteSize>,
+}
+
+/// The archive of an earlier run, as the source of what has not changed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Base")]
+pub(crate) struct BaseArgs {
+    /// An earlier archive: what has not changed since is taken from there. It must stay readable
+    /// during the run.
+    #[arg(long, value_name = "FILE", conflicts_with = "base_command")]
+    pub(crate) base: Option<PathBuf>,
+    /// A command that writes an earlier archive to its stdout.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) base_command: Option<String>,
+    /// When there is no base: no file, or a command that writes nothing.
+    #[arg(long, value_enum, default_value_t = BaseMissing::Fail)]
+    pub(crate) base_missing: BaseMissing,
+    /// The base may be an unfinished archive: what it holds whole is used.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Fetch this share of the unchanged items all the same, and compare: 0.5%, 10%.
+    #[arg(long, value_name = "N%", value_parser = parse_percent, default_value = "0%")]
+    pub(crate) full_reread: f64,
+    /// Also write the stream to this file, for --resume; it is removed when the run succeeds.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) partial_copy: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BaseMissing {
+    /// Fail: a base that is not there is a mistake.
+    Fail,
+    /// Export in full: a first night.
+    Full,
+}
+
+/// A share, 0 to 1.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim().parse::<f64>().ok();
+    let share = number.map(|percent| percent / 100.0).filter(|s| (0.0..=1.0).contains(s));
+    share.ok_or_else(|| "a percentage such as 0.5% is wanted".to_owned())
 }
 
 #[derive(Debug, Args)]

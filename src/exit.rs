@@ -123,7 +123,7 @@ impl From<exporter::Error> for Failure {
     fn from(error: exporter::Error) -> Self {
         use exporter::Error;
         let code = match &error {
-            Error::NoOwner { .. } => Code::Usage,
+            Error::NoOwner { .. } | Error::Base { .. } => Code::Usage,
             Error::Refused { .. } => Code::Refused,
             Error::Graph { source, .. } => graph_code(source),
             Error::ConsumerGone(_) => Code::ConsumerGone,
@@ -149,6 +149,10 @@ impl From<exporter::Error> for Failure {
             Error::Spool { .. } | Error::Inventory { .. } => {
                 Some("--spool-dir names another directory for temporary files".to_owned())
             }
+            Error::Base { .. } | Error::BadBase(_) => Some(
+                "--base-missing full is for no base at all; without --base everything is fetched"
+                    .to_owned(),
+            ),
             Error::ConsumerGone(_) => {
                 Some("look at the messages of the program that reads the stream".to_owned())
             }

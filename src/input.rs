@@ -67,7 +67,7 @@ fn peek(input: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// Decompresses if it is compressed.
-fn unpack(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+pub(crate) fn unpack(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let start = peek(&mut input)?;
     let is_zstd = start.starts_with(&ZSTD);
     let is_gzip = start.starts_with(&GZIP);

@@ -1,5 +1,6 @@
 //! `tar365`: Microsoft 365 as a deterministic tar, for the backup software you already trust.
 
+mod base;
 mod cli;
 mod commands;
 mod config;

@@ -19,6 +19,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::cli::{Compression, Sink};
 use crate::exit::{Code, Failure};
+use crate::terminal;
 
 /// How long an engine gets to clean up after SIGTERM.
 const ENGINE_GRACE: Duration = Duration::from_secs(4);
@@ -117,6 +118,56 @@ impl Output for Plain {
 
     fn abandon(mut self: Box<Self>) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// The same stream also in a file, for a run that does not come to its end.
+struct Copied {
+    inner: Box<dyn Output>,
+    /// None once it could not be written: the copy is not worth the stream.
+    file: Option<File>,
+    path: PathBuf,
+}
+
+/// `output`, with a copy beside it if one is wanted.
+pub(crate) fn with_copy(
+    output: Box<dyn Output>,
+    path: Option<&Path>,
+) -> Result<Box<dyn Output>, Failure> {
+    let Some(path) = path else { return Ok(output) };
+    let file = File::create(path).map_err(|error| {
+        Failure::because(Code::Usage, &format!("writing {}", path.display()), &error)
+    })?;
+    Ok(Box::new(Copied { inner: output, file: Some(file), path: path.to_owned() }))
+}
+
+impl Write for Copied {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        let copied = self.file.as_mut().map(|file| file.write_all(&bytes[..written]));
+        if let Some(Err(error)) = copied {
+            self.file = None;
+            let path = self.path.display();
+            terminal::line(&format!("tar365: warning: no copy any more in {path}: {error}"));
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Output for Copied {
+    fn complete(self: Box<Self>) -> io::Result<()> {
+        self.inner.complete()?;
+        // Nothing needs it now.
+        drop(std::fs::remove_file(&self.path));
+        Ok(())
+    }
+
+    fn abandon(self: Box<Self>) -> io::Result<()> {
+        self.inner.abandon()
     }
 }
 

@@ -76,6 +76,22 @@ impl<R: Read + Seek> Index<R> {
         Ok(())
     }
 
+    /// The members from a place that [`Entries::position`] told. The digest of the manifest is not
+    /// checked again.
+    pub fn into_entries_at(self, position: Position) -> Result<Entries<R>, Error> {
+        let Extent { offset, length, .. } = self.seal.manifest;
+        let line = position.line;
+        let rest = Extent {
+            offset: offset + line.min(length),
+            length: length - line.min(length),
+            ..self.seal.manifest
+        };
+        let mut entries = Entries::new(self.input, rest)?;
+        entries.position = position;
+        entries.expected = None;
+        Ok(entries)
+    }
+
     /// The members before the manifest, one at a time. Needs the input for itself; content is
     /// then read through another handle.
     pub fn into_entries(self) -> Result<Entries<R>, Error> {
@@ -118,8 +134,17 @@ impl<R: Read + Seek> Index<R> {
 pub struct Entries<R> {
     lines: Lines<BufReader<io::Take<R>>>,
     digest: Sha256,
-    expected: Sha256Digest,
-    offset: u64,
+    expected: Option<Sha256Digest>,
+    position: Position,
+}
+
+/// A place between two lines of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Bytes of the manifest before it.
+    line: u64,
+    /// First byte of the next member in the stream.
+    member: u64,
 }
 
 impl<R: Read + Seek> Entries<R> {
@@ -128,22 +153,32 @@ impl<R: Read + Seek> Entries<R> {
         let sought = input.seek(SeekFrom::Start(offset));
         sought.map_err(|source| Error::Read { offset, source })?;
         let lines = Lines::new(BufReader::new(input.take(length)), MANIFEST_PATH);
-        Ok(Entries { lines, digest: Sha256::new(), expected: sha256, offset: 0 })
+        let position = Position::default();
+        Ok(Entries { lines, digest: Sha256::new(), expected: Some(sha256), position })
+    }
+
+    /// Where the next member stands.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// The next member. Before none is given the digest of the manifest is checked.
     pub fn next_entry(&mut self) -> Result<Option<IndexEntry>, Error> {
         let Some(text) = self.lines.next_text()? else {
-            if self.digest.finalize_reset()[..] != self.expected[..] {
-                return Err(Error::Digest { path: MANIFEST_PATH.into() });
-            }
-            return Ok(None);
+            let found = self.digest.finalize_reset();
+            return match self.expected.take() {
+                Some(expected) if found[..] != expected[..] => {
+                    Err(Error::Digest { path: MANIFEST_PATH.into() })
+                }
+                _ => Ok(None),
+            };
         };
         self.digest.update(&text);
         self.digest.update("\n");
         let line = ManifestLine::parse(&text)?;
-        let offset = self.offset;
-        self.offset = offset.checked_add(line.span).ok_or_else(|| Error::Invalid {
+        let offset = self.position.member;
+        self.position.line += text.len() as u64 + 1;
+        self.position.member = offset.checked_add(line.span).ok_or_else(|| Error::Invalid {
             place: self.lines.place(),
             what: "the span is absurd".into(),
         })?;

@@ -54,6 +54,20 @@ pub struct OrderKey {
     id: String,
 }
 
+impl OrderKey {
+    /// The instant in nanoseconds since 1970; what has none or is out of range comes first.
+    pub fn nanoseconds(&self) -> i64 {
+        self.instant.map_or(i64::MIN, |(seconds, nanoseconds)| {
+            seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.into())
+        })
+    }
+
+    /// True for items, as opposed to the owner and his folders.
+    pub fn is_item(&self) -> bool {
+        self.rank == 2
+    }
+}
+
 impl Line {
     /// The canonical line including its newline.
     pub fn encode(&self) -> String {

@@ -60,6 +60,15 @@ pub enum Error {
     /// The one who reads us went away (design: exit code 74).
     #[error("the consumer of the stream went away")]
     ConsumerGone(#[source] std::io::Error),
+    /// The base can't be one: nothing is exported in full by mistake.
+    #[error("the base can't be used: {what}")]
+    Base {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The base is damaged, or no archive.
+    #[error("the base can't be used")]
+    BadBase(#[source] archive::Error),
     /// The archive's file or pipe takes no more bytes.
     #[error("the output can't be written")]
     Output(#[source] std::io::Error),

@@ -8,6 +8,7 @@
 //! database, what is fetched ahead in the spool.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
+mod base;
 mod error;
 mod inventory;
 mod large;
@@ -16,12 +17,14 @@ mod options;
 mod outcome;
 mod owner;
 mod pipeline;
+mod reuse;
 mod section;
 mod service;
 mod spool;
 mod stream;
 mod substitute;
 
+pub use base::{Base, BaseSource, Ended};
 pub use error::Error;
 pub use monitor::{Monitor, Progress, Silent};
 pub use options::{Options, SpoolOptions, default_spool_dir, spool_dir_is_memory};

@@ -60,6 +60,18 @@ pub struct Summary {
     pub causes: BTreeMap<String, u64>,
     /// Owners that have the service, by service.
     pub owners_with: BTreeMap<&'static str, u64>,
+    /// Items taken from the base.
+    pub from_base: u64,
+    /// Their bytes.
+    pub base_bytes: u64,
+    /// Of those: fetched, and equal to the base's but for generated boundaries.
+    pub kept: u64,
+    /// Items whose bytes in the base were bad: fetched again.
+    pub bad_in_base: u64,
+    /// Items that the service calls unchanged and that were fetched for comparison.
+    pub reread: u64,
+    /// Of those: different from the base. The present bytes are in the archive.
+    pub drifted: u64,
     /// True when the stream carries its seal.
     pub sealed: bool,
     /// SHA-256 of the manifest, in hex, when sealed.
@@ -106,6 +118,12 @@ pub(crate) struct Tally {
     pub(crate) owners_done: AtomicU64,
     pub(crate) failed_listings: AtomicU64,
     pub(crate) hash_mismatches: AtomicU64,
+    pub(crate) from_base: AtomicU64,
+    pub(crate) base_bytes: AtomicU64,
+    pub(crate) kept: AtomicU64,
+    pub(crate) bad_in_base: AtomicU64,
+    pub(crate) reread: AtomicU64,
+    pub(crate) drifted: AtomicU64,
     ledger: Mutex<Ledger>,
 }
 
@@ -153,6 +171,12 @@ impl Tally {
             damaged: self.outcome(Outcome::Damaged),
             failed_listings: load(&self.failed_listings),
             hash_mismatches: load(&self.hash_mismatches),
+            from_base: load(&self.from_base),
+            base_bytes: load(&self.base_bytes),
+            kept: load(&self.kept),
+            bad_in_base: load(&self.bad_in_base),
+            reread: load(&self.reread),
+            drifted: load(&self.drifted),
             causes,
             owners_with,
             ..Summary::default()

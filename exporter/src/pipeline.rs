@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use archive::{Head, Seal};
+use archive::{Head, Region, Seal};
 use futures::{Stream, TryStreamExt, stream};
 use graph::Graph;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::base::{Base, OpenBase};
 use crate::monitor::{Monitor, Progress};
 use crate::options::Options;
 use crate::outcome::{Summary, Tally};
@@ -27,10 +28,13 @@ const EVENTS_AHEAD: usize = 1024;
 /// Sections under way for each 4 of `--concurrency` (a mailbox takes 4 at a time).
 const REQUESTS_A_SECTION: usize = 4;
 
+/// Bytes of a large file of the base that are copied at a time.
+const COPIED: usize = 256 * 1024;
 /// Sections under way at most: each has an inventory of its own, with a little memory.
 const MOST_SECTIONS: usize = 6;
 
-/// Writes the selected content of the tenant to `output`.
+/// Writes the selected content of the tenant to `output`. What has not changed since `base` is
+/// taken from there.
 ///
 /// The summary tells the numbers also of a run that failed. Before the first byte of a stream is
 /// written, the token was got, the owners are listed, and each service was open to at least one
@@ -42,12 +46,13 @@ const MOST_SECTIONS: usize = 6;
 pub async fn export(
     graph: Graph,
     options: Options,
+    base: Option<Base>,
     output: Box<dyn Output>,
     monitor: Arc<dyn Monitor>,
     cancel: CancellationToken,
 ) -> (Summary, Result<(), Error>) {
     let tally = Arc::new(Tally::default());
-    let run = run(graph, options, output, monitor, cancel, &tally);
+    let run = run(graph, options, base, output, monitor, cancel, &tally);
     match run.await {
         Ok(seal) => {
             let mut summary = tally.summary();
@@ -65,12 +70,15 @@ pub async fn export(
 async fn run(
     graph: Graph,
     options: Options,
+    base: Option<Base>,
     output: Box<dyn Output>,
     monitor: Arc<dyn Monitor>,
     cancel: CancellationToken,
     tally: &Arc<Tally>,
 ) -> Result<Option<Seal>, Error> {
     let selector = options.selection.compile().map_err(Error::Archive)?;
+    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options.tenant, &[]));
+    let base = base.map(open).transpose()?;
     let context = Arc::new(Context {
         graph,
         selector,
@@ -78,6 +86,7 @@ async fn run(
         tally: Arc::clone(tally),
         monitor,
         mail_query_level: AtomicUsize::new(0),
+        base,
         options,
     });
     let owners = tokio::select! {
@@ -94,7 +103,8 @@ async fn run(
         () = cancel.cancelled() => Err(Error::Interrupted),
         written = write(&context, &owners, &mut archive) => written,
     };
-    match written {
+    let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
+    match written.and_then(finish) {
         Ok(()) => {
             archive.send(Command::Finish).await?;
             archive.ended().await
@@ -257,6 +267,11 @@ async fn drain(
                 }
                 turn
             }
+            Event::Copied { turn, path, mtime, region } => {
+                report(context, &path);
+                copy(context, archive, path, mtime, &region).await?;
+                turn
+            }
             Event::Passed { turn } => turn,
         };
         context.spool.set_head(Turn { item: turn.item + 1, ..turn });
@@ -264,6 +279,28 @@ async fn drain(
     match (&mut section.task).await {
         Ok(ended) => ended,
         Err(_) => Err(Error::Internal("a section panicked")),
+    }
+}
+
+/// A file of the base that is too large for the spool: streamed, as it was then.
+async fn copy(
+    context: &Context,
+    archive: &mut Archive,
+    path: String,
+    mtime: i64,
+    region: &Region,
+) -> Result<(), Error> {
+    archive.send(Command::Begin { path, mtime, size: region.length() }).await?;
+    let mut reader = region.reader();
+    loop {
+        let mut piece = vec![0; COPIED];
+        let read = tokio::task::block_in_place(|| std::io::Read::read(&mut reader, &mut piece));
+        let read = read.map_err(|source| context.spool_error(source))?;
+        if read == 0 {
+            return archive.send(Command::End { damaged: false }).await;
+        }
+        piece.truncate(read);
+        archive.send(Command::Chunk(piece.into())).await?;
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use archive::metadata::{self, Line};
-use archive::{LedgerLine, Outcome, Selector};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use archive::{LedgerLine, Outcome, Region, Selector};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
 use graph::{Graph, Scope};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::base::{Earlier, OpenBase, SectionBase};
 use crate::inventory::{Inventory, Item};
 use crate::large::Large;
 use crate::monitor::Monitor;
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) monitor: Arc<dyn Monitor>,
     /// How much less than everything is asked of message listings (0: nothing less).
     pub(crate) mail_query_level: AtomicUsize,
+    /// What has not changed is taken from there.
+    pub(crate) base: Option<OpenBase>,
 }
 
 impl Context {
@@ -135,6 +139,13 @@ pub(crate) enum Event {
         large: Box<Large>,
         id: String,
     },
+    /// A large file of the base, proven.
+    Copied {
+        turn: Turn,
+        path: String,
+        mtime: i64,
+        region: Region,
+    },
     /// An item without content: its turn passes.
     Passed {
         turn: Turn,
@@ -160,12 +171,20 @@ impl Section {
         context: Arc<Context>,
         events: mpsc::Sender<Event>,
     ) -> Result<(), Error> {
+        let number = self.index;
+        let ended = self.all(&context, Outlet { events }).await;
+        if let Some(base) = &context.base {
+            base.section_done(number);
+        }
+        ended
+    }
+
+    async fn all(self, context: &Arc<Context>, outlet: Outlet) -> Result<(), Error> {
         let base = self.base();
-        let outlet = Outlet { events };
         if context.selector.excludes_subtree(&base) {
             return Ok(());
         }
-        let root = match self.service.find(&context, &self.owner).await? {
+        let root = match self.service.find(context, &self.owner).await? {
             Presence::Present(root) => root,
             Presence::Absent(note) => {
                 if note.outcome == Outcome::Failed {
@@ -182,13 +201,13 @@ impl Section {
         context.tally.count_owner_with(self.service);
         let inventory = Inventory::create(context.spool.dir())?;
         let (inventory, listing) =
-            self.service.list(&context, &self.owner, &root, inventory).await?;
+            self.service.list(context, &self.owner, &root, inventory).await?;
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
         tokio::task::block_in_place(|| inventory.arrange(&listing.root, &base))?;
         self.ledger(&inventory, &listing, &base, &outlet).await?;
-        self.metadata(&context, &inventory, &base, &outlet).await?;
-        self.content(&context, &inventory, &root, &outlet).await
+        self.metadata(context, &inventory, &base, &outlet).await?;
+        self.content(context, &inventory, &root, &outlet).await
     }
 
     /// What is to be said of the section as a whole, sorted by scope.
@@ -292,11 +311,16 @@ impl Section {
         outlet: &Outlet,
     ) -> Result<(), Error> {
         let width = context.options.concurrency.min(self.service.owner_concurrency()).max(1);
-        let fetched = in_order(inventory, &context.selector)
+        let (owner, service) = (&self.owner.id, self.service.name());
+        let base = match &context.base {
+            Some(base) => base.section(context, self.index, owner, service).await?,
+            None => SectionBase::None,
+        };
+        let fetched = self
+            .placed(context, inventory, base)
             .map(|next| async move {
-                let (number, item) = next?;
-                let turn = Turn { section: self.index, item: number };
-                self.fetch(context, root, item, turn).await
+                let Placed { turn, item, earlier, sampled } = next?;
+                self.fetch_or_reuse(context, root, item, turn, earlier, sampled).await
             })
             .buffered(width);
         let mut fetched = std::pin::pin!(fetched);
@@ -308,7 +332,28 @@ impl Section {
         Ok(())
     }
 
-    async fn fetch(
+    /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
+    /// go back.
+    fn placed<'a>(
+        &'a self,
+        context: &'a Context,
+        inventory: &'a Inventory,
+        base: SectionBase<'a>,
+    ) -> BoxStream<'a, Result<Placed, Error>> {
+        let items = in_order(inventory, &context.selector).boxed();
+        stream::try_unfold((items, base), move |(mut items, mut base)| async move {
+            let Some((number, item)) = items.try_next().await? else { return Ok(None) };
+            let turn = Turn { section: self.index, item: number };
+            let earlier = base.take(context, item.key, &item.id, turn).await?;
+            let is_sampled =
+                |open: &OpenBase| earlier.is_some() && open.is_sampled(&item.id, base.metadata());
+            let sampled = context.base.as_ref().is_some_and(is_sampled);
+            Ok(Some((Placed { turn, item, earlier, sampled }, (items, base))))
+        })
+        .boxed()
+    }
+
+    pub(crate) async fn fetch(
         &self,
         context: &Context,
         root: &Value,
@@ -341,6 +386,15 @@ impl Section {
             }
         })
     }
+}
+
+/// An item, its turn, and what the base has of it.
+struct Placed {
+    turn: Turn,
+    item: Item,
+    earlier: Option<Earlier>,
+    /// To be fetched all the same.
+    sampled: bool,
 }
 
 fn selected(selector: &Selector, item: &Item) -> bool {

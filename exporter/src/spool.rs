@@ -13,6 +13,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use archive::Region;
+use archive::region::RegionReader;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -157,6 +159,8 @@ impl Drop for Lease {
 enum Held {
     Memory(Vec<u8>),
     Disk(File),
+    /// Where it was before: it takes no room.
+    Base(RegionReader),
 }
 
 /// Content on its way in.
@@ -180,7 +184,7 @@ impl Draft {
         }
         match &mut self.held {
             Held::Memory(buffer) => buffer.extend_from_slice(bytes),
-            Held::Disk(_) => self.append(bytes).await?,
+            Held::Disk(_) | Held::Base(_) => self.append(bytes).await?,
         }
         self.size += bytes.len() as u64;
         self.digest.update(bytes);
@@ -231,6 +235,7 @@ impl Draft {
                 file.set_len(0)?;
                 file.seek(SeekFrom::Start(0))?;
             }
+            Held::Base(_) => {}
         }
         self.size = 0;
         self.digest = Sha256::new();
@@ -276,7 +281,7 @@ impl Draft {
         }
         match &mut self.held {
             Held::Disk(file) => file.write_all(bytes),
-            Held::Memory(_) => Err(io::Error::other("a spool file was expected")),
+            Held::Memory(_) | Held::Base(_) => Err(io::Error::other("a spool file was expected")),
         }
     }
 }
@@ -295,6 +300,35 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
+    /// Content that stays where it is, and was proven there.
+    pub(crate) fn in_base(
+        spool: &Arc<Spool>,
+        region: &Region,
+        sha256: [u8; 32],
+        turn: Turn,
+    ) -> Self {
+        Self {
+            size: region.length(),
+            sha256,
+            position: 0,
+            turn,
+            held: Held::Base(region.reader()),
+            lease: Lease { spool: Arc::clone(spool), memory: 0, disk: 0, files: 0 },
+        }
+    }
+
+    /// All of it; it can be read again after that.
+    pub(crate) fn bytes(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
+        self.read_to_end(&mut bytes)?;
+        match &mut self.held {
+            Held::Memory(_) => self.position = 0,
+            Held::Disk(file) => drop(file.seek(SeekFrom::Start(0))?),
+            Held::Base(region) => drop(region.seek(SeekFrom::Start(0))?),
+        }
+        Ok(bytes)
+    }
+
     /// It is written; whose turn is next may take what he needs. Not before: what waits in the
     /// writer's queue still holds its room.
     pub(crate) fn written(self) {
@@ -308,6 +342,7 @@ impl Read for Spooled {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.held {
             Held::Disk(file) => file.read(into),
+            Held::Base(region) => region.read(into),
             Held::Memory(buffer) => {
                 let mut rest = buffer.get(self.position..).unwrap_or_default();
                 let read = rest.read(into)?;

@@ -83,6 +83,7 @@ pub async fn compare(
         let ask = Arc::new(Ask {
             chooser: choice.compile()?,
             only_failed: None,
+            incomplete: false,
             spool_dir: spool_dir.to_owned(),
             spool_limit: u64::MAX,
         });
@@ -98,6 +99,9 @@ pub async fn compare(
         let walked = walk.await.map_err(failed)??;
         if let Some(broken) = walked.broken {
             return Err(broken.into());
+        }
+        if let Some((place, what)) = walked.damaged.into_iter().next() {
+            return Err(archive::Error::Invalid { place, what }.into());
         }
     }
     conclude(&scratch)

@@ -20,6 +20,8 @@ pub(crate) struct Item {
     pub(crate) size: u64,
     /// The exporter had to render it itself.
     pub(crate) converted: bool,
+    /// A run that died was making it: it may be in the target though it does not show there yet.
+    pub(crate) is_doubtful: bool,
     /// Its bytes.
     pub(crate) content: Content,
 }

@@ -10,12 +10,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::error::Error;
 use crate::place::{How, Made, Restored, What};
 
+/// How long a program that only looks into the journal may hold us up.
+const LONGEST_LOCK: Duration = Duration::from_secs(1);
 /// Increment with every change of the tables.
 const VERSION: i64 = 1;
 
@@ -55,8 +58,10 @@ pub(crate) struct Journal {
 pub(crate) enum Known {
     /// Nothing.
     New,
-    /// It was begun, and the end is not known; or it failed.
-    Unfinished,
+    /// It was begun, and nothing of it can be in the target.
+    Unmade,
+    /// It was being made when the run died: it may be in the target, or about to show there.
+    Doubtful,
     /// It is where it should be.
     Done,
 }
@@ -113,13 +118,24 @@ impl Journal {
             path: path.to_owned(),
             what: error.to_string(),
         };
+        let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Usage {
+                what: format!("the journal {} is in use by another run", path.display()),
+                hint: "wait for its end: two at a time would make everything twice",
+            },
+            _ => failed(error),
+        };
         let db = Connection::open(path).map_err(failed)?;
+        db.busy_timeout(LONGEST_LOCK).map_err(failed)?;
+        // Until it is closed nobody else gets in: two runs would each make what the other has
+        // not written down yet. It is the kernel's lock, so a kill ends it.
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
         // Against a kill of the process every commit is safe; against a power cut all but the
         // last ones, which the target itself then tells: what is there is not made again.
         db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         db.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         db.pragma_update(None, "cache_size", -2048).map_err(failed)?;
-        db.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
+        db.execute_batch("BEGIN EXCLUSIVE; COMMIT").map_err(failed)?;
         Ok(Self { path: path.to_owned(), db: Mutex::new(db) })
     }
 
@@ -167,15 +183,19 @@ impl Journal {
 
     /// What earlier runs did about an item.
     pub(crate) fn known(&self, section: &str, path: &str) -> Result<Known, Error> {
-        let state: Option<String> = self.asked(|db| {
-            let sql = "SELECT state FROM entry
+        let row: Option<(String, bool)> = self.asked(|db| {
+            let sql = "SELECT state, spot IS NOT NULL FROM entry
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
-            db.prepare_cached(sql)?.query_row([section, path], |row| row.get(0)).optional()
+            db.prepare_cached(sql)?
+                .query_row([section, path], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
         })?;
-        Ok(match state.as_deref() {
-            None | Some("undone") => Known::New,
-            Some("begun" | "failed") => Known::Unfinished,
-            Some(_) => Known::Done,
+        let Some((state, has_spot)) = row else { return Ok(Known::New) };
+        Ok(match state.as_str() {
+            "undone" => Known::New,
+            "begun" if has_spot => Known::Doubtful,
+            "begun" | "failed" => Known::Unmade,
+            _ => Known::Done,
         })
     }
 
@@ -186,7 +206,8 @@ impl Journal {
                        VALUES (?1, 'item', ?2, ?3, 'begun')
                        ON CONFLICT DO UPDATE SET state = 'begun', cause = NULL, message = NULL,
                        id = iif(state = 'undone', NULL, id),
-                       spot = iif(state = 'undone', NULL, spot)";
+                       spot = iif(state = 'undone', NULL, spot),
+                       old = iif(state = 'undone', NULL, old)";
             db.prepare_cached(sql)?.execute([section, path, source]).map(drop)
         })
     }
@@ -201,7 +222,17 @@ impl Journal {
         })
     }
 
-    /// When the item is where it should be.
+    /// Before what is there gives way: how the target can bring it back.
+    pub(crate) fn replaces(&self, section: &str, path: &str, old: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "UPDATE entry SET old = ?3
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            db.prepare_cached(sql)?.execute([section, path, old]).map(drop)
+        })
+    }
+
+    /// When the item is where it should be. One that is found where it was being put was made by
+    /// the run before, and has replaced what that one was about to replace.
     pub(crate) fn done(&self, section: &str, path: &str, restored: &Restored) -> Result<(), Error> {
         let (state, old) = match &restored.how {
             How::Created => ("created", None),
@@ -210,8 +241,10 @@ impl Journal {
         };
         let losses: Vec<_> = restored.losses.iter().map(|loss| loss.name()).collect();
         self.asked(|db| {
-            let sql = "UPDATE entry SET id = ?4, etag = ?5, old = ?6, losses = ?7,
-                       state = iif(?3 = 'present' AND spot IS NOT NULL, 'created', ?3)
+            let sql = "UPDATE entry SET id = ?4, etag = ?5, losses = ?7,
+                       old = iif(?3 = 'present', old, ?6),
+                       state = CASE WHEN ?3 <> 'present' OR spot IS NULL THEN ?3
+                                    WHEN old IS NULL THEN 'created' ELSE 'replaced' END
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
             let id = &restored.id;
             db.prepare_cached(sql)?

@@ -9,6 +9,9 @@ mod choice;
 mod compare;
 mod content;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod item;
 mod journal;
 mod monitor;

@@ -23,6 +23,9 @@ pub struct Summary {
     pub created: u64,
     /// Items that were there already.
     pub present: u64,
+    /// Of those: items that an earlier run with this journal brought home. They were not looked
+    /// for again.
+    pub known: u64,
     /// Items made in the stead of others.
     pub replaced: u64,
     /// Items that are not where they should be.
@@ -33,6 +36,9 @@ pub struct Summary {
     pub left_alone: u64,
     /// Items that the archive lists but does not hold; its ledger says why.
     pub missing: u64,
+    /// Sections whose metadata is damaged, and how: at most what could be read of it was restored,
+    /// and nobody knows what else there was.
+    pub damaged_sections: Vec<(String, String)>,
     /// Bytes of content of items that are where they should be.
     pub bytes: u64,
     /// Failed items by cause.
@@ -80,7 +86,9 @@ impl Tally {
 
     /// An item that an earlier run brought home.
     pub(crate) fn known(&self) {
-        self.lock().present += 1;
+        let mut summary = self.lock();
+        summary.present += 1;
+        summary.known += 1;
     }
 
     pub(crate) fn failed(&self, path: &str, error: &Error) {
@@ -97,6 +105,10 @@ impl Tally {
         if summary.failures.len() < TOLD {
             summary.failures.push((path.to_owned(), crate::error::chain(error)));
         }
+    }
+
+    pub(crate) fn damaged_sections(&self, sections: &[(String, String)]) {
+        self.lock().damaged_sections.extend_from_slice(sections);
     }
 
     /// An item that counted as restored until the archive's end disproved it.

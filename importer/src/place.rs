@@ -106,6 +106,8 @@ pub(crate) enum How {
 pub enum Loss {
     /// The plain text beside an HTML body: the service makes its own.
     TextAlternative,
+    /// The service stored another text than it was given.
+    Body,
     /// The body was too large for the service and is an attachment now.
     BodyAsAttachment,
     /// A mail in the mail is an attached `.eml` file now.
@@ -127,8 +129,10 @@ pub enum Loss {
     Date,
     /// The name had to be changed to be accepted.
     Name,
-    /// The service stored other bytes than it was given (Office files).
+    /// The service wrote properties into an Office file; what the document says is the same.
     Rewritten,
+    /// The service changed the bytes of an Office file of which nobody can tell what they say.
+    Unverified,
     /// The folder could not be used as it was and another stands in for it.
     Folder,
     /// The mail had been rendered by the exporter: not the original bytes.
@@ -141,6 +145,7 @@ impl Loss {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TextAlternative => "text-alternative",
+            Self::Body => "body",
             Self::BodyAsAttachment => "body-as-attachment",
             Self::NestedAsFile => "nested-as-file",
             Self::Signature => "signature",
@@ -151,6 +156,7 @@ impl Loss {
             Self::Flags => "flags",
             Self::Date => "date",
             Self::Name => "name",
+            Self::Unverified => "unverified",
             Self::Rewritten => "rewritten",
             Self::Folder => "folder",
             Self::Converted => "converted",

@@ -25,6 +25,8 @@ pub struct Plan {
     pub sections: Vec<PlannedSection>,
     /// Of what is there already: `skip`, `copy` or `replace`.
     pub on_conflict: &'static str,
+    /// Sections whose metadata is damaged, and how: at most what can be read of it is planned.
+    pub damaged_sections: Vec<(String, String)>,
 }
 
 /// What would be done for one service of one owner.
@@ -61,6 +63,7 @@ pub async fn plan(
     let ask = Arc::new(Ask {
         chooser: choice.compile()?,
         only_failed: None,
+        incomplete: options.incomplete,
         spool_dir: options.spool_dir.clone(),
         spool_limit: 0,
     });
@@ -83,6 +86,7 @@ pub async fn plan(
         source: std::io::Error::other(error),
     };
     let walked = walk.await.map_err(failed)??;
+    plan.damaged_sections = walked.damaged;
     match walked.broken {
         Some(broken) if !options.incomplete => Err(broken.into()),
         _ => Ok(plan),

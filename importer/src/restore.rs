@@ -2,11 +2,13 @@
 //! allows, every step in the journal.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::choice::Choice;
 use crate::error::Error;
@@ -23,6 +25,9 @@ use crate::walk::{Ask, Job, Source, Task, Walked, walk_file, walk_stream};
 /// Mailboxes and drives that are filled side by side: each has limits of its own.
 const SECTIONS: usize = 4;
 
+/// Refusals in a row for want of room, after which a mailbox or drive counts as full.
+const FULL: u32 = 3;
+
 /// What a restore needs to know beside [`Options`].
 pub struct Order<'a> {
     /// Where items go.
@@ -35,6 +40,8 @@ pub struct Order<'a> {
     pub journal: &'a Path,
     /// Only what earlier runs with this journal did not bring home.
     pub only_failed: bool,
+    /// Ends the run when it is cancelled.
+    pub stop: CancellationToken,
 }
 
 /// Puts what is wanted of the archive into the target.
@@ -42,14 +49,18 @@ pub struct Order<'a> {
 /// The numbers are true however it ends. Items that fail are counted, not errors.
 ///
 /// # Errors
-/// What made it pointless to go on; [`Error::Archive`] also for an archive that broke off.
+/// What made it pointless to go on; [`Error::Archive`] also for an archive that broke off, and
+/// [`Error::Interrupted`] if it was told to stop.
 pub async fn restore(
     source: Source,
     order: &Order<'_>,
     monitor: &dyn Monitor,
 ) -> (Summary, Result<(), Error>) {
     let tally = Tally::default();
-    let ended = run(source, order, monitor, &tally).await;
+    let ended = tokio::select! {
+        ended = run(source, order, monitor, &tally) => ended,
+        () = order.stop.cancelled() => Err(Error::Interrupted),
+    };
     let mut summary = tally.summary();
     let result = match ended {
         Ok(walked) => {
@@ -94,6 +105,7 @@ async fn run(
     let ask = Arc::new(Ask {
         chooser: order.choice.compile()?,
         only_failed: order.only_failed.then(|| Arc::clone(&journal)),
+        incomplete: order.options.incomplete,
         spool_dir: order.options.spool_dir.clone(),
         spool_limit: order.options.spool_limit,
     });
@@ -122,6 +134,11 @@ async fn run(
         source: std::io::Error::other(error),
     })??;
     context.disprove(&walked)?;
+    for (section, what) in &walked.damaged {
+        let used = if order.options.incomplete { "only what can be read of it" } else { "nothing" };
+        monitor.warn(&format!("{section}: its metadata is damaged, {used} was restored: {what}"));
+    }
+    tally.damaged_sections(&walked.damaged);
     // Refused everywhere is not a matter of items (design 6).
     let refused = context.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
     match refused {
@@ -171,7 +188,13 @@ impl Context<'_> {
         if whole {
             self.folders(&section.prefix, &place, &work).await?;
         }
-        let run = Run { context: self, place: &place, section: &section.prefix, work: &work };
+        let run = Run {
+            context: self,
+            place: &place,
+            section: &section.prefix,
+            work: &work,
+            refusals: AtomicU32::new(0),
+        };
         let limit = place.concurrency().min(self.order.options.concurrency).max(1);
         let jobs = stream::poll_fn(|context| jobs.poll_recv(context));
         let mut results = jobs.map(|job| run.job(job)).buffer_unordered(limit);
@@ -258,6 +281,8 @@ struct Run<'a> {
     place: &'a AnyPlace,
     section: &'a str,
     work: &'a crate::work::Work,
+    /// How often in a row there was no room.
+    refusals: AtomicU32,
 }
 
 impl Run<'_> {
@@ -270,15 +295,22 @@ impl Run<'_> {
                 return Err(error);
             }
             Job::Bad { path, error } => (path, Err(error)),
-            Job::Item(item) => {
-                if journal.known(self.section, &item.path)? == Known::Done {
-                    tally.known();
-                    return Ok(());
+            Job::Item(mut item) => {
+                match journal.known(self.section, &item.path)? {
+                    Known::Done => {
+                        tally.known();
+                        return Ok(());
+                    }
+                    known => item.is_doubtful = known == Known::Doubtful,
                 }
-                let result = self.item(&item).await;
+                let result = match self.refusals.load(Ordering::Relaxed) {
+                    FULL.. => Err(full()),
+                    _ => self.item(&item).await,
+                };
                 (item.path, result)
             }
         };
+        self.count_refusals(&result);
         if let Err(error) = result {
             // A damaged member is the item's failure; anything else of that kind is everybody's.
             if error.is_fatal() && !matches!(error, Error::Archive(_)) {
@@ -289,6 +321,21 @@ impl Run<'_> {
         }
         monitor.progress(&tally.progress(), &path);
         Ok(())
+    }
+
+    /// What is full takes no more: the rest would cost hours to be refused (FACTS 6.2). A smaller
+    /// item may still have had room, so it takes some in a row.
+    fn count_refusals(&self, result: &Result<(), Error>) {
+        match result {
+            Ok(()) => self.refusals.store(0, Ordering::Relaxed),
+            Err(error) if error.cause() == "quota" => {
+                if self.refusals.fetch_add(1, Ordering::Relaxed) + 1 == FULL {
+                    let text = format!("{}: no room left, the rest is not tried", self.section);
+                    self.context.monitor.warn(&text);
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     async fn item(&self, item: &Item) -> Result<(), Error> {
@@ -303,4 +350,9 @@ impl Run<'_> {
         tally.restored(item, &restored);
         Ok(())
     }
+}
+
+fn full() -> Error {
+    let what = "not tried: others found no room before".to_owned();
+    Error::Item { cause: "quota", what }
 }

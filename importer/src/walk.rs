@@ -42,11 +42,22 @@ pub enum Source {
     Stream(Box<dyn Read + Send>),
 }
 
+/// What there is at the metadata of a section.
+enum Found {
+    /// Nothing that is wanted.
+    Unwanted,
+    Whole(Section, Work),
+    /// Why it can't be trusted, with what can be read of it if that is to be used.
+    Damaged(Option<(Section, Work)>, String),
+}
+
 /// What a walk goes by.
 pub(crate) struct Ask {
     pub(crate) chooser: Chooser,
     /// Only items that an earlier run with this journal did not bring home.
     pub(crate) only_failed: Option<Arc<Journal>>,
+    /// Of damaged metadata what can be read is used.
+    pub(crate) incomplete: bool,
     pub(crate) spool_dir: PathBuf,
     pub(crate) spool_limit: u64,
 }
@@ -77,6 +88,9 @@ pub(crate) struct Walked {
     pub(crate) disproven: Vec<(String, String)>,
     /// The stream broke off here. What came before it was given out.
     pub(crate) broken: Option<archive::Error>,
+    /// Sections whose metadata is damaged: prefix, and what is wrong. Nothing of them was given
+    /// out, or what could be read of them if the walk was told to.
+    pub(crate) damaged: Vec<(String, String)>,
     /// Sections that hold anything of what was asked for, with or without wanted items.
     pub(crate) sections: u64,
 }
@@ -143,45 +157,88 @@ fn owner_of(first_line: &str, prefix: &str) -> Owner {
 }
 
 impl Ask {
-    /// Reads the metadata of a section whose service is wanted. None if its owner is not.
+    /// Reads the metadata of a section whose service is wanted.
+    ///
+    /// # Errors
+    /// Not for damaged metadata.
     fn section(
         &self,
         prefix: &str,
         service: crate::Service,
         content: impl BufRead,
         sha256: Option<&Sha256Digest>,
-    ) -> Result<Option<(Section, Work)>, Error> {
+    ) -> Result<Found, Error> {
         let mut lines = Lines::new(content, &format!("{prefix}.ndjson"));
-        let Some(first) = lines.next_text()? else { return Ok(None) };
+        let (first, mut damage) = match lines.next_text() {
+            Ok(None) => return Ok(Found::Unwanted),
+            Ok(Some(first)) => {
+                let damage = metadata::Line::parse(&first).err();
+                (first, damage)
+            }
+            Err(error) => (String::new(), Some(error)),
+        };
         let owner = owner_of(&first, prefix);
         if !self.chooser.owner(&owner.names) {
-            return Ok(None);
+            return Ok(Found::Unwanted);
         }
         let work = Work::create(&self.spool_dir, prefix)?;
         let mut newest: Option<String> = None;
-        while let Some(line) = lines.next_line()? {
-            match line.kind.as_str() {
-                metadata::OWNER => {}
-                metadata::FOLDER => work.add_folder(&line)?,
-                _ => {
-                    let date = |key| line.graph.get(key).and_then(serde_json::Value::as_str);
-                    let date = date("receivedDateTime").or_else(|| date("lastModifiedDateTime"));
-                    if date > newest.as_deref() {
-                        newest = date.map(str::to_owned);
-                    }
-                    if self.wants(&line, prefix)? && !work.add_item(&line)? {
-                        return Err(archive::Error::Invalid {
-                            place: lines.place(),
-                            what: "a second item with the same path".into(),
-                        }
-                        .into());
-                    }
-                }
+        loop {
+            let error = match lines.next_line() {
+                Ok(None) => break,
+                Ok(Some(line)) => match self.line(&line, prefix, &work, &mut newest)? {
+                    true => continue,
+                    false => archive::Error::Invalid {
+                        place: lines.place(),
+                        what: "a second item with the same path".into(),
+                    },
+                },
+                Err(error) => error,
+            };
+            let is_over = !matches!(
+                error,
+                archive::Error::Json { .. } | archive::Error::Invalid { .. }
+            );
+            damage.get_or_insert(error);
+            if is_over || !self.incomplete {
+                break;
             }
         }
-        let label = label(newest.as_deref(), sha256);
-        let section = Section { prefix: prefix.to_owned(), service, owner, label };
-        Ok(Some((section, work)))
+        let section = Section {
+            prefix: prefix.to_owned(),
+            service,
+            owner,
+            label: label(newest.as_deref(), sha256),
+        };
+        match damage {
+            None => Ok(Found::Whole(section, work)),
+            Some(damage) if self.incomplete => {
+                Ok(Found::Damaged(Some((section, work)), crate::error::chain(&damage)))
+            }
+            Some(damage) => Ok(Found::Damaged(None, crate::error::chain(&damage))),
+        }
+    }
+
+    /// Takes note of one line; false if it can't be.
+    fn line(
+        &self,
+        line: &metadata::Line,
+        prefix: &str,
+        work: &Work,
+        newest: &mut Option<String>,
+    ) -> Result<bool, Error> {
+        match line.kind.as_str() {
+            metadata::OWNER => Ok(true),
+            metadata::FOLDER => work.add_folder(line).map(|()| true),
+            _ => {
+                let date = |key| line.graph.get(key).and_then(serde_json::Value::as_str);
+                let date = date("receivedDateTime").or_else(|| date("lastModifiedDateTime"));
+                if date > newest.as_deref() {
+                    *newest = date.map(str::to_owned);
+                }
+                Ok(!self.wants(line, prefix)? || work.add_item(line)?)
+            }
+        }
     }
 
     fn wants(&self, line: &metadata::Line, prefix: &str) -> Result<bool, Error> {
@@ -190,7 +247,9 @@ impl Ask {
         };
         match &self.only_failed {
             None => Ok(true),
-            Some(journal) => Ok(journal.known(prefix, path)? == Known::Unfinished),
+            Some(journal) => {
+                Ok(matches!(journal.known(prefix, path)?, Known::Unmade | Known::Doubtful))
+            }
         }
     }
 

@@ -182,7 +182,27 @@ impl Work {
 
     /// The folders an item is in.
     pub(crate) fn trail_of(&self, line: &Line) -> Result<Vec<Folder>, Error> {
-        parent(line).map_or_else(|| Ok(Vec::new()), |id| self.trail(&id))
+        let Some(id) = parent(line) else { return Ok(Vec::new()) };
+        let is_known = self.scratch.asked(|db| {
+            db.prepare_cached("SELECT 1 FROM folder WHERE id = ?1")?.exists([&id])
+        })?;
+        if is_known { self.trail(&id) } else { Ok(self.trail_by_path(line)) }
+    }
+
+    /// The same by the path of the member, for a folder whose line is damaged: names in paths are
+    /// close to those of the folders.
+    fn trail_by_path(&self, line: &Line) -> Vec<Folder> {
+        let path = line.path.as_deref().unwrap_or_default();
+        let path = path.strip_prefix(self.prefix.as_str()).unwrap_or(path).trim_matches('/');
+        let ends = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let folder = |path: &str| Folder {
+            id: path.to_owned(),
+            name: archive::path::unescape(path.rsplit('/').next().unwrap_or(path)),
+            well_known: None,
+            path: path.to_owned(),
+            graph: Value::Null,
+        };
+        ends.map(folder).collect()
     }
 
     /// The id of the next folder behind `after`, and its path in the archive.

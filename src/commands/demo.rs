@@ -113,6 +113,7 @@ pub(super) async fn export_to(
     let (summary, ended) = exporter::export(
         tenant.graph.clone(),
         options,
+        None,
         output,
         std::sync::Arc::new(Silent),
         CancellationToken::new(),

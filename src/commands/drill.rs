@@ -13,6 +13,7 @@ use importer::{
 };
 use serde_json::json;
 use simulator::{Credentials, Language, NewUser};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Connection, Drill};
 use crate::commands::{demo, export, simulate};
@@ -108,6 +109,7 @@ impl Trial<'_> {
             options: &options,
             journal: &self.work.join("journal"),
             only_failed: false,
+            stop: CancellationToken::new(),
         };
         let source = Source::File(Arc::clone(file));
         let (summary, ended) = importer::restore(source, &order, &Quiet).await;

@@ -8,6 +8,7 @@ use chrono::Utc;
 use exporter::{Monitor, Options, Service, SpoolOptions, Summary, Tolerance, Verdict};
 use graph::Counters;
 
+use crate::base;
 use crate::cli::{Export, OutcomeArgs, ProgressMode, SpoolArgs};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
@@ -77,7 +78,9 @@ async fn export(
     outcome.tenant.clone_from(&tenant.name);
     // Only now: an engine of ours must not be started, nor a file touched, for a tenant that does
     // not let us in.
+    let base = base::open(&args.base)?;
     let (output, engine) = output::open(&args.sink)?;
+    let output = output::with_copy(output, args.base.partial_copy.as_deref())?;
     let shown = Arc::new(Shown::new(args.progress));
     warn_of_roles(&tenant, &plan.services, shown.as_ref());
     let options = Options {
@@ -93,6 +96,7 @@ async fn export(
     let export = exporter::export(
         tenant.graph.clone(),
         options,
+        base,
         output,
         Arc::clone(&shown) as Arc<dyn Monitor>,
         stop.token(),
@@ -220,6 +224,18 @@ fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
             "message_type": "summary", "verdict": verdict, "summary": summary,
         });
         return terminal::line(&line.to_string());
+    }
+    if summary.from_base > 0 {
+        terminal::line(&format!(
+            "tar365: {} of {} items from the base, {} of them fetched and equal but for \
+             boundaries; {} bad in the base, {} of {} fetched for comparison drifted",
+            summary.from_base,
+            summary.items,
+            summary.kept,
+            summary.bad_in_base,
+            summary.drifted,
+            summary.reread
+        ));
     }
     terminal::line(&format!(
         "tar365: {what}: {} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \

@@ -20,6 +20,8 @@ use crate::terminal::{self, Data};
 
 /// Failures that are told one by one; report and journal have more.
 const TOLD: usize = 10;
+/// Letters of a label: with "tar365 restore " before it, a folder's name in every target.
+const LONGEST_LABEL: usize = 200;
 /// What an interruption leaves behind.
 const RESUMABLE: &str = "the same command with the same --journal goes on";
 
@@ -52,7 +54,7 @@ async fn restore(
     let started = Utc::now();
     let journal = journal(args)?;
     let shown = Shown::new(args.progress);
-    target.warn_of_roles(choice, &shown);
+    target.check_roles(choice, &shown)?;
     terminal::line(&format!("tar365: journal: {}", journal.display()));
     let order = Order {
         target: &target.target,
@@ -60,13 +62,16 @@ async fn restore(
         options,
         journal: &journal,
         only_failed: args.journal.only_failed.is_some(),
+        stop: stop.token(),
     };
-    let (summary, ended) = tokio::select! {
-        (summary, ended) = importer::restore(source, &order, &shown) => {
-            (summary, ended.map_err(Failure::from))
+    let (summary, ended) = importer::restore(source, &order, &shown).await;
+    let ended = ended.map_err(|error| match error {
+        importer::Error::Interrupted => {
+            let done = summary.created + summary.replaced;
+            stop.failure(&format!("{done} items were made so far; {RESUMABLE}"))
         }
-        () = stop.requested() => (Summary::default(), Err(stop.failure(RESUMABLE))),
-    };
+        error => Failure::from(error),
+    });
     shown.finish();
     tell(&summary);
     let ended = ended.map(|()| code(&summary, choice)).map_err(|failure| {
@@ -100,12 +105,12 @@ async fn restore(
 
 /// How a restore that came to its end has ended.
 fn code(summary: &Summary, choice: &Choice) -> Code {
+    if summary.damaged > 0 || !summary.damaged_sections.is_empty() {
+        return Code::Fatal;
+    }
     let names_owners = !choice.selection.users.is_empty() || !choice.selection.services.is_empty();
     if summary.sections == 0 && names_owners {
         return Code::Usage;
-    }
-    if summary.damaged > 0 {
-        return Code::Fatal;
     }
     let nothing = summary.wanted == 0 && choice.names_items();
     if summary.failed + summary.left_alone > 0 || nothing { Code::Missing } else { Code::Success }
@@ -127,6 +132,16 @@ fn tell(summary: &Summary) {
     }
     for (loss, items) in &summary.losses {
         terminal::line(&format!("tar365: {items} items: {loss} (see doc/restore.md)"));
+    }
+    for (section, _) in &summary.damaged_sections {
+        terminal::line(&format!("tar365: {section}: damaged metadata, not all of it is known"));
+    }
+    if summary.known > 0 {
+        terminal::line(&format!(
+            "tar365: {} of those that are there already were not looked for: the journal knows \
+             them; a new --journal looks",
+            summary.known
+        ));
     }
     let Summary { wanted, created, present, replaced, failed, left_alone, missing, .. } = summary;
     terminal::line(&format!(
@@ -174,6 +189,13 @@ fn choice(args: &Import) -> Result<Choice, Failure> {
 fn options(args: &Import) -> Result<Options, Failure> {
     let spool = export::spool(&args.spool)?;
     let target = &args.target;
+    if let Some(label) = &target.label
+        && (label.trim().is_empty() || label.chars().count() > LONGEST_LABEL)
+    {
+        return Err(Failure::usage(format!(
+            "a --label has 1 to {LONGEST_LABEL} letters: it is part of a folder's name"
+        )));
+    }
     Ok(Options {
         destination: match target.in_place {
             true => Destination::InPlace,
@@ -243,6 +265,9 @@ fn journal(args: &Import) -> Result<PathBuf, Failure> {
 
 fn show(plan: &Plan, as_json: bool) -> Result<Code, Failure> {
     let mut data = Data::new();
+    for (section, what) in &plan.damaged_sections {
+        terminal::line(&format!("tar365: warning: {section}: its metadata is damaged: {what}"));
+    }
     if as_json {
         let text = serde_json::to_string_pretty(plan)
             .map_err(|error| Failure::because(Code::Fatal, "writing the plan", &error))?;
@@ -264,5 +289,9 @@ fn show(plan: &Plan, as_json: bool) -> Result<Code, Failure> {
     let items: u64 = plan.sections.iter().map(|section| section.items).sum();
     data.line(&format!("{items} items; what is there already: {}", plan.on_conflict))?;
     data.finish()?;
-    Ok(if items == 0 { Code::Missing } else { Code::Success })
+    Ok(match (plan.damaged_sections.is_empty(), items) {
+        (false, _) => Code::Fatal,
+        (true, 0) => Code::Missing,
+        (true, _) => Code::Success,
+    })
 }

@@ -9,7 +9,7 @@ use archive::metadata::Lines;
 use archive::{End, Index, IndexEntry, LEDGER_PATH, LedgerLine, Outcome, Reader};
 use tokio::sync::mpsc;
 
-use super::{AHEAD, Ask, IN_MEMORY, Job, Seen, Task, Walked, metadata_of};
+use super::{AHEAD, Ask, Found, IN_MEMORY, Job, Seen, Task, Walked, metadata_of};
 use crate::content::Content;
 use crate::error::Error;
 use crate::item::Item;
@@ -39,7 +39,7 @@ pub(crate) fn walk(
     let index = Index::open(whole.reader())?;
     let seal = index.seal().clone();
     let converted = Arc::new(converted(&whole, &seal)?);
-    let mut walker = Walker { ask, tasks, file, converted, seen: Seen::default(), sections: 0 };
+    let mut walker = Walker { ask, tasks, file, converted, seen: Seen::default(), sections: 0, damaged: Vec::new() };
     let mut entries = index.into_entries()?;
     let mut open: Option<Open> = None;
     while let Some(entry) = entries.next_entry()? {
@@ -75,11 +75,13 @@ struct Walker<'a> {
     converted: Arc<HashSet<String>>,
     seen: Seen,
     sections: u64,
+    /// See [`Walked::damaged`].
+    damaged: Vec<(String, String)>,
 }
 
 impl Walker<'_> {
     fn ended(self, end: Option<End>) -> Walked {
-        Walked { end, sections: self.sections, ..Walked::default() }
+        Walked { end, sections: self.sections, damaged: self.damaged, ..Walked::default() }
     }
 
     fn open(
@@ -91,16 +93,33 @@ impl Walker<'_> {
         if !self.is_owner_wanted(entry, prefix)? {
             return Ok(None);
         }
-        let (mut reader, _) = member(self.file, entry.offset, entry.line.span, &entry.line.path)?;
+        let at = member(self.file, entry.offset, entry.line.span, &entry.line.path);
+        let mut reader = match at {
+            Ok((reader, _)) => reader,
+            // Not even its header can be read.
+            Err(error) => {
+                self.seen.section(prefix);
+                self.sections += 1;
+                self.damaged.push((prefix.to_owned(), crate::error::chain(&error)));
+                return Ok(None);
+            }
+        };
         let sha256 = entry.line.sha256;
         if let Some(sha256) = sha256 {
             reader.expect_digest(sha256);
         }
         let content = BufReader::new(reader.content());
-        let found = self.ask.section(prefix, service, content, sha256.as_ref())?;
-        let Some((section, work)) = found else { return Ok(None) };
+        let found = match self.ask.section(prefix, service, content, sha256.as_ref())? {
+            Found::Unwanted => return Ok(None),
+            Found::Whole(section, work) => Some((section, work)),
+            Found::Damaged(found, what) => {
+                self.damaged.push((prefix.to_owned(), what));
+                found
+            }
+        };
         self.seen.section(prefix);
         self.sections += 1;
+        let Some((section, work)) = found else { return Ok(None) };
         let left = work.count()?;
         Ok(Some(Open { section, work, left }))
     }
@@ -196,6 +215,7 @@ impl Producer {
             mtime: entry.mtime,
             size: entry.size,
             converted: self.converted.contains(path),
+            is_doubtful: false,
             line,
             content,
         })

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{AHEAD, Ask, Job, Seen, Task, Walked, metadata_of};
+use super::{AHEAD, Ask, Found, Job, Seen, Task, Walked, metadata_of};
 use crate::content::{Content, Passing};
 use crate::error::Error;
 use crate::item::Item;
@@ -114,10 +114,18 @@ impl Walker<'_> {
         service: crate::Service,
     ) -> Result<(), Error> {
         let content = BufReader::new(reader.content());
-        let found = self.ask.section(prefix, service, content, entry.sha256.as_ref())?;
-        let Some((section, work)) = found else { return Ok(()) };
+        let found = match self.ask.section(prefix, service, content, entry.sha256.as_ref())? {
+            Found::Unwanted => return Ok(()),
+            Found::Whole(section, work) => Some((section, work)),
+            // If it is the stream that broke off, the next look at it says so.
+            Found::Damaged(found, what) => {
+                self.walked.damaged.push((prefix.to_owned(), what));
+                found
+            }
+        };
         self.seen.section(prefix);
         self.walked.sections += 1;
+        let Some((section, work)) = found else { return Ok(()) };
         let (jobs, receiver) = mpsc::channel(AHEAD);
         let (left, work) = (work.count()?, Arc::new(work));
         let task = Task { section, work: Arc::clone(&work), jobs: receiver };
@@ -147,6 +155,7 @@ impl Walker<'_> {
                 mtime: entry.mtime,
                 size: entry.size,
                 converted: false,
+                is_doubtful: false,
                 line,
                 content,
             }))

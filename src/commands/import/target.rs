@@ -23,25 +23,31 @@ impl Opened {
         self.tenant.as_ref().map(|tenant| tenant.graph.counters())
     }
 
-    /// A missing role is told before anything is tried; the service has the last word.
-    pub(super) fn warn_of_roles(&self, choice: &Choice, shown: &Shown) {
+    /// What the token may not do at all is refused before anything is written; what it may only
+    /// in part is told. Roles that nobody told us of are the service's matter.
+    pub(super) fn check_roles(&self, choice: &Choice, shown: &Shown) -> Result<(), Failure> {
         let Some(roles) = self.tenant.as_ref().and_then(|tenant| tenant.identity.roles.as_ref())
         else {
-            return;
+            return Ok(());
         };
-        for service in Service::ALL {
-            let named = &choice.selection.services;
-            let is_wanted = named.is_empty() || named.contains(service.name());
-            let needed = service.roles();
-            if is_wanted && !needed.iter().any(|role| roles.iter().any(|held| held == role)) {
-                let text = format!(
-                    "the token has no permission to restore {}: {} is missing",
-                    service.name(),
-                    needed[0]
-                );
-                importer::Monitor::warn(shown, &text);
-            }
+        let named = &choice.selection.services;
+        let is_wanted = |service: &Service| named.is_empty() || named.contains(service.name());
+        let is_allowed =
+            |service: &Service| service.roles().iter().any(|role| roles.iter().any(|r| r == role));
+        let wanted: Vec<_> = Service::ALL.into_iter().filter(is_wanted).collect();
+        let missing = wanted.iter().filter(|service| !is_allowed(service)).map(|service| {
+            let role = service.roles()[0];
+            format!("the token has no permission to restore {}: {role} is missing", service.name())
+        });
+        let missing: Vec<_> = missing.collect();
+        if missing.len() == wanted.len() {
+            return Err(Failure::new(Code::Refused, missing.join("; "))
+                .hint("grant the application permission and admin consent"));
         }
+        for text in missing {
+            importer::Monitor::warn(shown, &text);
+        }
+        Ok(())
     }
 }
 

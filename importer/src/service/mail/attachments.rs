@@ -45,18 +45,32 @@ pub(super) fn plan(message: &Message) -> io::Result<Plan> {
     Ok(plan)
 }
 
-/// The attachments of the message that the service does not list.
+/// The attachments of the message that the service does not list. Two may have one name: the
+/// larger is looked for first, for it can't be the smaller.
 pub(super) fn missing(message: &Message, attached: &[Attached]) -> Vec<usize> {
-    let mut names: Vec<&str> =
-        attached.iter().filter_map(|attachment| attachment["name"].as_str()).collect();
-    let mut missing = Vec::new();
-    for (at, attachment) in message.attachments.iter().enumerate() {
-        match names.iter().position(|name| *name == attachment.name) {
-            Some(found) => drop(names.swap_remove(found)),
-            None => missing.push(at),
-        }
-    }
-    missing
+    let mut listed: Vec<(&str, u64)> = attached
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap_or_default(), one["size"].as_u64().unwrap_or(0)))
+        .collect();
+    listed.sort_unstable_by_key(|(_, size)| *size);
+    let least = |at: &usize| match &message.attachments[*at].body {
+        AttachmentBody::File(part) => part.size(),
+        AttachmentBody::Item(_) => 0,
+    };
+    let mut wanted: Vec<usize> = (0..message.attachments.len()).collect();
+    wanted.sort_by_key(|at| std::cmp::Reverse(least(at)));
+    wanted.retain(|at| {
+        let (name, least) = (message.attachments[*at].name.as_str(), least(at));
+        let found = listed.iter().position(|(listed, size)| *listed == name && *size >= least);
+        found.map(|found| listed.remove(found)).is_none()
+    });
+    wanted.sort_unstable();
+    wanted
+}
+
+/// How many of those listed have that name.
+pub(super) fn named(attached: &[Attached], name: &str) -> usize {
+    attached.iter().filter(|listed| listed["name"] == name).count()
 }
 
 /// What the service has, without the bytes.
@@ -73,22 +87,21 @@ pub(super) async fn list(place: &MailPlace, id: &str) -> Result<Vec<Attached>, g
     Ok(all)
 }
 
-/// Adds the attachment at `at` of `message` to the message `id` that was made of it.
+/// Adds the attachment at `at` of `message` to the message `id` that was made of it, which has
+/// `before` others with its name.
 pub(super) async fn add(
     place: &MailPlace,
     path: &str,
     id: &str,
     at: usize,
+    before: usize,
     message: &Message,
 ) -> Result<(), Error> {
     let attachment = &message.attachments[at];
-    // Two may have one name: this one is there when there are as many as up to here.
-    let same = |other: &&Attachment| other.name == attachment.name;
-    let nth = message.attachments[..=at].iter().filter(same).count();
     let found = || async {
         let named = |listed: &Value| listed["name"] == attachment.name.as_str();
         let mut listed = list(place, id).await?.into_iter().filter(named);
-        Ok(listed.nth(nth - 1))
+        Ok(listed.nth(before))
     };
     let made = match &attachment.body {
         AttachmentBody::File(part) if part.size() >= LARGE => {

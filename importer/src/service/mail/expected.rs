@@ -1,7 +1,12 @@
 //! What the service must say of a message that was made, to be compared with what it says.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use chrono::{DateTime, Utc};
+use mail_parser::decoders::html::html_to_text;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::message::{AttachmentBody, Message};
 
@@ -21,6 +26,11 @@ pub(crate) struct Expected {
     pub(crate) categories: Vec<String>,
     pub(crate) importance: String,
     pub(crate) internet_message_id: Option<String>,
+    /// The sender's address in small letters; none where nothing was asked for.
+    pub(crate) from: Option<String>,
+    /// How many: to, cc and bcc.
+    pub(crate) recipients: [usize; 3],
+    pub(crate) body: BodyText,
     /// Sorted by name.
     pub(crate) attachments: Vec<ExpectedAttachment>,
 }
@@ -32,6 +42,47 @@ pub(crate) struct ExpectedAttachment {
     /// At least so many bytes: the service adds its overhead (FACTS 4.2). None of a mail in the
     /// mail, which the service stores in a form of its own.
     pub(crate) size: Option<u64>,
+}
+
+/// What a body says, whatever becomes of its markup and white space: services write HTML anew.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BodyText {
+    is_html: bool,
+    letters: usize,
+    sha256: [u8; 32],
+}
+
+impl BodyText {
+    fn of(body: &Value) -> Self {
+        let is_html = body["contentType"].as_str().is_some_and(|kind| {
+            kind.eq_ignore_ascii_case("html")
+        });
+        let content = body["content"].as_str().unwrap_or_default();
+        let text = match is_html {
+            true => Cow::Owned(html_to_text(content)),
+            false => Cow::Borrowed(content),
+        };
+        let (mut letters, mut digest) = (0, Sha256::new());
+        let is_seen = |letter: &char| !letter.is_whitespace() && !letter.is_control();
+        for letter in text.chars().filter(is_seen) {
+            letters += 1;
+            digest.update(letter.encode_utf8(&mut [0; 4]));
+        }
+        // What has no text has no kind of it.
+        Self { is_html: is_html && letters > 0, letters, sha256: digest.finalize().into() }
+    }
+
+    /// Whether there is nothing to be read.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.letters == 0
+    }
+}
+
+impl fmt::Debug for BodyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_html { "HTML" } else { "text" };
+        write!(f, "{kind} of {} letters", self.letters)
+    }
 }
 
 impl Message {
@@ -87,6 +138,10 @@ impl Expected {
             categories,
             importance: text("importance"),
             internet_message_id: message["internetMessageId"].as_str().map(str::to_owned),
+            from: message["from"]["emailAddress"]["address"].as_str().map(str::to_lowercase),
+            recipients: ["toRecipients", "ccRecipients", "bccRecipients"]
+                .map(|key| message[key].as_array().map_or(0, Vec::len)),
+            body: BodyText::of(&message["body"]),
             attachments: Vec::new(),
         }
     }
@@ -115,6 +170,8 @@ impl Expected {
             flag_status "the flag"
             categories "categories"
             importance "the importance"
+            recipients "the number of recipients (to, cc, bcc)"
+            body "the body"
         );
         // What was not asked for, the service makes up.
         if self.received.is_some() {
@@ -126,7 +183,19 @@ impl Expected {
         if self.internet_message_id.is_some() {
             difference = difference.or_else(|| compare!(internet_message_id "the Message-ID"));
         }
+        if self.from.is_some() {
+            difference = difference.or_else(|| compare!(from "the sender"));
+        }
         difference.or_else(|| self.attachment_difference(attachments))
+    }
+
+    /// Whether that differs which can still be changed.
+    pub(super) fn flags_differ(&self, message: &Value) -> bool {
+        let made = Self::said(message);
+        made.is_read != self.is_read
+            || made.flag_status != self.flag_status
+            || made.categories != self.categories
+            || made.importance != self.importance
     }
 
     fn attachment_difference(&self, attachments: &[Value]) -> Option<String> {

@@ -29,6 +29,11 @@ const NEVER_IN_PLACE: [&str; 9] = [
     "conflicts",
 ];
 
+/// What is below them counts as thrown away.
+const TRASH: [&str; 2] = ["deleteditems", "recoverableitemsroot"];
+/// Deepest folder that Exchange allows (FACTS 5.1).
+const DEEPEST: usize = 300;
+
 /// A folder that is there.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -228,6 +233,40 @@ impl Folders {
     /// Takes note that the message at `path` will be made in the folder with this id.
     pub(super) fn remember(&self, path: &str, folder: &str) -> Result<(), Error> {
         self.journal.spot(&self.section, path, folder)
+    }
+
+    /// Takes note of the message that will be moved away for the one at `path`.
+    pub(super) fn replaces(&self, path: &str, old: &str) -> Result<(), Error> {
+        self.journal.replaces(&self.section, path, old)
+    }
+
+    /// Whether this folder is Deleted Items, what only recovery shows, or below them.
+    pub(super) async fn is_trash(&self, folder: &str) -> Result<bool, Error> {
+        let mut trash = Vec::new();
+        for name in TRASH {
+            trash.extend(self.well_known(name).await?.map(|folder| folder.id.clone()));
+        }
+        let top = self.well_known(ROOT).await?.map(|folder| folder.id.clone());
+        let mut at = folder.to_owned();
+        for _ in 0..DEEPEST {
+            if trash.contains(&at) {
+                return Ok(true);
+            }
+            if top.as_ref() == Some(&at) {
+                return Ok(false);
+            }
+            let path = format!("{}/mailFolders/{}?$select=parentFolderId", self.root(), segment(&at));
+            let found = self.graph.get(&self.scope, &path, Prefer::none()).await;
+            let found = found.map_err(|source| {
+                let doing = "looking where a message was moved to".to_owned();
+                Error::Graph { doing, source }
+            })?;
+            match found.get("parentFolderId").and_then(Value::as_str) {
+                Some(parent) if parent != at => parent.clone_into(&mut at),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// The child with that name, whatever its case, as the service compares names.

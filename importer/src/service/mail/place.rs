@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use graph::{ErrorKind, Graph, Json, Prefer, Scope, segment};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::SOURCE;
 use super::attachments;
-use super::attachments::Attached;
 use super::existing::{Existing, partial_mark};
-use super::expected::{Expected, ExpectedAttachment};
 use super::folders::{Folders, Target, id};
 use super::message::Message;
 use crate::error::Error;
@@ -25,10 +24,6 @@ use crate::options::{Destination, OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::target::User;
-
-/// What is compared after a message was made.
-const LOOK: &str = "$select=id,subject,receivedDateTime,sentDateTime,isDraft,isRead,flag,\
-                    categories,importance,internetMessageId,parentFolderId,changeKey";
 
 /// PidTagMessageClass.
 const MESSAGE_CLASS: &str = "String 0x001A";
@@ -42,10 +37,14 @@ pub(crate) struct MailPlace {
     /// `/users/{id}`.
     pub(super) root: String,
     user: User,
-    folders: Folders,
+    pub(super) folders: Folders,
     destination: String,
     on_conflict: OnConflict,
     spool_dir: PathBuf,
+    /// Messages go back to where they were exported from: there they keep their ids.
+    is_home: bool,
+    /// When nobody else was restoring here any more.
+    pub(super) opened: Instant,
 }
 
 impl MailPlace {
@@ -66,7 +65,8 @@ impl MailPlace {
         journal.place(&section.prefix, &user.id)?;
         let folders =
             Folders::new(graph, &user.id, &section.prefix, journal, beside.clone(), aside);
-        let place = Self::with(folders, user.clone(), beside.unwrap_or_default(), options);
+        let mut place = Self::with(folders, user.clone(), beside.unwrap_or_default(), options);
+        place.is_home = in_place && user.id.eq_ignore_ascii_case(&section.owner.id);
         place.check().await?;
         Ok(place)
     }
@@ -89,6 +89,8 @@ impl MailPlace {
             destination: String::new(),
             on_conflict: OnConflict::Skip,
             spool_dir: PathBuf::new(),
+            is_home: false,
+            opened: Instant::now(),
         }
     }
 
@@ -102,6 +104,8 @@ impl MailPlace {
             destination,
             on_conflict: options.on_conflict,
             spool_dir: options.spool_dir.clone(),
+            is_home: false,
+            opened: Instant::now(),
         }
     }
 
@@ -167,7 +171,9 @@ impl MailPlace {
         let made = Done { id: id(&made.map_err(failed)?), losses };
         let ended = async {
             for at in plan.later.iter().copied() {
-                attachments::add(self, &item.path, &made.id, at, message).await?;
+                let own = &message.attachments[at].name;
+                let before = message.attachments[..at].iter().filter(|a| a.name == *own).count();
+                attachments::add(self, &item.path, &made.id, at, before, message).await?;
             }
             let mut done = self.settle(item, made.id.clone(), message).await?;
             done.losses.extend_from_slice(&made.losses);
@@ -189,55 +195,16 @@ impl MailPlace {
         }
     }
 
-    /// Reads what was made again; corrects what can be; says what can't.
-    async fn settle(&self, item: &Item, id: String, message: &Message) -> Result<Done, Error> {
-        let failed = |source| Error::Graph { doing: format!("checking {}", item.path), source };
-        let expected = message.expected();
-        let (mut made, mut attached) = self.look(&id, &expected).await.map_err(failed)?;
-        if expected.difference(&made, &attached).is_none() {
-            return Ok(Done { id, losses: Vec::new() });
-        }
-        // A service that does not take them with the message takes them one by one.
-        for missing in attachments::missing(message, &attached) {
-            attachments::add(self, &item.path, &id, missing, message).await?;
-        }
-        let mut change = serde_json::Map::new();
-        for key in ["isRead", "flag", "categories", "importance"] {
-            if let Some(value) = message.json.get(key) {
-                change.insert(key.to_owned(), value.clone());
-            }
-        }
-        match self.patch(&id, &change.into()).await {
-            Err(error) if *error.kind() != ErrorKind::Invalid => return Err(failed(error)),
-            _ => {}
-        }
-        (made, attached) = self.look(&id, &expected).await.map_err(failed)?;
-        match losses(&expected, &made, &attached) {
-            Ok(losses) => Ok(Done { id, losses }),
-            Err(what) => Err(Error::Unequal { path: item.path.clone(), what }),
-        }
-    }
-
-    async fn look(
-        &self,
-        id: &str,
-        expected: &Expected,
-    ) -> Result<(Json, Vec<Attached>), graph::Error> {
-        let path = format!("{}?{LOOK}", self.message(id));
-        let made = self.graph.get(&self.scope, &path, Prefer::none()).await?;
-        let attached = match expected.attachments.is_empty() {
-            true => Vec::new(),
-            false => attachments::list(self, id).await?,
-        };
-        Ok((made, attached))
-    }
-
-    async fn patch(&self, id: &str, change: &Value) -> Result<(), graph::Error> {
+    pub(super) async fn patch(&self, id: &str, change: &Value) -> Result<(), graph::Error> {
         self.graph.patch(&self.scope, &self.message(id), change, None).await.map(drop)
     }
 
     /// The message in the folder that carries this mark.
-    async fn marked(&self, folder: &str, mark: &str) -> Result<Option<Json>, graph::Error> {
+    pub(super) async fn marked(
+        &self,
+        folder: &str,
+        mark: &str,
+    ) -> Result<Option<Json>, graph::Error> {
         let quoted = mark.replace('\'', "''");
         let filter = format!(
             "singleValueExtendedProperties/Any(ep: ep/id eq '{SOURCE}' and ep/value eq '{quoted}')"
@@ -258,7 +225,7 @@ impl MailPlace {
     }
 
     /// Takes a message away for good; one that is gone is no error.
-    async fn remove(&self, id: &str) -> Result<(), graph::Error> {
+    pub(super) async fn remove(&self, id: &str) -> Result<(), graph::Error> {
         let path = format!("{}/permanentDelete", self.message(id));
         let mut refusals = 0;
         loop {
@@ -285,12 +252,18 @@ impl MailPlace {
     ) -> Result<Restored, Error> {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let existing = self.existing(folder).await?;
-        if let Some(own) = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten() {
+        let mut own = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten();
+        if own.is_none() && item.is_doubtful && !folder.is_new {
+            own = self.late(&item.line.id, &folder.id).await.map_err(failed)?;
+        }
+        if let Some(own) = own {
             // Also a whole one is looked at: the run that made it may have died before it did.
-            if !own.is_partial
-                && let Ok(done) = self.settle(item, own.id.clone(), message).await
-            {
-                return Ok(restored(How::Present, folder, done));
+            if !own.is_partial {
+                match self.settle(item, own.id.clone(), message).await {
+                    Ok(done) => return Ok(restored(How::Present, folder, done)),
+                    Err(Error::Unequal { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             self.remove(&own.id).await.map_err(failed)?;
         }
@@ -305,6 +278,7 @@ impl MailPlace {
             }
             (Some(old), OnConflict::Replace) => {
                 let done = self.make(item, folder, message).await?;
+                self.folders.replaces(&item.path, &old)?;
                 let path = format!("{}/move", self.message(&old));
                 let to = json!({ "destinationId": "deleteditems" });
                 let moved = self.graph.act(&self.scope, &path, &to).await.map_err(failed)?;
@@ -315,80 +289,17 @@ impl MailPlace {
                 };
                 Ok(restored(How::Replaced { old }, folder, done))
             }
+            (None, OnConflict::Skip)
+                if self.is_home && self.is_elsewhere(&item.line.id).await? =>
+            {
+                let id = item.line.id.clone();
+                Ok(restored(How::Present, folder, Done { id, losses: Vec::new() }))
+            }
             _ => {
                 let done = self.make(item, folder, message).await?;
                 Ok(restored(How::Created, folder, done))
             }
         }
-    }
-
-    /// What was begun and is there all the same, because the end came between.
-    async fn begun(&self, made: &Made) -> Result<Option<String>, graph::Error> {
-        let (Some(source), Some(folder)) = (&made.source, &made.spot) else { return Ok(None) };
-        for mark in [source.clone(), partial_mark(source)] {
-            match self.marked(folder, &mark).await {
-                Ok(Some(message)) => return Ok(Some(id(&message))),
-                Ok(None) => {}
-                Err(error) if error.status() == Some(404) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let id = match &made.id {
-            Some(id) => id.clone(),
-            None => match self.begun(made).await? {
-                Some(id) => id,
-                None => return Ok(Undone::Removed),
-            },
-        };
-        let path = format!("{}?$select=id,parentFolderId", self.message(&id));
-        match self.graph.get(&self.scope, &path, Prefer::none()).await {
-            Ok(message) => {
-                let folder = message.get("parentFolderId").and_then(Value::as_str);
-                // Somebody filed it: it is his now.
-                if made.etag.as_deref().is_some_and(|etag| Some(etag) != folder) {
-                    return Ok(Undone::Kept);
-                }
-                self.remove(&id).await?;
-            }
-            Err(error) if error.status() == Some(404) => {}
-            Err(error) => return Err(error),
-        }
-        if let (Some(old), Some(folder)) = (&made.old, &made.etag) {
-            let path = format!("{}/move", self.message(old));
-            let back = json!({ "destinationId": folder });
-            match self.graph.act(&self.scope, &path, &back).await {
-                Err(error) if error.status() != Some(404) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(Undone::Removed)
-    }
-
-    async fn undo_folder(&self, id: &str) -> Result<Undone, graph::Error> {
-        let folder = format!("{}/mailFolders/{}", self.root, segment(id));
-        let path = format!("{folder}?$select=totalItemCount,childFolderCount");
-        let found = match self.graph.get(&self.scope, &path, Prefer::none()).await {
-            Ok(found) => found,
-            Err(error) if error.status() == Some(404) => return Ok(Undone::Removed),
-            Err(error) => return Err(error),
-        };
-        let count = |key: &str| found.get(key).and_then(Value::as_u64).unwrap_or(1);
-        if count("totalItemCount") + count("childFolderCount") > 0 {
-            return Ok(Undone::Kept);
-        }
-        let path = format!("{folder}/permanentDelete");
-        match self.graph.act(&self.scope, &path, &Value::Null).await {
-            Ok(_) => {}
-            Err(error) if !matches!(error.status(), Some(400 | 404 | 405 | 501)) => {
-                return Err(error);
-            }
-            Err(_) => gone(self.graph.delete(&self.scope, &folder, None).await)?,
-        }
-        Ok(Undone::Removed)
     }
 }
 
@@ -434,80 +345,15 @@ impl Place for MailPlace {
 }
 
 /// A message that is there.
-struct Done {
-    id: String,
-    losses: Vec<Loss>,
+pub(super) struct Done {
+    pub(super) id: String,
+    pub(super) losses: Vec<Loss>,
 }
 
 fn restored(how: How, folder: &Target, done: Done) -> Restored {
     // Where it was put is what an undo goes by: flags change with every reader.
     let etag = Some(folder.id.clone()).filter(|id| id != super::folders::ROOT);
     Restored { how, id: done.id, etag, losses: done.losses }
-}
-
-/// What the service did not keep of a message; an error if that is what makes it a mail at all:
-/// that it is no draft, and its attachments.
-fn losses(expected: &Expected, made: &Value, attached: &[Value]) -> Result<Vec<Loss>, String> {
-    // What is forgiven is taken as the service has it; what is not given is not compared.
-    let is = Expected::said(made);
-    let forgiving = Expected {
-        received: None,
-        sent: None,
-        is_draft: expected.is_draft,
-        internet_message_id: None,
-        attachments: renamed(expected, attached),
-        ..is
-    };
-    if let Some(what) = forgiving.difference(made, attached) {
-        return Err(what);
-    }
-    let all = || expected.clone();
-    let strict_in = [
-        (
-            Loss::Headers,
-            Expected {
-                subject: all().subject,
-                internet_message_id: all().internet_message_id,
-                ..forgiving.clone()
-            },
-        ),
-        (
-            Loss::Flags,
-            Expected {
-                is_read: expected.is_read,
-                flag_status: all().flag_status,
-                categories: all().categories,
-                importance: all().importance,
-                ..forgiving.clone()
-            },
-        ),
-        (
-            Loss::Date,
-            Expected { received: expected.received, sent: expected.sent, ..forgiving.clone() },
-        ),
-        (Loss::Name, Expected { attachments: all().attachments, ..forgiving.clone() }),
-    ];
-    let lost =
-        strict_in.into_iter().filter(|(_, strict)| strict.difference(made, attached).is_some());
-    Ok(lost.map(|(loss, _)| loss).collect())
-}
-
-/// The attachments under the names that the service gave them, if they are as many, and none
-/// smaller.
-fn renamed(expected: &Expected, attached: &[Value]) -> Vec<ExpectedAttachment> {
-    let mut sizes: Vec<_> = expected.attachments.iter().map(|a| a.size.unwrap_or(0)).collect();
-    let mut made: Vec<_> =
-        attached.iter().map(|a| a["size"].as_u64().unwrap_or(u64::MAX)).collect();
-    sizes.sort_unstable();
-    made.sort_unstable();
-    if sizes.len() != made.len() || sizes.iter().zip(&made).any(|(least, is)| is < least) {
-        return expected.attachments.clone();
-    }
-    let name = |attachment: &Value| attachment["name"].as_str().unwrap_or_default().to_owned();
-    let mut all: Vec<_> =
-        attached.iter().map(|a| ExpectedAttachment { name: name(a), size: None }).collect();
-    all.sort();
-    all
 }
 
 fn add_mark(body: &mut Value, mark: &str) {
@@ -533,7 +379,7 @@ fn is_search_folder(folder: &Folder) -> bool {
 }
 
 /// What is to be deleted may be gone already.
-fn gone(deleted: Result<(), graph::Error>) -> Result<(), graph::Error> {
+pub(super) fn gone(deleted: Result<(), graph::Error>) -> Result<(), graph::Error> {
     match deleted {
         Err(error) if error.status() == Some(404) => Ok(()),
         deleted => deleted,

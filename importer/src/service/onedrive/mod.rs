@@ -5,6 +5,7 @@
 //! them.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+mod content;
 mod name;
+mod undo;
 
 use crate::error::Error;
 use crate::item::Item;
@@ -23,6 +26,7 @@ use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::sequential::Sequential;
 use crate::target::User;
+use content::Likeness;
 
 /// The name that a file or folder gets.
 pub(crate) fn accepted_name(name: &str) -> String {
@@ -54,8 +58,15 @@ type Cell = Arc<OnceCell<Target>>;
 struct Put {
     how: How,
     made: Json,
+    like: Likeness,
     /// Under another name than it was given.
     renamed: bool,
+}
+
+/// What was there before a file that replaces it.
+struct Replaced {
+    version: String,
+    etag: String,
 }
 
 /// A file that is being put somewhere, for an undo that finds it there.
@@ -74,6 +85,9 @@ pub(crate) struct DrivePlace {
     root: String,
     upn: String,
     beside: Option<String>,
+    /// Files go back to where they were exported from: there they keep their ids.
+    is_home: bool,
+    spool_dir: PathBuf,
     on_conflict: OnConflict,
     section: String,
     journal: Arc<Journal>,
@@ -112,6 +126,8 @@ impl DrivePlace {
             drive,
             root: text(&root, "id"),
             upn: user.upn.clone(),
+            is_home: beside.is_none() && user.id.eq_ignore_ascii_case(&section.owner.id),
+            spool_dir: options.spool_dir.clone(),
             beside,
             on_conflict: options.on_conflict,
             ..Self::reopen(graph, &section.prefix, "", journal)
@@ -131,6 +147,8 @@ impl DrivePlace {
             root: String::new(),
             upn: String::new(),
             beside: None,
+            is_home: false,
+            spool_dir: PathBuf::new(),
             on_conflict: OnConflict::Skip,
             section: section.to_owned(),
             journal,
@@ -246,36 +264,34 @@ impl DrivePlace {
         }
     }
 
-    /// Puts the file under `name`, where nothing else may be unless it is to be replaced.
+    /// Puts the file under `name`, where nothing is but what it is to replace.
     async fn upload(
         &self,
         item: &Item,
         folder: &Target,
         name: &str,
-        replaces: bool,
-    ) -> Result<Json, Error> {
+        replaced: Option<&Replaced>,
+    ) -> Result<(Json, Likeness), Error> {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let place = self.child(&folder.id, name);
-        let behavior = if replaces { "replace" } else { "fail" };
-        if !replaces {
-            self.remember(item, folder, name)?;
-        }
+        let behavior = if replaced.is_some() { "replace" } else { "fail" };
+        self.remember(item, folder, name, replaced)?;
         let times = times(&item.line.graph);
         // Found after a doubtful answer: only a file that is this one is ours.
         let found = || async {
             let found = self.look(&place).await?;
-            Ok(found.filter(|found| is_same(found, &item.line.graph, item.size)))
+            Ok(found.filter(|found| is_made(found, item, replaced)))
         };
         if item.size == 0 {
             let path = format!("{place}/content?@microsoft.graph.conflictBehavior={behavior}");
             let kind = "application/octet-stream";
             let put = self.graph.put(&Scope::SharePoint, &path, Bytes::new(), kind, found);
             let made = put.await.map_err(failed)?;
-            let Some(times) = times else { return Ok(made) };
+            let Some(times) = times else { return Ok((made, Likeness::Same)) };
             let (path, change) =
                 (self.item(&text(&made, "id")), json!({ "fileSystemInfo": times }));
             let patched = self.graph.patch(&Scope::SharePoint, &path, &change, None).await;
-            return patched.map_err(failed);
+            return Ok((patched.map_err(failed)?, Likeness::Same));
         }
         let mut about = json!({ "@microsoft.graph.conflictBehavior": behavior, "name": name });
         if let Some(times) = times {
@@ -294,11 +310,17 @@ impl DrivePlace {
             Some(_) => made.item,
             None => self.look(&place).await.map_err(failed)?.unwrap_or_default(),
         };
-        self.check(item, made, source.quick_xor_hash()).await
+        self.check(item, &made, source.quick_xor_hash(), replaced).await
     }
 
     /// Until its id is known, name and bytes tell which file is ours.
-    fn remember(&self, item: &Item, folder: &Target, name: &str) -> Result<(), Error> {
+    fn remember(
+        &self,
+        item: &Item,
+        folder: &Target,
+        name: &str,
+        replaced: Option<&Replaced>,
+    ) -> Result<(), Error> {
         let spot = Spot {
             parent: folder.id.clone(),
             name: name.to_owned(),
@@ -306,24 +328,39 @@ impl DrivePlace {
             hash: hash(&item.line.graph),
         };
         let spot = serde_json::to_string(&spot).unwrap_or_default();
+        if let Some(replaced) = replaced {
+            self.journal.replaces(&self.section, &item.path, &replaced.version)?;
+        }
         self.journal.spot(&self.section, &item.path, &spot)
     }
 
-    /// Reads the file again and compares. Office files may come out rewritten (FACTS 5.6).
-    async fn check(&self, item: &Item, made: Json, own: Option<String>) -> Result<Json, Error> {
+    /// Reads the file again and compares. What is not the item does not stay.
+    async fn check(
+        &self,
+        item: &Item,
+        made: &Json,
+        own: Option<String>,
+        replaced: Option<&Replaced>,
+    ) -> Result<(Json, Likeness), Error> {
         let failed = |source| Error::Graph { doing: format!("checking {}", item.path), source };
-        let id = text(&made, "id");
+        let id = text(made, "id");
         let Some(made) = self.look(&self.item(&id)).await.map_err(failed)? else {
             let what = "the service has it no more".to_owned();
             return Err(Error::Unequal { path: item.path.clone(), what });
         };
-        let is_whole = made.get("size").and_then(Value::as_u64) == Some(item.size)
-            && hash(&made).zip(own).is_none_or(|(listed, own)| listed == own);
-        if is_whole || is_office(item) {
-            return Ok(made);
+        let like = self.likeness(item, &made, own.as_deref()).await?;
+        if like != Likeness::Other {
+            return Ok((made, like));
         }
-        let gone = self.graph.delete(&Scope::SharePoint, &self.item(&id), None).await;
-        gone.map_err(failed)?;
+        match replaced {
+            Some(replaced) => {
+                self.bring_back(&id, &replaced.version).await.map_err(failed)?;
+            }
+            None => {
+                let gone = self.graph.delete(&Scope::SharePoint, &self.item(&id), None).await;
+                gone.map_err(failed)?;
+            }
+        }
         let what = "the service has other bytes than it was given; they were removed".to_owned();
         Err(Error::Unequal { path: item.path.clone(), what })
     }
@@ -337,8 +374,14 @@ impl DrivePlace {
             false => self.look(&place).await.map_err(failed)?,
         };
         if there.is_none() {
-            match self.upload(item, folder, name, false).await {
-                Ok(made) => return Ok(Put { how: How::Created, made, renamed: false }),
+            if let Some(made) = self.moved(item).await? {
+                let like = Likeness::Same;
+                return Ok(Put { how: How::Present, made, like, renamed: false });
+            }
+            match self.upload(item, folder, name, None).await {
+                Ok((made, like)) => {
+                    return Ok(Put { how: How::Created, made, like, renamed: false });
+                }
                 Err(error) if error.cause() != "exists" => return Err(error),
                 Err(error) => {
                     there = self.look(&place).await.map_err(failed)?;
@@ -349,8 +392,8 @@ impl DrivePlace {
             }
         }
         let there = there.unwrap_or_default();
-        if is_same(&there, &item.line.graph, item.size) {
-            return Ok(Put { how: How::Present, made: there, renamed: false });
+        if let Some(like) = self.is_this(item, &there).await? {
+            return Ok(Put { how: How::Present, made: there, like, renamed: false });
         }
         match self.on_conflict {
             // In a folder of our own only another item of the archive can be in the way: names
@@ -359,11 +402,31 @@ impl DrivePlace {
             OnConflict::Skip => self.put_beside(item, folder, name, false).await,
             OnConflict::Copy => self.put_beside(item, folder, name, true).await,
             OnConflict::Replace => {
-                let old = self.version(&text(&there, "id")).await.map_err(failed)?;
-                let made = self.upload(item, folder, name, true).await?;
-                Ok(Put { how: How::Replaced { old }, made, renamed: false })
+                let version = self.version(&text(&there, "id")).await.map_err(failed)?;
+                let replaced = Replaced { version, etag: text(&there, "eTag") };
+                let (made, like) = self.upload(item, folder, name, Some(&replaced)).await?;
+                let how = How::Replaced { old: replaced.version };
+                Ok(Put { how, made, like, renamed: false })
             }
         }
+    }
+
+    /// The file itself, unchanged, if its owner only moved it since it was exported.
+    async fn moved(&self, item: &Item) -> Result<Option<Json>, Error> {
+        if !self.is_home || self.on_conflict != OnConflict::Skip {
+            return Ok(None);
+        }
+        let there = match self.look(&self.item(&item.line.id)).await {
+            Ok(there) => there,
+            // No id that this drive could have given.
+            Err(error) if *error.kind() == ErrorKind::BadRequest => None,
+            Err(source) => {
+                let doing = format!("looking for {}", item.path);
+                return Err(Error::Graph { doing, source });
+            }
+        };
+        let is_it = |there: &Json| is_same_content(there, &item.line.graph, item.size);
+        Ok(there.filter(|there| there.get("deleted").is_none() && is_it(there)))
     }
 
     /// Under the first name that is free, or that is this file from an earlier run; only the
@@ -379,17 +442,20 @@ impl DrivePlace {
         for number in 1..=COPIES {
             let name = name::numbered(name, number);
             match self.look(&self.child(&folder.id, &name)).await.map_err(failed)? {
-                None if makes => match self.upload(item, folder, &name, false).await {
-                    Ok(made) => return Ok(Put { how: How::Created, made, renamed: true }),
+                None if makes => match self.upload(item, folder, &name, None).await {
+                    Ok((made, like)) => {
+                        return Ok(Put { how: How::Created, made, like, renamed: true });
+                    }
                     // Another item of this run was faster.
                     Err(error) if error.cause() == "exists" => {}
                     Err(error) => return Err(error),
                 },
                 None => break,
-                Some(made) if is_same(&made, &item.line.graph, item.size) => {
-                    return Ok(Put { how: How::Present, made, renamed: true });
+                Some(made) => {
+                    if let Some(like) = self.is_this(item, &made).await? {
+                        return Ok(Put { how: How::Present, made, like, renamed: true });
+                    }
                 }
-                Some(_) => {}
             }
         }
         let what = match makes {
@@ -413,71 +479,6 @@ impl DrivePlace {
         Ok(String::new())
     }
 
-    async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let Some(id) = &made.id else {
-            return self.undo_begun(made).await;
-        };
-        let path = self.item(id);
-        let Some(there) = self.look(&path).await? else { return Ok(Undone::Removed) };
-        let is_ours = made.etag.as_deref().is_none_or(|etag| etag == text(&there, "eTag"));
-        if !is_ours {
-            return Ok(Undone::Kept);
-        }
-        if let Some(old) = made.old.as_deref().filter(|old| !old.is_empty()) {
-            let path = format!("{path}/versions/{}/restoreVersion", segment(old));
-            return match self.graph.act(&Scope::SharePoint, &path, &Value::Null).await {
-                Ok(_) => Ok(Undone::Removed),
-                Err(error) if error.status() == Some(404) => Ok(Undone::Kept),
-                Err(error) => Err(error),
-            };
-        }
-        match self.graph.delete(&Scope::SharePoint, &path, made.etag.as_deref()).await {
-            Ok(()) => Ok(Undone::Removed),
-            Err(error) if error.status() == Some(404) => Ok(Undone::Removed),
-            Err(error) if *error.kind() == ErrorKind::PreconditionFailed => Ok(Undone::Kept),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What was begun and is there all the same, because the end came between.
-    async fn undo_begun(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let spot = made.spot.as_deref().and_then(|spot| serde_json::from_str(spot).ok());
-        let Some(Spot { parent, name, size, hash: known }) = spot else {
-            return Ok(Undone::Removed);
-        };
-        let Some(there) = self.look(&self.child(&parent, &name)).await? else {
-            return Ok(Undone::Removed);
-        };
-        let is_ours = there.get("size").and_then(Value::as_u64) == Some(size)
-            && hash(&there).zip(known).is_none_or(|(there, known)| there == known);
-        if !is_ours {
-            return Ok(Undone::Kept);
-        }
-        let item = self.item(&text(&there, "id"));
-        match self.graph.delete(&Scope::SharePoint, &item, None).await {
-            Err(error) if error.status() != Some(404) => Err(error),
-            _ => Ok(Undone::Removed),
-        }
-    }
-
-    /// The folder at a place that was begun, if it is there.
-    async fn begun_folder(&self, place: &str) -> Result<Option<String>, graph::Error> {
-        let Some((parent, name)) = place.split_once('/') else { return Ok(None) };
-        let there = self.look(&self.child(parent, name)).await?;
-        Ok(there.filter(|there| there.get("folder").is_some()).map(|there| text(&there, "id")))
-    }
-
-    async fn undo_folder(&self, id: &str) -> Result<Undone, graph::Error> {
-        let Some(there) = self.look(&self.item(id)).await? else { return Ok(Undone::Removed) };
-        let children = there.pointer("/folder/childCount").and_then(Value::as_u64);
-        if children != Some(0) {
-            return Ok(Undone::Kept);
-        }
-        match self.graph.delete(&Scope::SharePoint, &self.item(id), None).await {
-            Err(error) if error.status() != Some(404) => Err(error),
-            _ => Ok(Undone::Removed),
-        }
-    }
 }
 
 impl Place for DrivePlace {
@@ -490,7 +491,7 @@ impl Place for DrivePlace {
         let graph = &item.line.graph;
         let own = graph.get("name").and_then(Value::as_str).unwrap_or_else(|| item.file_name());
         let (name, changed) = name::accepted(own, false);
-        let Put { how, made, renamed } = self.put_as(item, &folder, &name).await?;
+        let Put { how, made, like, renamed } = self.put_as(item, &folder, &name).await?;
         let mut losses = Vec::new();
         if changed || renamed || folder.renamed {
             losses.push(Loss::Name);
@@ -499,9 +500,7 @@ impl Place for DrivePlace {
         if trail.iter().any(|folder| folder.graph.get("package").is_some()) {
             losses.push(Loss::Folder);
         }
-        if !is_same_content(&made, graph, item.size) {
-            losses.push(Loss::Rewritten);
-        }
+        losses.extend(like.loss());
         if !has_times(&made, graph) {
             losses.push(Loss::Date);
         }
@@ -578,31 +577,17 @@ fn has_times(made: &Value, graph: &Value) -> bool {
     })
 }
 
-/// Path, size and hash make a file the same (design 8). One that the service rewrote is known by
-/// its times.
-fn is_same(there: &Value, graph: &Value, size: u64) -> bool {
-    if there.get("file").is_none() {
-        return false;
-    }
-    let office = is_office_name(&text(graph, "name")) && times(graph).is_some();
-    is_same_content(there, graph, size) || office && has_times(there, graph)
+/// Whether a file that is found where one was being put is that one: it has the bytes, or it is
+/// another than before and has the times, for the service may have rewritten it.
+fn is_made(found: &Value, item: &Item, replaced: Option<&Replaced>) -> bool {
+    let is_new = replaced.is_none_or(|replaced| replaced.etag != text(found, "eTag"));
+    let graph = &item.line.graph;
+    is_same_content(found, graph, item.size)
+        || is_new && times(graph).is_some() && has_times(found, graph)
 }
 
+/// Size and hash make a file at a path the same (design 8).
 fn is_same_content(there: &Value, graph: &Value, size: u64) -> bool {
     let same_hash = hash(there).zip(hash(graph)).is_none_or(|(there, here)| there == here);
     there.get("size").and_then(Value::as_u64) == Some(size) && same_hash
-}
-
-fn is_office(item: &Item) -> bool {
-    is_office_name(&text(&item.line.graph, "name"))
-}
-
-/// Formats that SharePoint writes properties into (FACTS 5.6).
-fn is_office_name(name: &str) -> bool {
-    const KINDS: [&str; 15] = [
-        "docx", "docm", "dotx", "xlsx", "xlsm", "xlsb", "xltx", "pptx", "pptm", "ppsx", "potx",
-        "vsdx", "doc", "xls", "ppt",
-    ];
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(extension))
 }

@@ -155,6 +155,7 @@ fn item(path: &str, bytes: &[u8], graph: Value) -> Item {
         mtime: 1_600_000_000,
         size: bytes.len() as u64,
         converted: false,
+        is_doubtful: false,
         content: Content::Memory(bytes.to_vec().into()),
     }
 }

@@ -427,6 +427,7 @@ fn a_difference_of_what_was_made_is_found() {
         "receivedDateTime": "2026-01-01T00:00:00.000Z", "sentDateTime": "2026-01-01T00:00:00Z",
         "isRead": false, "isDraft": false, "categories": ["a", "b"],
         "flag": {"flagStatus": "flagged"},
+        "body": {"contentType": "text", "content": "hello\r\n"},
     });
     let attachments = [json!({"name": "a.pdf", "size": 200})];
     assert_eq!(expected.difference(&made, &attachments), None);
@@ -440,6 +441,9 @@ fn a_difference_of_what_was_made_is_found() {
         ("isDraft", json!(true)),
         ("categories", json!(["a"])),
         ("flag", json!({"flagStatus": "notFlagged"})),
+        ("body", json!({"contentType": "text", "content": ""})),
+        ("body", json!({"contentType": "html", "content": "<p>plain</p>"})),
+        ("toRecipients", json!([{"emailAddress": {"address": "a@b.c"}}])),
     ] {
         let mut made = made.clone();
         made[key] = other;

@@ -1,0 +1,293 @@
+//! The archive of an earlier run as the source of what has not changed (design 4).
+//!
+//! Both streams have the same order, which no edit changes, so it is a merge join: item by item
+//! the earlier archive is moved on to where the present one is. What is there with the same id is
+//! given out with its content and what the service said of it then; whether it may be used is for
+//! the section to decide. Nothing of a service is known here.
+
+mod boundary;
+mod file;
+mod stream;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use archive::metadata::Line;
+use archive::{FilterRef, Head, Region, Sha256Digest};
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub(crate) use boundary::equal_but_boundaries;
+
+use self::file::{FileBase, FileSection};
+use self::stream::{StreamBase, StreamSection};
+use crate::Error;
+use crate::section::Context;
+use crate::service::Note;
+use crate::spool::{Spooled, Turn};
+
+/// An earlier archive.
+pub struct Base {
+    /// Where it is.
+    pub source: BaseSource,
+    /// It may lack its seal: what it holds whole is used, the rest is fetched (`--resume`).
+    pub incomplete: bool,
+    /// The share of unchanged items, 0 to 1, that is fetched all the same and compared.
+    pub reread: f64,
+}
+
+/// Where an earlier archive is.
+pub enum BaseSource {
+    /// In a file: only what is needed is read.
+    File(Arc<File>),
+    /// On a pipe, with what tells at its end whether who wrote it was well.
+    Stream(Box<dyn Read + Send>, Ended),
+}
+
+/// Asked when a stream has ended; an error says what was wrong.
+pub type Ended = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// An item of the base that has the id of a present one.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    /// What the service said of it then.
+    pub(crate) graph: Value,
+    pub(crate) content: EarlierContent,
+    /// What the ledger said of it.
+    pub(crate) note: Option<Note>,
+}
+
+/// The bytes of an item of the base.
+#[derive(Debug)]
+pub(crate) enum EarlierContent {
+    /// In the base's file; to be proven before it is used.
+    Region(Region, Sha256Digest),
+    /// Taken off the pipe, and proven.
+    Spooled(Spooled),
+}
+
+/// A base that is ready to be asked.
+pub(crate) struct OpenBase {
+    kind: Kind,
+    reread: f64,
+}
+
+enum Kind {
+    File(Box<FileBase>),
+    Stream(Arc<Mutex<StreamBase>>, Gate),
+}
+
+/// The base's side of one section.
+pub(crate) enum SectionBase<'a> {
+    /// There is none: everything is fetched.
+    None,
+    File(Box<FileSection>),
+    Stream {
+        section: StreamSection,
+        /// Held until the section is done.
+        _pass: Pass<'a>,
+    },
+}
+
+impl OpenBase {
+    /// Opens it and checks that it is one of ours. Reads the manifest of a file.
+    ///
+    /// # Errors
+    /// For anything that would silently make a full export of an incremental one: a base that is
+    /// damaged, foreign, of another tenant, or went through other filters.
+    pub(crate) fn open(base: Base, tenant: &str, filters: &[FilterRef]) -> Result<Self, Error> {
+        let Base { source, incomplete, reread } = base;
+        let kind = match source {
+            BaseSource::File(file) => {
+                let base = FileBase::open(&file)?;
+                check(base.head(), tenant, filters)?;
+                Kind::File(Box::new(base))
+            }
+            BaseSource::Stream(input, ended) => {
+                let base = StreamBase::open(input, ended, incomplete)?;
+                check(base.head(), tenant, filters)?;
+                Kind::Stream(Arc::new(Mutex::new(base)), Gate::default())
+            }
+        };
+        Ok(Self { kind, reread })
+    }
+
+    /// The base's part of the section with this number, once all sections before it are done with
+    /// a base that can't go back.
+    pub(crate) async fn section(
+        &self,
+        context: &Context,
+        number: u64,
+        owner: &str,
+        service: &str,
+    ) -> Result<SectionBase<'_>, Error> {
+        match &self.kind {
+            Kind::File(base) => {
+                let section = tokio::task::block_in_place(|| base.section(owner, service))?;
+                Ok(section.map_or(SectionBase::None, |s| SectionBase::File(Box::new(s))))
+            }
+            Kind::Stream(base, gate) => {
+                let pass = gate.wait(number).await;
+                let section = StreamSection::find(base, owner, service, context.spool.dir())?;
+                Ok(match section {
+                    Some(section) => SectionBase::Stream { section, _pass: pass },
+                    None => SectionBase::None,
+                })
+            }
+        }
+    }
+
+    /// Says that a section needs nothing of the base any more.
+    pub(crate) fn section_done(&self, number: u64) {
+        if let Kind::Stream(_, gate) = &self.kind {
+            gate.done(number);
+        }
+    }
+
+    /// Whether an unchanged item belongs to the sample that is fetched again. The same for the
+    /// same base and item, so that two runs agree; another sample with another base.
+    pub(crate) fn is_sampled(&self, id: &str, metadata: &str) -> bool {
+        use sha2::{Digest, Sha256};
+        if self.reread <= 0.0 {
+            return false;
+        }
+        let digest: [u8; 32] = Sha256::new_with_prefix(metadata).chain_update(id).finalize().into();
+        let number = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        f64::from(number) < self.reread * f64::from(u32::MAX)
+    }
+
+    /// At the end of the export: a base that turns out not to be whole is an error even now.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        match &self.kind {
+            Kind::File(_) => Ok(()),
+            Kind::Stream(base, _) => tokio::task::block_in_place(|| lock(base).finish()),
+        }
+    }
+}
+
+impl SectionBase<'_> {
+    /// The base's item with this place in the order, if it has one. Places must rise.
+    pub(crate) async fn take(
+        &mut self,
+        context: &Context,
+        key: i64,
+        id: &str,
+        turn: Turn,
+    ) -> Result<Option<Earlier>, Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::File(section) => tokio::task::block_in_place(|| section.take(key, id)),
+            Self::Stream { section, .. } => section.take(context, key, id, turn).await,
+        }
+    }
+
+    /// The digest of the base's metadata in hex, as far as it is known; the sample goes by it.
+    pub(crate) fn metadata(&self) -> &str {
+        match self {
+            Self::None => "",
+            Self::File(section) => section.metadata(),
+            Self::Stream { section, .. } => section.metadata(),
+        }
+    }
+}
+
+/// What must be equal between two nights.
+fn check(head: &Head, tenant: &str, filters: &[FilterRef]) -> Result<(), Error> {
+    if head.tenant != tenant {
+        return Err(Error::Base {
+            what: format!("it is of the tenant {}, not of {tenant}", head.tenant),
+        });
+    }
+    // An unfiltered base could be filtered now; anything else can't be taken back.
+    if head.filters != filters {
+        return Err(Error::Base { what: "its content went through other filters".to_owned() });
+    }
+    Ok(())
+}
+
+/// The order of an item in its section.
+fn place(line: &Line) -> Option<(i64, &str)> {
+    let key = line.key().filter(archive::metadata::OrderKey::is_item)?;
+    Some((key.nanoseconds(), line.id.as_str()))
+}
+
+/// Whether the service says that the content is what it was: by what it calls the content's own
+/// tag, else by the item's.
+pub(crate) fn is_same_content(earlier: &Value, now: &Value) -> bool {
+    let same = |pointer: &str| {
+        let (earlier, now) = (earlier.pointer(pointer), now.pointer(pointer));
+        earlier.is_some_and(|tag| !tag.is_null()) && earlier == now
+    };
+    let contradicts = |pointer: &str| {
+        let (earlier, now) = (earlier.pointer(pointer), now.pointer(pointer));
+        earlier.is_some() && now.is_some() && earlier != now
+    };
+    if contradicts("/size") || contradicts("/file/hashes/quickXorHash") {
+        return false;
+    }
+    if now.get("cTag").is_some() { same("/cTag") } else { same("/changeKey") }
+}
+
+fn damaged(source: archive::Error) -> Error {
+    Error::BadBase(source)
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets sections pass in their order.
+#[derive(Debug)]
+struct Gate {
+    next: watch::Sender<u64>,
+    early: Mutex<BTreeSet<u64>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { next: watch::Sender::new(0), early: Mutex::default() }
+    }
+}
+
+/// The right to move the base on; the next section has it when this is dropped.
+pub(crate) struct Pass<'a> {
+    gate: &'a Gate,
+    number: u64,
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.done(self.number);
+    }
+}
+
+impl Gate {
+    async fn wait(&self, number: u64) -> Pass<'_> {
+        let mut next = self.next.subscribe();
+        // The sender lives as long as we do.
+        let _ = next.wait_for(|next| *next >= number).await;
+        Pass { gate: self, number }
+    }
+
+    fn done(&self, number: u64) {
+        let mut early = lock(&self.early);
+        self.next.send_modify(|next| {
+            if number >= *next {
+                early.insert(number);
+            }
+            while early.remove(next) {
+                *next += 1;
+            }
+        });
+    }
+}
+
+/// Reads a base's content to its end, which proves it.
+pub(crate) fn prove(region: &Region, sha256: Sha256Digest) -> io::Result<()> {
+    let mut proven = archive::region::Proven::new(region.reader(), Some(sha256));
+    let mut buffer = vec![0; 256 * 1024];
+    while proven.read(&mut buffer)? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! A base on a pipe: read once, in step with the export.
+
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use archive::metadata::{self, Lines};
+use archive::{End, Entry, HEAD_PATH, Head, Kind, MANIFEST_PATH, Reader};
+use quickxorhash::QuickXorHash;
+
+use super::file::metadata_of;
+use super::{Earlier, EarlierContent, Ended, damaged, lock, place};
+use crate::Error;
+use crate::outcome::Tally;
+use crate::section::Context;
+use crate::spool::{Spooled, Turn};
+
+/// Largest head we read, in bytes.
+const MAX_HEAD: u64 = 1024 * 1024;
+/// Bytes moved at a time.
+const PIECE: usize = 128 * 1024;
+/// The services of a user, in the order of the stream.
+const SERVICES: [&str; 5] = metadata::SERVICES;
+
+/// See [`super::BaseSource::Stream`].
+pub(super) struct StreamBase {
+    reader: Reader<Box<dyn Read + Send>>,
+    ended: Option<Ended>,
+    head: Head,
+    incomplete: bool,
+    /// The member at hand: its content was not read yet.
+    entry: Option<Entry>,
+    /// The section at hand, until somebody asks for it.
+    section: Option<Metadata>,
+    /// Nothing more comes.
+    over: bool,
+}
+
+/// The metadata of a section, kept while its items pass.
+struct Metadata {
+    owner: String,
+    service: String,
+    digest: String,
+    file: std::fs::File,
+    path: String,
+}
+
+impl Metadata {
+    /// Its place in the stream: by owner's id, then by service.
+    fn is_before(&self, owner: &str, service: &str) -> bool {
+        let rank = |name: &str| SERVICES.iter().position(|service| *service == name);
+        (self.owner.as_str(), rank(&self.service)) < (owner, rank(service))
+    }
+}
+
+impl StreamBase {
+    pub(super) fn open(
+        input: Box<dyn Read + Send>,
+        ended: Ended,
+        incomplete: bool,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader::new(input);
+        let first = reader.next_entry().map_err(damaged)?;
+        if first.is_none_or(|entry| entry.path != HEAD_PATH) {
+            let what = "it does not begin like an archive of tar365".to_owned();
+            return Err(Error::Base { what });
+        }
+        let head = reader.content().into_vec(MAX_HEAD).and_then(|head| Head::parse(&head));
+        Ok(Self {
+            head: head.map_err(damaged)?,
+            reader,
+            ended: Some(ended),
+            incomplete,
+            entry: None,
+            section: None,
+            over: false,
+        })
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The next member. A stream that may be incomplete just ends.
+    fn next(&mut self) -> Result<Option<Entry>, Error> {
+        if let Some(entry) = self.entry.take() {
+            return Ok(Some(entry));
+        }
+        if self.over {
+            return Ok(None);
+        }
+        match self.reader.next_entry() {
+            Ok(Some(entry)) if entry.path != MANIFEST_PATH => Ok(Some(entry)),
+            Ok(_) => {
+                self.over = true;
+                Ok(None)
+            }
+            Err(error) => self.broken(error).map(|()| None),
+        }
+    }
+
+    /// What a broken stream means: its end, or the end of the export.
+    fn broken(&mut self, error: archive::Error) -> Result<(), Error> {
+        self.over = true;
+        if self.incomplete { Ok(()) } else { Err(damaged(error)) }
+    }
+
+    /// Moves on to the section of that owner and service; its metadata, if it is there.
+    fn seek(&mut self, owner: &str, service: &str, dir: &Path) -> Result<Option<Metadata>, Error> {
+        loop {
+            if self.section.is_none() {
+                let Some(entry) = self.next()? else { return Ok(None) };
+                let Some((_, name)) = metadata_of(&entry.path) else { continue };
+                let name = name.to_owned();
+                self.section = self.keep(&entry, &name, dir)?;
+                continue;
+            }
+            let is_before = |section: &mut Metadata| section.is_before(owner, service);
+            if self.section.take_if(is_before).is_none() {
+                let is_it = |at: &mut Metadata| at.owner == owner && at.service == service;
+                return Ok(self.section.take_if(is_it));
+            }
+        }
+    }
+
+    /// Keeps the metadata that passes, proven.
+    fn keep(
+        &mut self,
+        entry: &Entry,
+        service: &str,
+        dir: &Path,
+    ) -> Result<Option<Metadata>, Error> {
+        let spool = |source| Error::Spool { dir: dir.to_owned(), source };
+        let mut file = tempfile::tempfile_in(dir).map_err(spool)?;
+        let mut content = self.reader.content();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => file.write_all(&buffer[..read]).map_err(spool)?,
+                Err(error) => {
+                    let error = archive::Error::from_content(&entry.path, error);
+                    return self.broken(error).map(|()| None);
+                }
+            }
+        }
+        let mut kept = Metadata {
+            owner: String::new(),
+            service: service.to_owned(),
+            digest: entry.sha256.as_ref().map(archive::hex).unwrap_or_default(),
+            file,
+            path: entry.path.clone(),
+        };
+        let owner = kept.lines(dir)?.next_line().map_err(damaged)?;
+        match owner.filter(|line| line.kind == metadata::OWNER) {
+            Some(owner) => kept.owner = owner.id,
+            None => return Ok(None),
+        }
+        Ok(Some(kept))
+    }
+
+    /// The member at this path, if it is the next one.
+    fn member(&mut self, path: &str) -> Result<Option<Entry>, Error> {
+        let Some(entry) = self.next()? else { return Ok(None) };
+        if entry.path == path {
+            return Ok(Some(entry));
+        }
+        self.entry = Some(entry);
+        Ok(None)
+    }
+
+    /// Reads what is left, and asks who wrote it.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        let end = match self.reader.finish() {
+            Ok(end) => Some(end),
+            Err(_) if self.incomplete => None,
+            Err(error) => return Err(damaged(error)),
+        };
+        if let Some(ended) = self.ended.take() {
+            ended().map_err(|what| Error::Base { what })?;
+        }
+        match end {
+            Some(End::Sealed(_)) => Ok(()),
+            _ if self.incomplete => Ok(()),
+            Some(end) => end.into_seal().map(drop).map_err(damaged),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Metadata {
+    fn lines(&mut self, dir: &Path) -> Result<Lines<BufReader<std::fs::File>>, Error> {
+        let spool = |source| Error::Spool { dir: dir.to_owned(), source };
+        let mut file = self.file.try_clone().map_err(spool)?;
+        io::Seek::rewind(&mut file).map_err(spool)?;
+        Ok(Lines::new(BufReader::new(file), &self.path))
+    }
+}
+
+/// One section of a base on a pipe.
+pub(crate) struct StreamSection {
+    base: Arc<Mutex<StreamBase>>,
+    lines: Lines<BufReader<std::fs::File>>,
+    line: Option<metadata::Line>,
+    digest: String,
+}
+
+impl StreamSection {
+    pub(super) fn find(
+        base: &Arc<Mutex<StreamBase>>,
+        owner: &str,
+        service: &str,
+        dir: &Path,
+    ) -> Result<Option<Self>, Error> {
+        tokio::task::block_in_place(|| {
+            let found = lock(base).seek(owner, service, dir)?;
+            let Some(mut metadata) = found else { return Ok(None) };
+            let lines = metadata.lines(dir)?;
+            let digest = std::mem::take(&mut metadata.digest);
+            Ok(Some(Self { base: Arc::clone(base), lines, line: None, digest }))
+        })
+    }
+
+    pub(super) fn metadata(&self) -> &str {
+        &self.digest
+    }
+
+    /// The item at this place, its content taken off the pipe.
+    pub(super) async fn take(
+        &mut self,
+        context: &Context,
+        key: i64,
+        id: &str,
+        turn: Turn,
+    ) -> Result<Option<Earlier>, Error> {
+        loop {
+            if self.line.is_none() {
+                self.line =
+                    tokio::task::block_in_place(|| self.lines.next_line()).map_err(damaged)?;
+            }
+            let Some(line) = &self.line else { return Ok(None) };
+            let order = place(line).map(|place| place.cmp(&(key, id)));
+            if order == Some(std::cmp::Ordering::Greater) {
+                return Ok(None);
+            }
+            let Some(line) = self.line.take() else { return Ok(None) };
+            let member = match &line.path {
+                Some(path) => tokio::task::block_in_place(|| lock(&self.base).member(path))?,
+                None => None,
+            };
+            if order != Some(std::cmp::Ordering::Equal) {
+                continue;
+            }
+            let Some(entry) = member.filter(|entry| entry.kind == Kind::File) else {
+                return Ok(None);
+            };
+            return self.content(context, line, &entry, turn).await;
+        }
+    }
+
+    /// Takes the content off the pipe. What nothing proves is as if it were not there: the digest
+    /// that the member carries proves it, or else the service's own hash.
+    async fn content(
+        &self,
+        context: &Context,
+        line: metadata::Line,
+        entry: &Entry,
+        turn: Turn,
+    ) -> Result<Option<Earlier>, Error> {
+        let listed = line.graph.pointer("/file/hashes/quickXorHash").and_then(|h| h.as_str());
+        let is_provable = entry.sha256.is_some() || listed.is_some();
+        if !is_provable || entry.size > context.spool.longest() {
+            return Ok(None);
+        }
+        let mut draft = context.spool.draft(turn);
+        let mut hash = QuickXorHash::new();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read =
+                tokio::task::block_in_place(|| lock(&self.base).reader.content().read(&mut buffer));
+            match read {
+                Ok(0) => break,
+                Ok(read) => {
+                    hash.update(&buffer[..read]);
+                    context.write(&mut draft, &buffer[..read]).await?;
+                }
+                Err(error) => {
+                    let error = archive::Error::from_content(&entry.path, error);
+                    // A bad item is fetched again; a stream that ends is the stream's matter.
+                    if matches!(error, archive::Error::Digest { .. }) {
+                        Tally::add(&context.tally.bad_in_base, 1);
+                        return Ok(None);
+                    }
+                    lock(&self.base).broken(error)?;
+                    return Ok(None);
+                }
+            }
+        }
+        let spooled: Spooled = context.finish(draft)?;
+        let own = encode(hash);
+        if listed.is_some_and(|listed| listed != own) {
+            // Its own bytes then were not what the service said: that is to be told anew.
+            return Ok(None);
+        }
+        let content = EarlierContent::Spooled(spooled);
+        Ok(Some(Earlier { graph: line.graph, content, note: None }))
+    }
+}
+
+fn encode(mut hash: QuickXorHash) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(hash.finalize())
+}

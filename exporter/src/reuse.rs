@@ -1,0 +1,165 @@
+//! An item that the base has too: taken from there, or fetched and compared.
+
+use std::io::Read as _;
+
+use archive::{Outcome, Region, Sha256Digest};
+use serde_json::Value;
+
+use crate::Error;
+use crate::base::{Earlier, EarlierContent, equal_but_boundaries, is_same_content, prove};
+use crate::inventory::Item;
+use crate::outcome::Tally;
+use crate::section::{Context, Event, Section};
+use crate::service::Note;
+use crate::spool::{Spooled, Turn};
+
+/// Content of the base up to this many bytes is copied to memory at once: it is read once.
+const COPIED_AT_ONCE: u64 = 256 * 1024;
+/// Mails longer than this are not compared: both would be in memory, twice.
+const MOST_COMPARED: u64 = 8 << 20;
+
+impl Section {
+    /// The item from the base if it may be used, else from the service. What was fetched and is
+    /// the base's but for boundaries that the service makes up is the base's all the same.
+    pub(crate) async fn fetch_or_reuse(
+        &self,
+        context: &Context,
+        root: &Value,
+        item: Item,
+        turn: Turn,
+        earlier: Option<Earlier>,
+        sampled: bool,
+    ) -> Result<Vec<Event>, Error> {
+        let Some(earlier) = earlier.filter(|_| item.unwanted.is_none()) else {
+            return self.fetch(context, root, item, turn).await;
+        };
+        let now: Value = serde_json::from_str(&item.json)
+            .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
+        let is_same = is_same_content(&earlier.graph, &now);
+        if is_same && !sampled {
+            return match reuse(context, &item, turn, earlier).await? {
+                Some(events) => Ok(events),
+                None => self.fetch(context, root, item, turn).await,
+            };
+        }
+        let mut fetched = self.fetch(context, root, item.clone(), turn).await?;
+        let is_equal = match fetched.as_mut_slice() {
+            // Without a line of the ledger.
+            [Event::Item { content, .. }] if earlier.note.is_none() => {
+                is_equal(context, content, &earlier.content)?
+            }
+            _ => None,
+        };
+        if is_same {
+            Tally::add(&context.tally.reread, 1);
+            if is_equal.is_none() {
+                Tally::add(&context.tally.drifted, 1);
+                let path = &item.path;
+                context.monitor.warn(&format!("{path} differs from the base, though unchanged"));
+            }
+        }
+        let Some(Equal { in_bytes }) = is_equal else { return Ok(fetched) };
+        Tally::add(&context.tally.kept, u64::from(!in_bytes));
+        // Its room is needed for the other.
+        drop(fetched);
+        match reuse(context, &item, turn, earlier).await? {
+            Some(events) => Ok(events),
+            None => self.fetch(context, root, item, turn).await,
+        }
+    }
+}
+
+/// Two contents are the same mail.
+struct Equal {
+    /// Also byte by byte.
+    in_bytes: bool,
+}
+
+fn is_equal(
+    context: &Context,
+    fetched: &mut Spooled,
+    earlier: &EarlierContent,
+) -> Result<Option<Equal>, Error> {
+    let (size, sha256) = match earlier {
+        EarlierContent::Region(region, sha256) => (region.length(), *sha256),
+        EarlierContent::Spooled(spooled) => (spooled.size, spooled.sha256),
+    };
+    if (size, sha256) == (fetched.size, fetched.sha256) {
+        return Ok(Some(Equal { in_bytes: true }));
+    }
+    let EarlierContent::Region(region, sha256) = earlier else { return Ok(None) };
+    if size.max(fetched.size) > MOST_COMPARED {
+        return Ok(None);
+    }
+    let failed = |source| context.spool_error(source);
+    tokio::task::block_in_place(|| {
+        let Some(before) = read(region, *sha256) else { return Ok(None) };
+        let now = fetched.bytes().map_err(failed)?;
+        Ok(equal_but_boundaries(&before, &now).then_some(Equal { in_bytes: false }))
+    })
+}
+
+/// The events of an item of the base; none if its bytes are not what they should be.
+async fn reuse(
+    context: &Context,
+    item: &Item,
+    turn: Turn,
+    earlier: Earlier,
+) -> Result<Option<Vec<Event>>, Error> {
+    let Earlier { content, note, .. } = earlier;
+    let (path, mtime) = (item.path.clone(), item.mtime);
+    let (content, size) = match content {
+        EarlierContent::Spooled(content) => {
+            let size = content.size;
+            (Some(Event::Item { path, mtime, content }), size)
+        }
+        EarlierContent::Region(region, sha256) => {
+            let size = region.length();
+            (in_file(context, path, mtime, turn, &region, sha256).await?, size)
+        }
+    };
+    let Some(content) = content else {
+        Tally::add(&context.tally.bad_in_base, 1);
+        context.monitor.warn(&format!("{} is bad in the base and is fetched again", item.path));
+        return Ok(None);
+    };
+    Tally::add(&context.tally.from_base, 1);
+    Tally::add(&context.tally.base_bytes, size);
+    let note = note.filter(|note: &Note| note.outcome == Outcome::Converted);
+    let line = note.map(|note| Event::Ledger(note.of_item(&item.path, &item.id)));
+    Ok(Some(line.into_iter().chain([content]).collect()))
+}
+
+/// Content in the base's file, proven before a byte of it is used.
+async fn in_file(
+    context: &Context,
+    path: String,
+    mtime: i64,
+    turn: Turn,
+    region: &Region,
+    sha256: Sha256Digest,
+) -> Result<Option<Event>, Error> {
+    if region.length() <= COPIED_AT_ONCE {
+        let Some(bytes) = tokio::task::block_in_place(|| read(region, sha256)) else {
+            return Ok(None);
+        };
+        let mut draft = context.spool.draft(turn);
+        context.write(&mut draft, &bytes).await?;
+        return Ok(Some(Event::Item { path, mtime, content: context.finish(draft)? }));
+    }
+    if tokio::task::block_in_place(|| prove(region, sha256)).is_err() {
+        return Ok(None);
+    }
+    if region.length() > context.spool.longest() {
+        return Ok(Some(Event::Copied { turn, path, mtime, region: region.clone() }));
+    }
+    let content = Spooled::in_base(&context.spool, region, sha256, turn);
+    Ok(Some(Event::Item { path, mtime, content }))
+}
+
+/// All of a region, if it is what it should be.
+fn read(region: &Region, sha256: Sha256Digest) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(region.length()).ok()?);
+    archive::region::Proven::new(region.reader(), Some(sha256)).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
