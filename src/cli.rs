@@ -49,8 +49,12 @@ pub(crate) enum Command {
     Drill(Box<Drill>),
     /// List what is in an archive.
     List(List),
+    /// Find items of an archive by what is known of them.
+    Find(Box<Find>),
     /// Write members of an archive to stdout.
     Cat(Cat),
+    /// Tell what changed between two archives, or between an archive and the tenant.
+    Diff(Box<Diff>),
     /// Unpack an archive, or a selection of it, into a folder.
     Extract(Extract),
     /// Prove an archive: digests, order, paths, JSON, counts, seal.
@@ -351,6 +355,52 @@ pub(crate) struct List {
     /// One JSON object a line: path, size, sha256, span.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Find {
+    /// The archive; - for standard input.
+    pub(crate) archive: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) items: import::ItemArgs,
+    /// Only items of this kind: message, file, or what a file is: pdf, image/*.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Vec<String>,
+    /// Only items of at least this size.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) larger: Option<bytesize::ByteSize>,
+    /// Only items smaller than this.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) smaller: Option<bytesize::ByteSize>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Directory for temporary files [default: $TMPDIR, else /var/tmp].
+    #[arg(long, env = "TAR365_SPOOL_DIR", value_name = "DIR")]
+    pub(crate) spool_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The earlier archive; - for standard input.
+    pub(crate) first: PathBuf,
+    /// The later archive.
+    #[arg(required_unless_present = "tenant", conflicts_with = "tenant")]
+    pub(crate) second: Option<PathBuf>,
+    /// Compare with the tenant as it is now. What has not changed is not fetched.
+    #[arg(long)]
+    pub(crate) tenant: bool,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// One JSON object a line, the last with the counts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
 }
 
 #[derive(Debug, Args)]

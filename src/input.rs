@@ -51,6 +51,21 @@ impl Input {
         Ok(Self::Seekable(file))
     }
 
+    /// As those want it who read a file by its manifest. One without a seal is read as a stream.
+    pub(crate) fn into_source(self) -> importer::Source {
+        match self {
+            Self::Seekable(mut file) => {
+                let is_sealed = archive::Index::open(&mut file).is_ok();
+                if is_sealed && file.rewind().is_ok() {
+                    return importer::Source::File(std::sync::Arc::new(file));
+                }
+                drop(file.rewind());
+                importer::Source::Stream(Self::Seekable(file).into_stream())
+            }
+            Self::Stream(stream) => importer::Source::Stream(stream),
+        }
+    }
+
     /// From the first byte to the last.
     pub(crate) fn into_stream(self) -> Box<dyn Read + Send> {
         match self {

@@ -18,6 +18,8 @@ pub struct Choice {
     pub subjects: Vec<String>,
     /// Words in the sender's name or address, likewise.
     pub senders: Vec<String>,
+    /// Words in the name or address of anybody the mail went to, likewise.
+    pub recipients: Vec<String>,
     /// Message-IDs, with or without their angle brackets.
     pub message_ids: Vec<String>,
     /// Paths in the archive, of items or folders: exact, or globs. Relative to the archive or to
@@ -32,6 +34,7 @@ pub(crate) struct Chooser {
     literal_users: Option<usize>,
     subjects: Vec<Words>,
     senders: Vec<Words>,
+    recipients: Vec<Words>,
     message_ids: Vec<String>,
     paths: Vec<Place>,
     services: usize,
@@ -41,7 +44,8 @@ impl Choice {
     /// True if single items are asked for: folders are then only made for what is put into them.
     #[must_use]
     pub fn names_items(&self) -> bool {
-        let lists = [&self.subjects, &self.senders, &self.message_ids, &self.paths];
+        let lists =
+            [&self.subjects, &self.senders, &self.recipients, &self.message_ids, &self.paths];
         let timed = self.selection.since.is_some() || self.selection.until.is_some();
         timed || lists.iter().any(|list| !list.is_empty())
     }
@@ -76,6 +80,7 @@ impl Choice {
             literal_users: literal.then_some(users.len()),
             subjects: words(&self.subjects)?,
             senders: words(&self.senders)?,
+            recipients: words(&self.recipients)?,
             message_ids: self.message_ids.iter().map(|id| bare_id(id).to_owned()).collect(),
             paths: self.paths.iter().map(|path| Place::new(path)).collect::<Result<_, _>>()?,
             services: Service::ALL.iter().filter(wanted).count(),
@@ -111,9 +116,8 @@ impl Chooser {
 
     /// Subject, sender and Message-ID are those of mail: nothing else has them.
     fn is_mail_wanted(&self, line: &Line) -> bool {
-        let lists =
-            [self.subjects.is_empty(), self.senders.is_empty(), self.message_ids.is_empty()];
-        if lists.iter().all(|empty| *empty) {
+        let lists = [&self.subjects, &self.senders, &self.recipients];
+        if lists.iter().all(|list| list.is_empty()) && self.message_ids.is_empty() {
             return true;
         }
         if line.kind != metadata::MESSAGE {
@@ -122,13 +126,22 @@ impl Chooser {
         let text = |pointer: &str| line.graph.pointer(pointer).and_then(Value::as_str);
         let subject = text("/subject").unwrap_or_default();
         let id = bare_id(text("/internetMessageId").unwrap_or_default());
-        let senders = ["from", "sender"].map(|who| {
-            let part = |part| text(&format!("/{who}/emailAddress/{part}")).unwrap_or_default();
-            (part("name"), part("address"))
-        });
-        let from = |words: &Words| senders.iter().any(|(n, a)| words.is(n) || words.is(a));
+        let is_person = |words: &Words, person: &Value| {
+            let part = |part| person.pointer(part).and_then(Value::as_str).unwrap_or_default();
+            words.is(part("/emailAddress/name")) || words.is(part("/emailAddress/address"))
+        };
+        let from = |words: &Words| {
+            let mut senders = ["from", "sender"].into_iter().filter_map(|who| line.graph.get(who));
+            senders.any(|person| is_person(words, person))
+        };
+        let to = |words: &Words| {
+            let lists = ["toRecipients", "ccRecipients", "bccRecipients"];
+            let people = lists.into_iter().filter_map(|list| line.graph.get(list)?.as_array());
+            people.flatten().any(|person| is_person(words, person))
+        };
         (self.subjects.is_empty() || self.subjects.iter().any(|words| words.is(subject)))
             && (self.senders.is_empty() || self.senders.iter().any(from))
+            && (self.recipients.is_empty() || self.recipients.iter().any(to))
             && (self.message_ids.is_empty() || self.message_ids.iter().any(|wanted| wanted == id))
     }
 

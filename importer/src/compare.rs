@@ -86,6 +86,7 @@ pub async fn compare(
             incomplete: false,
             spool_dir: spool_dir.to_owned(),
             spool_limit: u64::MAX,
+            contents: true,
         });
         let walk = tokio::task::spawn_blocking(move || match source {
             Source::File(file) => walk_file(&file, &ask, &sender),

@@ -222,6 +222,16 @@ impl Journal {
         })
     }
 
+    /// Where an earlier run was putting the item.
+    pub(crate) fn spot_of(&self, section: &str, path: &str) -> Result<Option<String>, Error> {
+        self.asked(|db| {
+            let sql = "SELECT spot FROM entry
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            let found = db.prepare_cached(sql)?.query_row([section, path], |row| row.get(0));
+            found.optional().map(Option::flatten)
+        })
+    }
+
     /// Before what is there gives way: how the target can bring it back.
     pub(crate) fn replaces(&self, section: &str, path: &str, old: &str) -> Result<(), Error> {
         self.asked(|db| {

@@ -8,6 +8,7 @@
 mod choice;
 mod compare;
 mod content;
+mod difference;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod scratch;
 mod section;
 mod sequential;
 mod service;
+mod survey;
 mod target;
 mod undo;
 mod walk;
@@ -32,6 +34,7 @@ mod work;
 
 pub use choice::Choice;
 pub use compare::{Comparison, compare};
+pub use difference::{Change, Difference, difference};
 pub use error::Error;
 pub use monitor::{Monitor, Progress};
 pub use options::{Destination, OnConflict, Options};
@@ -40,6 +43,7 @@ pub use place::Loss;
 pub use plan::{Plan, PlannedSection, plan};
 pub use restore::{Order, restore};
 pub use service::Service;
+pub use survey::{Surveyed, survey};
 pub use target::{Credentials, DirectoryTarget, ImapTarget, Layout, Target, TenantTarget};
 pub use undo::{UndoSummary, target_of, undo};
 pub use walk::Source;

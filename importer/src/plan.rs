@@ -60,14 +60,15 @@ pub async fn plan(
     choice: &Choice,
     options: &Options,
 ) -> Result<Plan, Error> {
+    let is_file = matches!(source, Source::File(_));
     let ask = Arc::new(Ask {
         chooser: choice.compile()?,
         only_failed: None,
         incomplete: options.incomplete,
         spool_dir: options.spool_dir.clone(),
         spool_limit: 0,
+        contents: !is_file,
     });
-    let is_file = matches!(source, Source::File(_));
     let (sender, mut tasks) = mpsc::channel(1);
     let walk = tokio::task::spawn_blocking(move || match source {
         Source::File(file) => walk_file(&file, &ask, &sender),

@@ -108,6 +108,7 @@ async fn run(
         incomplete: order.options.incomplete,
         spool_dir: order.options.spool_dir.clone(),
         spool_limit: order.options.spool_limit,
+        contents: true,
     });
     let (sender, mut tasks) = mpsc::channel(1);
     let mut walk = tokio::task::spawn_blocking(move || match source {

@@ -58,6 +58,8 @@ pub(crate) struct Ask {
     pub(crate) only_failed: Option<Arc<Journal>>,
     /// Of damaged metadata what can be read is used.
     pub(crate) incomplete: bool,
+    /// Whether contents are read too; of a file only: a stream brings them anyway.
+    pub(crate) contents: bool,
     pub(crate) spool_dir: PathBuf,
     pub(crate) spool_limit: u64,
 }
@@ -195,10 +197,8 @@ impl Ask {
                 },
                 Err(error) => error,
             };
-            let is_over = !matches!(
-                error,
-                archive::Error::Json { .. } | archive::Error::Invalid { .. }
-            );
+            let is_over =
+                !matches!(error, archive::Error::Json { .. } | archive::Error::Invalid { .. });
             damage.get_or_insert(error);
             if is_over || !self.incomplete {
                 break;

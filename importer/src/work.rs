@@ -183,9 +183,9 @@ impl Work {
     /// The folders an item is in.
     pub(crate) fn trail_of(&self, line: &Line) -> Result<Vec<Folder>, Error> {
         let Some(id) = parent(line) else { return Ok(Vec::new()) };
-        let is_known = self.scratch.asked(|db| {
-            db.prepare_cached("SELECT 1 FROM folder WHERE id = ?1")?.exists([&id])
-        })?;
+        let is_known = self
+            .scratch
+            .asked(|db| db.prepare_cached("SELECT 1 FROM folder WHERE id = ?1")?.exists([&id]))?;
         if is_known { self.trail(&id) } else { Ok(self.trail_by_path(line)) }
     }
 

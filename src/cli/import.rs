@@ -81,6 +81,9 @@ pub(crate) struct ItemArgs {
     /// Only mail from whoever has this in name or address.
     #[arg(long, value_name = "TEXT")]
     pub(crate) from: Vec<String>,
+    /// Only mail to whoever has this in name or address, copies too.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) recipient: Vec<String>,
     /// Only the mail with this Message-ID.
     #[arg(long, value_name = "ID")]
     pub(crate) message_id: Vec<String>,

@@ -4,14 +4,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use archive::{Index, IndexEntry};
-use exporter::{Options, Silent, SpoolOptions};
-use tokio_util::sync::CancellationToken;
+use exporter::{Options, SpoolOptions};
 
-use crate::cli::{Connection, Demo, Sink};
-use crate::commands::{simulate, verify};
+use crate::cli::{Connection, Demo};
+use crate::commands::{export, simulate, verify};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
-use crate::output;
 use crate::terminal::Data;
 
 /// A client of an embedded simulator, for `--demo` on any command.
@@ -51,7 +49,7 @@ pub(super) async fn run(args: Demo) -> Result<Code, Failure> {
     let mut data = Data::new();
 
     data.line("1. A simulated Microsoft 365 starts on loopback; its tenant is exported:")?;
-    let exported = export(&archive).await?;
+    let exported = exported(&archive).await?;
     data.line(&format!("   {exported}"))?;
 
     let (archive_file, spool) = (archive.clone(), exporter::default_spool_dir());
@@ -76,7 +74,7 @@ With your own tenant (doc/tenant-setup.md registers the app in ten minutes):
    restic dump latest m365.tar | tar365 verify -
    restic dump latest m365.tar | tar365 extract - --user alice@example.com -C restored";
 
-async fn export(archive: &Path) -> Result<String, Failure> {
+async fn exported(archive: &Path) -> Result<String, Failure> {
     let tenant = tenant(&Connection::demo()).await?;
     let spool = SpoolOptions::in_dir(exporter::default_spool_dir())
         .map_err(|error| Failure::because(Code::Usage, "using the spool directory", &error))?;
@@ -90,7 +88,7 @@ async fn export(archive: &Path) -> Result<String, Failure> {
         tenant: tenant.name.clone(),
         without_message_delta: false,
     };
-    let summary = export_to(archive, &tenant, options).await?;
+    let summary = export::to_file(archive, &tenant, options, None).await?;
     Ok(format!(
         "{} owners, {} items, {} bytes in {}; {} lines in the ledger tell what is not in it",
         summary.owners,
@@ -99,28 +97,6 @@ async fn export(archive: &Path) -> Result<String, Failure> {
         archive.display(),
         summary.skipped + summary.failed + summary.converted + summary.damaged
     ))
-}
-
-/// Exports the tenant into a file.
-pub(super) async fn export_to(
-    archive: &Path,
-    tenant: &Tenant,
-    options: Options,
-) -> Result<exporter::Summary, Failure> {
-    let sink =
-        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
-    let (output, _) = output::open(&sink)?;
-    let (summary, ended) = exporter::export(
-        tenant.graph.clone(),
-        options,
-        None,
-        output,
-        std::sync::Arc::new(Silent),
-        CancellationToken::new(),
-    )
-    .await;
-    ended?;
-    Ok(summary)
 }
 
 /// Verifies, lists a few paths, restores one mail.

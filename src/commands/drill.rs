@@ -128,7 +128,7 @@ impl Trial<'_> {
             tenant: tenant.name.clone(),
             without_message_delta: false,
         };
-        demo::export_to(to, tenant, options).await.map(drop)
+        export::to_file(to, tenant, options, None).await.map(drop)
     }
 }
 

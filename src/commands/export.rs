@@ -1,15 +1,19 @@
 //! `export`: a tenant as one tar.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use archive::Selection;
 use chrono::Utc;
-use exporter::{Monitor, Options, Service, SpoolOptions, Summary, Tolerance, Verdict};
+use exporter::{
+    Base, Monitor, Options, Service, Silent, SpoolOptions, Summary, Tolerance, Verdict,
+};
 use graph::Counters;
+use tokio_util::sync::CancellationToken;
 
 use crate::base;
-use crate::cli::{Export, OutcomeArgs, ProgressMode, SpoolArgs};
+use crate::cli::{Export, OutcomeArgs, ProgressMode, Sink, SpoolArgs};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Engine};
@@ -283,4 +287,27 @@ fn write_reports(
             terminal::line(&format!("tar365: warning: writing {}: {error}", path.display()));
         }
     }
+}
+
+/// Exports the tenant into a file.
+pub(super) async fn to_file(
+    archive: &Path,
+    tenant: &Tenant,
+    options: Options,
+    base: Option<Base>,
+) -> Result<exporter::Summary, Failure> {
+    let sink =
+        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
+    let (output, _) = output::open(&sink)?;
+    let (summary, ended) = exporter::export(
+        tenant.graph.clone(),
+        options,
+        base,
+        output,
+        Arc::new(Silent),
+        CancellationToken::new(),
+    )
+    .await;
+    ended?;
+    Ok(summary)
 }

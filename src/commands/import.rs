@@ -179,6 +179,7 @@ fn choice(args: &Import) -> Result<Choice, Failure> {
         selection,
         subjects: args.items.subject.clone(),
         senders: args.items.from.clone(),
+        recipients: args.items.recipient.clone(),
         message_ids: args.items.message_id.clone(),
         paths: args.items.path.clone(),
     };

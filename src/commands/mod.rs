@@ -5,11 +5,13 @@ mod cat;
 mod completions;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
+mod diff;
 mod doctor;
 #[cfg(feature = "demo")]
 mod drill;
 mod export;
 mod extract;
+mod find;
 mod import;
 mod list;
 #[cfg(feature = "demo")]
@@ -29,6 +31,8 @@ pub(crate) fn run(command: Command) -> ExitCode {
     terminal::log_to_stderr();
     let ended = match command {
         Command::Export(args) => in_runtime(export::run(*args)),
+        Command::Find(args) => in_runtime(find::run(*args)),
+        Command::Diff(args) => in_runtime(diff::run(*args)),
         Command::Import(args) => in_runtime(import::run(*args)),
         Command::List(args) => blocking(move || list::run(&args)),
         Command::Cat(args) => blocking(move || cat::run(&args)),

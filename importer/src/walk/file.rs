@@ -39,7 +39,15 @@ pub(crate) fn walk(
     let index = Index::open(whole.reader())?;
     let seal = index.seal().clone();
     let converted = Arc::new(converted(&whole, &seal)?);
-    let mut walker = Walker { ask, tasks, file, converted, seen: Seen::default(), sections: 0, damaged: Vec::new() };
+    let mut walker = Walker {
+        ask,
+        tasks,
+        file,
+        converted,
+        seen: Seen::default(),
+        sections: 0,
+        damaged: Vec::new(),
+    };
     let mut entries = index.into_entries()?;
     let mut open: Option<Open> = None;
     while let Some(entry) = entries.next_entry()? {
@@ -108,7 +116,8 @@ impl Walker<'_> {
         if let Some(sha256) = sha256 {
             reader.expect_digest(sha256);
         }
-        let content = BufReader::new(reader.content());
+        // Not buffered once more: all lines come before the digest is found wrong.
+        let content = reader.content();
         let found = match self.ask.section(prefix, service, content, sha256.as_ref())? {
             Found::Unwanted => return Ok(None),
             Found::Whole(section, work) => Some((section, work)),
@@ -154,6 +163,9 @@ impl Walker<'_> {
         };
         let task = Task { section, work, jobs: receiver };
         self.tasks.blocking_send(task).map_err(|_| Error::Interrupted)?;
+        if !self.ask.contents {
+            return Ok(());
+        }
         std::thread::Builder::new()
             .name("archive".into())
             .spawn(move || producer.run(&jobs))

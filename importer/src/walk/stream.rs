@@ -113,7 +113,8 @@ impl Walker<'_> {
         prefix: &str,
         service: crate::Service,
     ) -> Result<(), Error> {
-        let content = BufReader::new(reader.content());
+        // Not buffered once more: all lines come before the digest is found wrong.
+        let content = reader.content();
         let found = match self.ask.section(prefix, service, content, entry.sha256.as_ref())? {
             Found::Unwanted => return Ok(()),
             Found::Whole(section, work) => Some((section, work)),

@@ -54,9 +54,8 @@ pub(crate) struct BodyText {
 
 impl BodyText {
     fn of(body: &Value) -> Self {
-        let is_html = body["contentType"].as_str().is_some_and(|kind| {
-            kind.eq_ignore_ascii_case("html")
-        });
+        let is_html =
+            body["contentType"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("html"));
         let content = body["content"].as_str().unwrap_or_default();
         let text = match is_html {
             true => Cow::Owned(html_to_text(content)),

@@ -147,8 +147,9 @@ impl Folders {
         match found {
             Ok(target) => Ok(Some(Arc::clone(target))),
             Err(error)
+                // A name that this service does not know is to it an id that is none.
                 if matches!(error.status(), Some(404))
-                    || matches!(error.kind(), ErrorKind::Invalid) =>
+                    || matches!(error.kind(), ErrorKind::Invalid | ErrorKind::BadRequest) =>
             {
                 Ok(None)
             }
@@ -255,7 +256,8 @@ impl Folders {
             if top.as_ref() == Some(&at) {
                 return Ok(false);
             }
-            let path = format!("{}/mailFolders/{}?$select=parentFolderId", self.root(), segment(&at));
+            let path =
+                format!("{}/mailFolders/{}?$select=parentFolderId", self.root(), segment(&at));
             let found = self.graph.get(&self.scope, &path, Prefer::none()).await;
             let found = found.map_err(|source| {
                 let doing = "looking where a message was moved to".to_owned();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use archive::metadata::Line;
 use graph::{ErrorKind, Prefer};
 use serde_json::Value;
 
@@ -45,19 +46,24 @@ impl MailPlace {
         }
     }
 
-    /// Whether the message with this id is in the mailbox, and not thrown away.
-    pub(super) async fn is_elsewhere(&self, source: &str) -> Result<bool, Error> {
+    /// Whether the message itself is in the mailbox, and not thrown away. An id alone is no proof:
+    /// a mailbox that was made anew may have given it to another message, made at another time.
+    pub(super) async fn is_elsewhere(&self, source: &Line) -> Result<bool, Error> {
         let doing = || "looking for a message that was moved".to_owned();
-        let path = format!("{}?$select=id,parentFolderId", self.message(source));
+        let select = "$select=id,parentFolderId,createdDateTime";
+        let path = format!("{}?{select}", self.message(&source.id));
+        let created = |message: &Value| {
+            let text = message.get("createdDateTime").and_then(Value::as_str);
+            text.and_then(|text| text.get(..19)).map(str::to_owned)
+        };
         match self.graph.get(&self.scope, &path, Prefer::none()).await {
+            Ok(found) if created(&found) != created(&source.graph) => Ok(false),
             Ok(found) => match found.get("parentFolderId").and_then(Value::as_str) {
                 Some(folder) => Ok(!self.folders.is_trash(folder).await?),
                 None => Ok(false),
             },
             // An id that this mailbox does not know, or that it does not take for one.
-            Err(error)
-                if error.status() == Some(404) || *error.kind() == ErrorKind::BadRequest =>
-            {
+            Err(error) if error.status() == Some(404) || *error.kind() == ErrorKind::BadRequest => {
                 Ok(false)
             }
             Err(source) => Err(Error::Graph { doing: doing(), source }),

@@ -244,6 +244,19 @@ impl MailPlace {
         }
     }
 
+    /// Moves the message that was there to where deleted ones are.
+    async fn take_place_of(&self, item: &Item, old: String) -> Result<How, Error> {
+        self.folders.replaces(&item.path, &old)?;
+        let path = format!("{}/move", self.message(&old));
+        let to = json!({ "destinationId": "deleteditems" });
+        let moved = self.graph.act(&self.scope, &path, &to).await;
+        let moved = moved.map_err(|source| {
+            Error::Graph { doing: format!("restoring {}", item.path), source }
+        })?;
+        // An immutable id outlives the move; an id that is not does not.
+        Ok(How::Replaced { old: Some(id(&moved)).filter(|id| !id.is_empty()).unwrap_or(old) })
+    }
+
     async fn put_into(
         &self,
         item: &Item,
@@ -256,42 +269,43 @@ impl MailPlace {
         if own.is_none() && item.is_doubtful && !folder.is_new {
             own = self.late(&item.line.id, &folder.id).await.map_err(failed)?;
         }
+        let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str);
+        let foreign = || {
+            let received = text("receivedDateTime");
+            let of = |existing: &Existing| {
+                existing.foreign(&item.line.id, text("internetMessageId"), received)
+            };
+            existing.map(of).transpose().map(Option::flatten)
+        };
         if let Some(own) = own {
             // Also a whole one is looked at: the run that made it may have died before it did.
             if !own.is_partial {
                 match self.settle(item, own.id.clone(), message).await {
-                    Ok(done) => return Ok(restored(How::Present, folder, done)),
+                    Ok(done) => {
+                        // Or before it took away what it replaces.
+                        let replaces = item.is_doubtful && self.on_conflict == OnConflict::Replace;
+                        let how = match if replaces { foreign()? } else { None } {
+                            Some(old) => self.take_place_of(item, old).await?,
+                            None => How::Present,
+                        };
+                        return Ok(restored(how, folder, done));
+                    }
                     Err(Error::Unequal { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
             self.remove(&own.id).await.map_err(failed)?;
         }
-        let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str);
-        let foreign = existing.map(|existing| {
-            let received = text("receivedDateTime");
-            existing.foreign(&item.line.id, text("internetMessageId"), received)
-        });
-        match (foreign.transpose()?.flatten(), self.on_conflict) {
+        match (foreign()?, self.on_conflict) {
             (Some(id), OnConflict::Skip) => {
                 Ok(restored(How::Present, folder, Done { id, losses: Vec::new() }))
             }
             (Some(old), OnConflict::Replace) => {
                 let done = self.make(item, folder, message).await?;
-                self.folders.replaces(&item.path, &old)?;
-                let path = format!("{}/move", self.message(&old));
-                let to = json!({ "destinationId": "deleteditems" });
-                let moved = self.graph.act(&self.scope, &path, &to).await.map_err(failed)?;
-                // An immutable id outlives the move; an id that is not does not.
-                let old = match id(&moved) {
-                    id if id.is_empty() => old,
-                    id => id,
-                };
-                Ok(restored(How::Replaced { old }, folder, done))
+                let how = self.take_place_of(item, old).await?;
+                Ok(restored(how, folder, done))
             }
-            (None, OnConflict::Skip)
-                if self.is_home && self.is_elsewhere(&item.line.id).await? =>
-            {
+            (None, OnConflict::Skip) if self.is_home && self.is_elsewhere(&item.line).await? => {
                 let id = item.line.id.clone();
                 Ok(restored(How::Present, folder, Done { id, losses: Vec::new() }))
             }

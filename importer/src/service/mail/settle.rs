@@ -34,7 +34,15 @@ impl MailPlace {
         let differs = expected.flags_differ(&made);
         if lacks {
             // A service that does not take them with the message takes them one by one.
-            for at in attachments::missing(message, &attached) {
+            let missing = attachments::missing(message, &attached);
+            // Of two with one name nobody can tell which it is that is there.
+            let is_unclear =
+                |at: &usize| attachments::named(&attached, &message.attachments[*at].name) > 0;
+            if missing.iter().any(is_unclear) {
+                let what = "of several attachments with one name not all are there".to_owned();
+                return Err(Error::Unequal { path: item.path.clone(), what });
+            }
+            for at in missing {
                 let before = attachments::named(&attached, &message.attachments[at].name);
                 attachments::add(self, &item.path, &id, at, before, message).await?;
                 attached = attachments::list(self, &id).await.map_err(failed)?;

@@ -2,13 +2,16 @@
 //! Office files (FACTS 5.6), so what they say is compared when their bytes can't be.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use quickxorhash::QuickXorHash;
 use serde_json::Value;
 use zip::ZipArchive;
 
-use super::{DrivePlace, has_times, hash, text};
+use super::{DrivePlace, Spot, has_times, hash, text};
 use crate::content::Content;
 use crate::error::Error;
 use crate::item::Item;
@@ -75,17 +78,59 @@ impl DrivePlace {
         item: &Item,
         there: &Value,
     ) -> Result<Option<Likeness>, Error> {
-        let is_rewritten = there.get("size").and_then(Value::as_u64) != Some(item.size);
-        if is_rewritten && !has_times(there, &item.line.graph) {
+        let graph = &item.line.graph;
+        let has_size = there.get("size").and_then(Value::as_u64) == Some(item.size);
+        if !has_size && !has_times(there, graph) {
             return Ok(None);
         }
-        let is_ours = item.is_doubtful || self.beside.is_some();
+        if has_size && item.size > 0 && (hash(there).is_none() || hash(graph).is_none()) {
+            let is_same = there.get("file").is_some() && self.has_bytes(item, there).await?;
+            return Ok(is_same.then_some(Likeness::Same));
+        }
         Ok(match self.likeness(item, there, None).await? {
             Likeness::Other => None,
             // Outside of a folder of our own, that its times are right proves nothing.
-            Likeness::Unverified if !is_ours => None,
+            Likeness::Unverified if self.beside.is_none() && !self.was_put(item, there)? => None,
             like => Some(like),
         })
+    }
+
+    /// Whether a run that died was putting the item there, and this is no more what it found.
+    fn was_put(&self, item: &Item, there: &Value) -> Result<bool, Error> {
+        if !item.is_doubtful {
+            return Ok(false);
+        }
+        let spot = self.journal.spot_of(&self.section, &item.path)?;
+        let spot: Option<Spot> = spot.and_then(|spot| serde_json::from_str(&spot).ok());
+        let etag = text(there, "eTag");
+        Ok(spot.is_some_and(|spot| spot.before.is_none_or(|before| before != etag)))
+    }
+
+    /// Compares the bytes where a hash is not listed, by reading them.
+    async fn has_bytes(&self, item: &Item, there: &Value) -> Result<bool, Error> {
+        if !item.content.is_repeatable() {
+            return Ok(has_times(there, &item.line.graph));
+        }
+        let failed = |source| Error::Graph { doing: format!("checking {}", item.path), source };
+        let ours = match hash(&item.line.graph) {
+            Some(hash) => hash,
+            None => {
+                let content = item.content.again();
+                let read = tokio::task::spawn_blocking(move || quick_xor(content.open()?));
+                let read = read.await.map_err(io::Error::other).flatten();
+                read.map_err(|source| Error::Content { path: item.path.clone(), source })?
+            }
+        };
+        if let Some(theirs) = hash(there) {
+            return Ok(theirs == ours);
+        }
+        let id = text(there, "id");
+        let mut download = self.graph.open_file(&self.drive, &id).await.map_err(failed)?;
+        let mut digest = QuickXorHash::new();
+        while let Some(chunk) = download.chunk().await.map_err(failed)? {
+            digest.update(&chunk);
+        }
+        Ok(BASE64.encode(digest.finalize()) == ours)
     }
 
     async fn compare_packages(&self, item: &Item, id: &str) -> Result<Likeness, Error> {
@@ -98,9 +143,21 @@ impl DrivePlace {
         }
         let (content, dir) = (item.content.again(), self.spool_dir.clone());
         let compared = tokio::task::spawn_blocking(move || compare(&content, theirs, &dir));
-        compared.await.map_err(|error| spool(io::Error::other(error)))?.map_err(|source| {
-            Error::Content { path: item.path.clone(), source }
-        })
+        compared
+            .await
+            .map_err(|error| spool(io::Error::other(error)))?
+            .map_err(|source| Error::Content { path: item.path.clone(), source })
+    }
+}
+
+/// The service's hash (FACTS 4.4), as it lists it.
+fn quick_xor(mut content: impl Read) -> io::Result<String> {
+    let (mut digest, mut piece) = (QuickXorHash::new(), vec![0; 64 * 1024]);
+    loop {
+        match content.read(&mut piece)? {
+            0 => return Ok(BASE64.encode(digest.finalize())),
+            read => digest.update(&piece[..read]),
+        }
     }
 }
 
@@ -150,13 +207,15 @@ fn parts(mut file: File) -> io::Result<Option<Vec<(String, u64, u32)>>> {
     let (mut parts, mut unpacked) = (Vec::new(), 0_u64);
     for index in 0..package.len() {
         let Ok(mut part) = package.by_index(index) else { return Ok(None) };
-        let (name, size, crc) = (part.name().to_owned(), part.size(), part.crc32());
+        let Ok(name) = part.name().map(std::borrow::Cow::into_owned) else { return Ok(None) };
+        let (size, crc) = (part.size(), part.crc32());
         if part.is_dir() || is_of_properties(&name) {
             continue;
         }
         unpacked = unpacked.saturating_add(size);
         // Its CRC is checked where it ends; the size it claims may be a lie.
-        let read = io::copy(&mut io::Read::take(&mut part, size.saturating_add(1)), &mut io::sink());
+        let read =
+            io::copy(&mut io::Read::take(&mut part, size.saturating_add(1)), &mut io::sink());
         if unpacked > MOST_UNPACKED || read.ok() != Some(size) {
             return Ok(None);
         }

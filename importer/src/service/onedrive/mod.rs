@@ -76,6 +76,9 @@ struct Spot {
     name: String,
     size: u64,
     hash: Option<String>,
+    /// eTag of what is to be replaced.
+    #[serde(default)]
+    before: Option<String>,
 }
 
 /// A drive.
@@ -326,6 +329,7 @@ impl DrivePlace {
             name: name.to_owned(),
             size: item.size,
             hash: hash(&item.line.graph),
+            before: replaced.map(|replaced| replaced.etag.clone()),
         };
         let spot = serde_json::to_string(&spot).unwrap_or_default();
         if let Some(replaced) = replaced {
@@ -478,7 +482,6 @@ impl DrivePlace {
         }
         Ok(String::new())
     }
-
 }
 
 impl Place for DrivePlace {

@@ -31,7 +31,7 @@ impl DrivePlace {
     /// What was begun and is there all the same, because the end came between.
     async fn undo_begun(&self, made: &Made) -> Result<Undone, graph::Error> {
         let spot = made.spot.as_deref().and_then(|spot| serde_json::from_str(spot).ok());
-        let Some(Spot { parent, name, size, hash: known }) = spot else {
+        let Some(Spot { parent, name, size, hash: known, .. }) = spot else {
             return Ok(Undone::Removed);
         };
         let Some(there) = self.look(&self.child(&parent, &name)).await? else {
