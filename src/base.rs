@@ -1,10 +1,10 @@
 //! `--base`, `--base-command`: an earlier archive as the source of what has not changed.
 
-use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use exporter::{Base, BaseSource};
 
@@ -13,22 +13,23 @@ use crate::exit::{Code, Failure};
 use crate::input::Input;
 use crate::terminal;
 
-/// The base that the flags name; none for a full export.
-pub(crate) fn open(args: &BaseArgs) -> Result<Option<Base>, Failure> {
-    let source = match (&args.base, &args.base_command) {
-        (Some(path), _) => file(path, args)?,
-        (None, Some(command)) => run(command)?,
+/// The base that the flags name; none for a full export. The command that writes it, if there is
+/// one, runs no longer than what is given beside it lives.
+pub(crate) async fn open(args: &BaseArgs) -> Result<(Option<Base>, Option<Source>), Failure> {
+    let (source, running) = match (&args.base, &args.base_command) {
+        (Some(path), _) => (file(path, args)?, None),
+        (None, Some(command)) => run(command).await?,
         (None, None) if args.resume => {
             return Err(Failure::usage("--resume needs --base with the unfinished archive"));
         }
-        (None, None) => return Ok(None),
+        (None, None) => return Ok((None, None)),
     };
     let base = |source| Base { source, incomplete: args.resume, reread: args.full_reread };
     match (source, args.base_missing) {
-        (Some(source), _) => Ok(Some(base(source))),
+        (Some(source), _) => Ok((Some(base(source)), running)),
         (None, BaseMissing::Full) => {
             terminal::line("tar365: there is no base: this is a full export (--base-missing full)");
-            Ok(None)
+            Ok((None, None))
         }
         (None, BaseMissing::Fail) => Err(Failure::new(Code::Fatal, "there is no base")
             .hint("for a first night, or a new repository: --base-missing full")),
@@ -36,35 +37,51 @@ pub(crate) fn open(args: &BaseArgs) -> Result<Option<Base>, Failure> {
 }
 
 fn file(path: &Path, args: &BaseArgs) -> Result<Option<BaseSource>, Failure> {
-    if !path.exists() {
+    if !path.exists() && !path.to_str().is_some_and(crate::remote::is_url) {
         return Ok(None);
+    }
+    if args.partial_copy.as_ref().is_some_and(|copy| is_same_file(path, copy)) {
+        let what = "--partial-copy would overwrite the base while it is read";
+        return Err(Failure::usage(what).hint("rename the unfinished archive before its --resume"));
     }
     let nothing = Box::new(|| Ok(()));
     match Input::open(path)? {
         Input::Seekable(file) => {
-            let empty = file.metadata().is_ok_and(|about| about.len() == 0);
-            let unsealed = || is_unsealed(&file);
-            if args.resume && !empty && unsealed() {
+            let empty = file.length() == 0;
+            if args.resume && !empty && archive::Index::open(file.reader()).is_err() {
                 let stream = Input::Seekable(file).into_stream();
                 return Ok(Some(BaseSource::Stream(stream, nothing)));
             }
-            Ok((!empty).then(|| BaseSource::File(Arc::new(file))))
+            Ok((!empty).then(|| BaseSource::File(file)))
         }
         Input::Stream(stream) => Ok(Some(BaseSource::Stream(stream, nothing))),
     }
 }
 
-fn is_unsealed(file: &File) -> bool {
-    let opened = file.try_clone().map(|mut again| {
-        let is_sealed = archive::Index::open(&mut again).is_ok();
-        let rewound = io::Seek::rewind(&mut again).is_ok();
-        !is_sealed && rewound
-    });
-    opened.unwrap_or(false)
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path| std::fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
-/// Starts the command; none if it ends without a byte.
-fn run(command: &str) -> Result<Option<BaseSource>, Failure> {
+/// A command that writes a base. It is ended when this is dropped.
+pub(crate) struct Source(Arc<Mutex<Option<Child>>>);
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(mut child) = take(&self.0) {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn take(child: &Mutex<Option<Child>>) -> Option<Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Starts the command; no base if it ends without a byte.
+async fn run(command: &str) -> Result<(Option<BaseSource>, Option<Source>), Failure> {
     let bad = |what: &str| Failure::usage(format!("--base-command: {what}"));
     let argv = shell_words::split(command).map_err(|_| bad("a quote is not closed"))?;
     let Some((program, arguments)) = argv.split_first() else {
@@ -76,26 +93,41 @@ fn run(command: &str) -> Result<Option<BaseSource>, Failure> {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // It has no business with our credential.
+        .env_remove("TAR365_CLIENT_SECRET")
         .spawn()
         .map_err(failed)?;
-    let Some(mut output) = child.stdout.take() else {
+    let Some(output) = child.stdout.take() else {
         return Err(bad("it has no output"));
     };
+    let child = Arc::new(Mutex::new(Some(child)));
+    let running = Source(Arc::clone(&child));
+    // Not on a thread of ours: the command may think about it for long, and we may be told to stop.
+    let started = tokio::task::spawn_blocking(|| first_byte(output)).await;
+    let Some(whole) = started.map_err(io::Error::other).flatten().map_err(failed)? else {
+        let status = take(&child).map(|mut child| child.wait());
+        if let Some(Ok(status)) = status.filter(|ended| !ended.as_ref().is_ok_and(|s| s.success()))
+        {
+            terminal::line(&format!("tar365: {program} wrote no base and ended with {status}"));
+        }
+        return Ok((None, None));
+    };
+    let program = program.clone();
+    let ended = Box::new(move || take(&child).map_or(Ok(()), |child| wait(child, &program)));
+    Ok((Some(BaseSource::Stream(whole, ended)), Some(running)))
+}
+
+/// What the command writes, once it writes.
+fn first_byte(mut output: ChildStdout) -> io::Result<Option<Box<dyn Read + Send>>> {
     let mut first = [0];
-    let read = tokio::task::block_in_place(|| output.read(&mut first)).map_err(failed)?;
-    if read == 0 {
-        // Nothing to give is no failure to give it.
-        drop(child.wait());
+    if output.read(&mut first)? == 0 {
         return Ok(None);
     }
-    let program = program.clone();
-    let ended = Box::new(move || wait(&mut child, &program));
-    let whole = crate::input::unpack(Box::new(Cursor::new(first).chain(output)));
-    Ok(Some(BaseSource::Stream(whole.map_err(failed)?, ended)))
+    crate::input::unpack(Box::new(Cursor::new(first).chain(output))).map(Some)
 }
 
 /// A command that failed may have left something out.
-fn wait(child: &mut Child, program: &str) -> Result<(), String> {
+fn wait(mut child: Child, program: &str) -> Result<(), String> {
     match child.wait() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} ended with {status}")),

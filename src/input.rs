@@ -1,26 +1,28 @@
-//! Where an archive comes from: a file, or a pipe; compressed or not.
+//! Where an archive comes from: a file, a server that gives parts of one, or a pipe; compressed or
+//! not.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use archive::{Entry, OwnerNames, Selection, Selector, metadata};
+use archive::{Entry, OwnerNames, Region, Selection, Selector, metadata};
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::Handle;
 use tokio_util::io::SyncIoBridge;
 
 use crate::exit::{Code, Failure};
+use crate::remote;
 
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An archive to read.
 pub(crate) enum Input {
-    /// A plain file: members can be reached by their place.
-    Seekable(File),
+    /// A plain file, or one on a server that gives parts: members can be reached by their place.
+    Seekable(Region),
     /// Anything else, from its first byte to its last.
     Stream(Box<dyn Read + Send>),
 }
@@ -31,6 +33,9 @@ impl Input {
         let failed = |error: io::Error| {
             Failure::because(Code::Fatal, &format!("opening {}", path.display()), &error)
         };
+        if let Some(url) = path.to_str().filter(|path| remote::is_url(path)) {
+            return remote::open(url).map(Self::Seekable).map_err(failed);
+        }
         if path.as_os_str() == "-" {
             return Ok(Self::Stream(unpack(Box::new(io::stdin())).map_err(failed)?));
         }
@@ -44,24 +49,20 @@ impl Input {
             return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
         }
         let start = peek(&mut file).map_err(failed)?;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        file.rewind().map_err(failed)?;
         if start.starts_with(&ZSTD) || start.starts_with(&GZIP) {
             return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
         }
-        Ok(Self::Seekable(file))
+        Region::whole(file).map(Self::Seekable).map_err(failed)
     }
 
     /// As those want it who read a file by its manifest. One without a seal is read as a stream.
     pub(crate) fn into_source(self) -> importer::Source {
         match self {
-            Self::Seekable(mut file) => {
-                let is_sealed = archive::Index::open(&mut file).is_ok();
-                if is_sealed && file.rewind().is_ok() {
-                    return importer::Source::File(std::sync::Arc::new(file));
-                }
-                drop(file.rewind());
-                importer::Source::Stream(Self::Seekable(file).into_stream())
+            Self::Seekable(file) if archive::Index::open(file.reader()).is_ok() => {
+                importer::Source::File(file)
             }
+            Self::Seekable(file) => importer::Source::Stream(Self::Seekable(file).into_stream()),
             Self::Stream(stream) => importer::Source::Stream(stream),
         }
     }
@@ -69,7 +70,7 @@ impl Input {
     /// From the first byte to the last.
     pub(crate) fn into_stream(self) -> Box<dyn Read + Send> {
         match self {
-            Self::Seekable(file) => Box::new(BufReader::with_capacity(256 * 1024, file)),
+            Self::Seekable(file) => Box::new(BufReader::with_capacity(256 * 1024, file.reader())),
             Self::Stream(stream) => stream,
         }
     }

@@ -8,6 +8,7 @@ mod exit;
 mod input;
 mod output;
 mod progress;
+mod remote;
 mod report;
 mod signals;
 mod terminal;

@@ -126,6 +126,8 @@ struct Copied {
     inner: Box<dyn Output>,
     /// None once it could not be written: the copy is not worth the stream.
     file: Option<File>,
+    /// What an earlier run left there stays until there is something better.
+    is_begun: bool,
     path: PathBuf,
 }
 
@@ -135,16 +137,24 @@ pub(crate) fn with_copy(
     path: Option<&Path>,
 ) -> Result<Box<dyn Output>, Failure> {
     let Some(path) = path else { return Ok(output) };
-    let file = File::create(path).map_err(|error| {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| {
         Failure::because(Code::Usage, &format!("writing {}", path.display()), &error)
     })?;
-    Ok(Box::new(Copied { inner: output, file: Some(file), path: path.to_owned() }))
+    let (file, path) = (Some(file), path.to_owned());
+    Ok(Box::new(Copied { inner: output, file, is_begun: false, path }))
 }
 
 impl Write for Copied {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        let copied = self.file.as_mut().map(|file| file.write_all(&bytes[..written]));
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        let copied = self.file.as_mut().map(|file| {
+            if is_first {
+                file.set_len(0)?;
+            }
+            file.write_all(&bytes[..written])
+        });
         if let Some(Err(error)) = copied {
             self.file = None;
             let path = self.path.display();

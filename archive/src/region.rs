@@ -8,10 +8,25 @@ use std::sync::Arc;
 use crate::Sha256Digest;
 use sha2::{Digest, Sha256};
 
+/// What can be read by position: a file, or something like it elsewhere.
+pub trait ReadAt: Send + Sync + std::fmt::Debug {
+    /// Reads some bytes from `offset` on: how many there were, 0 only at the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, into, offset)
+    }
+}
+
 /// A part of a file.
 #[derive(Debug, Clone)]
 pub struct Region {
-    file: Arc<File>,
+    store: Arc<dyn ReadAt>,
     start: u64,
     length: u64,
 }
@@ -19,7 +34,31 @@ pub struct Region {
 impl Region {
     /// `length` bytes from `start` on.
     pub fn new(file: Arc<File>, start: u64, length: u64) -> Self {
-        Self { file, start, length }
+        Self { store: file, start, length }
+    }
+
+    /// All of a file.
+    ///
+    /// # Errors
+    /// If its length can't be told.
+    pub fn whole(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self::new(Arc::new(file), 0, length))
+    }
+
+    /// All of something of that length.
+    pub fn of(store: Arc<dyn ReadAt>, length: u64) -> Self {
+        Self { store, start: 0, length }
+    }
+
+    /// A part of this part; less if there is less.
+    pub fn slice(&self, start: u64, length: u64) -> Self {
+        let start = start.min(self.length);
+        Self {
+            store: Arc::clone(&self.store),
+            start: self.start + start,
+            length: length.min(self.length - start),
+        }
     }
 
     /// Its bytes.
@@ -36,7 +75,10 @@ impl Region {
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.length.saturating_sub(offset);
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
-        self.file.read_at(&mut into[..most], self.start + offset)
+        if most == 0 {
+            return Ok(0);
+        }
+        self.store.read_at(&mut into[..most], self.start + offset)
     }
 }
 

@@ -10,7 +10,6 @@ mod file;
 mod stream;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,7 +40,7 @@ pub struct Base {
 /// Where an earlier archive is.
 pub enum BaseSource {
     /// In a file: only what is needed is read.
-    File(Arc<File>),
+    File(Region),
     /// On a pipe, with what tells at its end whether who wrote it was well.
     Stream(Box<dyn Read + Send>, Ended),
 }
@@ -213,21 +212,17 @@ fn place(line: &Line) -> Option<(i64, &str)> {
     Some((key.nanoseconds(), line.id.as_str()))
 }
 
-/// Whether the service says that the content is what it was: by what it calls the content's own
-/// tag, else by the item's.
+/// Whether the service says that the content is what it was: by the hash of the content, else by
+/// the content's tag, else by the item's own.
 pub(crate) fn is_same_content(earlier: &Value, now: &Value) -> bool {
-    let same = |pointer: &str| {
-        let (earlier, now) = (earlier.pointer(pointer), now.pointer(pointer));
-        earlier.is_some_and(|tag| !tag.is_null()) && earlier == now
-    };
-    let contradicts = |pointer: &str| {
-        let (earlier, now) = (earlier.pointer(pointer), now.pointer(pointer));
-        earlier.is_some() && now.is_some() && earlier != now
-    };
-    if contradicts("/size") || contradicts("/file/hashes/quickXorHash") {
+    const TAGS: [&str; 4] = ["/file/hashes/quickXorHash", "/cTag", "/eTag", "/changeKey"];
+    let size = |item: &Value| item.pointer("/size").and_then(Value::as_u64);
+    if size(earlier) != size(now) {
         return false;
     }
-    if now.get("cTag").is_some() { same("/cTag") } else { same("/changeKey") }
+    let tag = |item: &'_ Value, tag| item.pointer(tag).and_then(Value::as_str).map(str::to_owned);
+    let both = TAGS.iter().find_map(|name| tag(earlier, name).zip(tag(now, name)));
+    both.is_some_and(|(earlier, now)| earlier == now)
 }
 
 fn damaged(source: archive::Error) -> Error {
@@ -290,4 +285,23 @@ pub(crate) fn prove(region: &Region, sha256: Sha256Digest) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     while proven.read(&mut buffer)? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_content;
+    use serde_json::json;
+
+    #[test]
+    fn the_content_decides_where_the_service_tells_of_it() {
+        let file = |hash: &str, tag: &str| json!({"size": 3, "eTag": tag, "file": {"hashes": {"quickXorHash": hash}}});
+        assert!(is_same_content(&file("a", "1"), &file("a", "2")));
+        assert!(!is_same_content(&file("a", "1"), &file("b", "1")));
+        let tagged = |size: u64, tag: &str| json!({"size": size, "eTag": tag});
+        assert!(is_same_content(&tagged(3, "1"), &tagged(3, "1")));
+        assert!(!is_same_content(&tagged(3, "1"), &tagged(4, "1")));
+        assert!(!is_same_content(&json!({"changeKey": "a"}), &json!({"changeKey": "b"})));
+        assert!(is_same_content(&json!({"changeKey": "a"}), &json!({"changeKey": "a"})));
+        assert!(!is_same_content(&json!({}), &json!({})));
+    }
 }

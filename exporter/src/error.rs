@@ -66,6 +66,12 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// Who writes the base failed.
+    #[error("the base is not whole: {what}")]
+    BaseEnded {
+        /// How it ended.
+        what: String,
+    },
     /// The base is damaged, or no archive.
     #[error("the base can't be used")]
     BadBase(#[source] archive::Error),

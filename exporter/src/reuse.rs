@@ -42,60 +42,86 @@ impl Section {
                 None => self.fetch(context, root, item, turn).await,
             };
         }
+        let mut earlier = earlier;
         let mut fetched = self.fetch(context, root, item.clone(), turn).await?;
-        let is_equal = match fetched.as_mut_slice() {
-            // Without a line of the ledger.
-            [Event::Item { content, .. }] if earlier.note.is_none() => {
-                is_equal(context, content, &earlier.content)?
-            }
-            _ => None,
-        };
-        if is_same {
+        let likeness = likeness(context, &mut fetched, &mut earlier)?;
+        if is_same && likeness != Likeness::Unknown {
             Tally::add(&context.tally.reread, 1);
-            if is_equal.is_none() {
+        }
+        let is_kept = match likeness {
+            Likeness::Same => false,
+            Likeness::SameButBoundaries => true,
+            Likeness::Different if is_same => {
                 Tally::add(&context.tally.drifted, 1);
                 let path = &item.path;
                 context.monitor.warn(&format!("{path} differs from the base, though unchanged"));
+                false
             }
+            Likeness::Different => false,
+            // What could only not be compared is as good as it was.
+            Likeness::Unknown => is_same,
+        };
+        if !is_kept {
+            return Ok(fetched);
         }
-        let Some(Equal { in_bytes }) = is_equal else { return Ok(fetched) };
-        Tally::add(&context.tally.kept, u64::from(!in_bytes));
         // Its room is needed for the other.
         drop(fetched);
         match reuse(context, &item, turn, earlier).await? {
-            Some(events) => Ok(events),
+            Some(events) => {
+                let kept = likeness == Likeness::SameButBoundaries;
+                Tally::add(&context.tally.kept, u64::from(kept));
+                Ok(events)
+            }
             None => self.fetch(context, root, item, turn).await,
         }
     }
 }
 
-/// Two contents are the same mail.
-struct Equal {
-    /// Also byte by byte.
-    in_bytes: bool,
+/// How what was fetched compares with what the base has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Likeness {
+    Same,
+    SameButBoundaries,
+    Different,
+    /// It could not be had now, or is too large to be looked at before it is written.
+    Unknown,
 }
 
-fn is_equal(
+fn likeness(
     context: &Context,
-    fetched: &mut Spooled,
-    earlier: &EarlierContent,
-) -> Result<Option<Equal>, Error> {
-    let (size, sha256) = match earlier {
+    fetched: &mut [Event],
+    earlier: &mut Earlier,
+) -> Result<Likeness, Error> {
+    let (is_converted, content) = match fetched {
+        [Event::Item { content, .. }] => (false, content),
+        [Event::Ledger(_), Event::Item { content, .. }] => (true, content),
+        [Event::Ledger(line), Event::Passed { .. }] if line.outcome == Outcome::Skipped => {
+            return Ok(Likeness::Different);
+        }
+        _ => return Ok(Likeness::Unknown),
+    };
+    let (size, sha256) = match &earlier.content {
         EarlierContent::Region(region, sha256) => (region.length(), *sha256),
         EarlierContent::Spooled(spooled) => (spooled.size, spooled.sha256),
     };
-    if (size, sha256) == (fetched.size, fetched.sha256) {
-        return Ok(Some(Equal { in_bytes: true }));
+    if (size, sha256) == (content.size, content.sha256) {
+        return Ok(Likeness::Same);
     }
-    let EarlierContent::Region(region, sha256) = earlier else { return Ok(None) };
-    if size.max(fetched.size) > MOST_COMPARED {
-        return Ok(None);
+    if is_converted || earlier.note.is_some() || size.max(content.size) > MOST_COMPARED {
+        return Ok(Likeness::Different);
     }
     let failed = |source| context.spool_error(source);
     tokio::task::block_in_place(|| {
-        let Some(before) = read(region, *sha256) else { return Ok(None) };
-        let now = fetched.bytes().map_err(failed)?;
-        Ok(equal_but_boundaries(&before, &now).then_some(Equal { in_bytes: false }))
+        let before = match &mut earlier.content {
+            EarlierContent::Region(region, sha256) => read(region, *sha256),
+            EarlierContent::Spooled(spooled) => Some(spooled.bytes().map_err(failed)?),
+        };
+        let Some(before) = before else { return Ok(Likeness::Different) };
+        let now = content.bytes().map_err(failed)?;
+        Ok(match equal_but_boundaries(&before, &now) {
+            true => Likeness::SameButBoundaries,
+            false => Likeness::Different,
+        })
     })
 }
 

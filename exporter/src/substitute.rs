@@ -31,6 +31,22 @@ const BASE64_LINE: usize = 57;
 const STRUCTURE: [&str; 4] =
     ["content-type", "content-transfer-encoding", "mime-version", "content-length"];
 
+/// No rendering of ours ends with more bytes than this that tell so.
+pub(crate) const LONGEST_END: usize = 32;
+
+/// Whether a message that ends so is a rendering of ours.
+pub(crate) fn is_end(content: &[u8], id: &str) -> bool {
+    content.ends_with(end(&boundary(id)).as_bytes())
+}
+
+fn boundary(id: &str) -> String {
+    format!("=_tar365_{}", archive::path::tag(id))
+}
+
+fn end(boundary: &str) -> String {
+    format!("\r\n--{boundary}--\r\n")
+}
+
 /// Writes the message into `draft` from its JSON and attachments.
 pub(crate) async fn message(
     context: &Context,
@@ -101,7 +117,7 @@ impl Substitute<'_> {
             Ok(attachments) => attachments,
             Err(error) => return Ok(Err(error)),
         };
-        let boundary = format!("=_tar365_{}", archive::path::tag(&self.asked.item.id));
+        let boundary = boundary(&self.asked.item.id);
         let mut text = Vec::new();
         write_headers(&message, &self.asked.item.id, &boundary, &mut text);
         open_part(&boundary, &mut text);
@@ -114,7 +130,7 @@ impl Substitute<'_> {
                 missing += 1;
             }
         }
-        self.context.write(draft, format!("\r\n--{boundary}--\r\n").as_bytes()).await?;
+        self.context.write(draft, end(&boundary).as_bytes()).await?;
         Ok(Ok(missing))
     }
 

@@ -222,13 +222,19 @@ impl Journal {
         })
     }
 
-    /// Where an earlier run was putting the item.
-    pub(crate) fn spot_of(&self, section: &str, path: &str) -> Result<Option<String>, Error> {
+    /// Where an earlier run was putting the item, and what that was about to replace.
+    pub(crate) fn under_way(
+        &self,
+        section: &str,
+        path: &str,
+    ) -> Result<(Option<String>, Option<String>), Error> {
         self.asked(|db| {
-            let sql = "SELECT spot FROM entry
+            let sql = "SELECT spot, old FROM entry
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
-            let found = db.prepare_cached(sql)?.query_row([section, path], |row| row.get(0));
-            found.optional().map(Option::flatten)
+            let found = db
+                .prepare_cached(sql)?
+                .query_row([section, path], |row| Ok((row.get(0)?, row.get(1)?)));
+            found.optional().map(Option::unwrap_or_default)
         })
     }
 

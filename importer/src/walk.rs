@@ -8,7 +8,6 @@ mod file;
 mod stream;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use crate::content::Content;
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::{Journal, Known};
+use crate::region::Region;
 use crate::section::{Owner, Section, label};
 use crate::work::Work;
 
@@ -37,7 +37,7 @@ const AHEAD: usize = 4;
 /// An archive to restore from.
 pub enum Source {
     /// A file with a seal: only what is wanted is read.
-    File(Arc<File>),
+    File(Region),
     /// Anything else, from its first byte on.
     Stream(Box<dyn Read + Send>),
 }

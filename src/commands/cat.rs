@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 
 use archive::metadata::Lines;
+use archive::region::RegionReader;
 use archive::{End, Entry, Index, Kind, MANIFEST_PATH, ManifestLine, Reader, Sha256Digest};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,7 @@ use crate::terminal::{Data, gone};
 pub(super) fn run(args: &Cat) -> Result<Code, Failure> {
     let mut data = Data::new();
     match Input::open(&args.archive)? {
-        Input::Seekable(file) => match Index::open(file) {
+        Input::Seekable(file) => match Index::open(file.reader()) {
             Ok(mut index) => from_index(&mut index, &args.paths, &mut data)?,
             // Without a seal there is no index; what is there can still be read in order.
             Err(archive::Error::Unsealed | archive::Error::Truncated { .. }) => {
@@ -31,7 +32,7 @@ pub(super) fn run(args: &Cat) -> Result<Code, Failure> {
 }
 
 fn from_index(
-    index: &mut Index<std::fs::File>,
+    index: &mut Index<RegionReader>,
     paths: &[String],
     data: &mut Data,
 ) -> Result<(), Failure> {

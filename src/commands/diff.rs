@@ -1,7 +1,6 @@
 //! `diff`: what changed between two archives, or between an archive and the tenant.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use exporter::{Base, BaseSource};
 use importer::{Choice, Source};
@@ -62,11 +61,7 @@ async fn present(
         return Err(Failure::usage("--tenant wants an archive in a file")
             .hint("save the pipe to a file first"));
     };
-    let file = Arc::new(file);
-    let opened = file
-        .try_clone()
-        .map_err(|error| Failure::because(Code::Fatal, "opening the archive", &error))?;
-    let services = archive::Index::open(opened)?.head().services.clone();
+    let services = archive::Index::open(file.reader())?.head().services.clone();
     let named = &choice.selection.services;
     let services = services.iter().filter(|name| named.is_empty() || named.contains(*name));
     let tenant = config::connect(&args.connection).await?;
@@ -83,9 +78,10 @@ async fn present(
     let dir = tempfile::tempdir_in(&spool.dir)
         .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
     let now = dir.path().join("now.tar");
-    let base = Base { source: BaseSource::File(Arc::clone(&file)), incomplete: false, reread: 0.0 };
+    let base = Base { source: BaseSource::File(file.clone()), incomplete: false, reread: 0.0 };
     export::to_file(&now, &tenant, options, Some(base)).await?;
     let now = std::fs::File::open(&now)
+        .and_then(archive::Region::whole)
         .map_err(|error| Failure::because(Code::Fatal, "opening the second archive", &error))?;
-    Ok((Source::File(file), Source::File(Arc::new(now)), Some(dir)))
+    Ok((Source::File(file), Source::File(now), Some(dir)))
 }

@@ -3,9 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use archive::{Entry, OwnerNames, Reader, Seal, metadata};
+use archive::{Entry, OwnerNames, Reader, Region, Seal, metadata};
 use chrono::{DateTime, Utc};
 use importer::{
     Choice, Comparison, Destination, OnConflict, Options, Order, Source, Summary, Target,
@@ -31,7 +30,7 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     let spool = export::spool(&args.spool)?;
     let work = tempfile::tempdir_in(&spool.dir)
         .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
-    let file = Arc::new(archive_file(&args.archive, &spool.dir)?);
+    let file = archive_file(&args.archive, &spool.dir)?;
     let (users, seal) = owners(&file)?;
     let again = args.keep.clone().unwrap_or_else(|| work.path().join("again.tar"));
     let drill = Trial { users, choice, spool, work: work.path(), again };
@@ -71,7 +70,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Restores into an empty tenant, exports that, and compares.
-    async fn run(&self, file: &Arc<File>) -> Result<(Summary, Comparison), Failure> {
+    async fn run(&self, file: &Region) -> Result<(Summary, Comparison), Failure> {
         let simulator = simulator::Options {
             empty: Some(self.users.clone()),
             credentials: Credentials::restoring(),
@@ -85,13 +84,14 @@ impl Trial<'_> {
         let summary = self.restore(file, &tenant).await?;
         self.export(&self.again, &tenant).await?;
         let second = File::open(&self.again)
+            .and_then(Region::whole)
             .map_err(|error| Failure::because(Code::Fatal, "opening the second archive", &error))?;
-        let (first, second) = (Source::File(Arc::clone(file)), Source::File(Arc::new(second)));
+        let (first, second) = (Source::File(file.clone()), Source::File(second));
         let comparison = importer::compare(first, second, &self.choice, &self.spool.dir).await?;
         Ok((summary, comparison))
     }
 
-    async fn restore(&self, file: &Arc<File>, tenant: &config::Tenant) -> Result<Summary, Failure> {
+    async fn restore(&self, file: &Region, tenant: &config::Tenant) -> Result<Summary, Failure> {
         let target = Target::Tenant(TenantTarget::new(tenant.graph.clone(), tenant.name.clone()));
         let options = Options {
             destination: Destination::InPlace,
@@ -111,7 +111,7 @@ impl Trial<'_> {
             only_failed: false,
             stop: CancellationToken::new(),
         };
-        let source = Source::File(Arc::clone(file));
+        let source = Source::File(file.clone());
         let (summary, ended) = importer::restore(source, &order, &Quiet).await;
         ended?;
         Ok(summary)
@@ -133,7 +133,7 @@ impl Trial<'_> {
 }
 
 /// The archive as a file: one on a pipe is read twice, so it is kept for that long.
-fn archive_file(path: &Path, spool: &Path) -> Result<File, Failure> {
+fn archive_file(path: &Path, spool: &Path) -> Result<Region, Failure> {
     let failed = |error: io::Error| {
         Failure::because(Code::Fatal, "keeping the archive for the drill", &error)
     };
@@ -142,18 +142,15 @@ fn archive_file(path: &Path, spool: &Path) -> Result<File, Failure> {
         Input::Stream(mut stream) => {
             let mut kept = tempfile::tempfile_in(spool).map_err(failed)?;
             tokio::task::block_in_place(|| io::copy(&mut stream, &mut kept)).map_err(failed)?;
-            Ok(kept)
+            Region::whole(kept).map_err(failed)
         }
     }
 }
 
 /// Who is in the archive: the drill's tenant has the same people.
-fn owners(file: &Arc<File>) -> Result<(Vec<NewUser>, Seal), Failure> {
-    let failed = |error: io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
-    let seal = archive::Index::open(file.try_clone().map_err(failed)?)?.seal().clone();
-    let mut input = file.try_clone().map_err(failed)?;
-    io::Seek::rewind(&mut input).map_err(failed)?;
-    let mut entries = archive::Index::open(input)?.into_entries()?;
+fn owners(file: &Region) -> Result<(Vec<NewUser>, Seal), Failure> {
+    let seal = archive::Index::open(file.reader())?.seal().clone();
+    let mut entries = archive::Index::open(file.reader())?.into_entries()?;
     let mut users: Vec<NewUser> = Vec::new();
     let mut places = Vec::new();
     while let Some(entry) = entries.next_entry()? {
@@ -162,9 +159,8 @@ fn owners(file: &Arc<File>) -> Result<(Vec<NewUser>, Seal), Failure> {
         }
     }
     for offset in places {
-        let mut input = file.try_clone().map_err(failed)?;
-        io::Seek::seek(&mut input, io::SeekFrom::Start(offset)).map_err(failed)?;
-        let mut reader = Reader::new(input);
+        let rest = file.slice(offset, file.length());
+        let mut reader = Reader::new(rest.reader());
         let Some(Entry { path, .. }) = reader.next_entry()? else { continue };
         let content = io::BufReader::new(reader.content());
         let Some(line) = metadata::Lines::new(content, &path).next_line()? else { continue };

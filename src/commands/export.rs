@@ -82,7 +82,10 @@ async fn export(
     outcome.tenant.clone_from(&tenant.name);
     // Only now: an engine of ours must not be started, nor a file touched, for a tenant that does
     // not let us in.
-    let base = base::open(&args.base)?;
+    let (base, _reader) = tokio::select! {
+        base = base::open(&args.base) => base?,
+        () = stop.requested() => return Err(stop.failure(UNSEALED)),
+    };
     let (output, engine) = output::open(&args.sink)?;
     let output = output::with_copy(output, args.base.partial_copy.as_deref())?;
     let shown = Arc::new(Shown::new(args.progress));

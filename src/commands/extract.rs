@@ -49,13 +49,8 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
 }
 
 /// Nothing is written of a file that can be seen to be unfinished.
-fn refuse_unsealed(file: &std::fs::File) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
-    let mut again = file.try_clone().map_err(failed)?;
-    let opened = archive::Index::open(&mut again).map(drop);
-    std::io::Seek::rewind(&mut again).map_err(failed)?;
-    opened.map_err(|error| {
+fn refuse_unsealed(file: &archive::Region) -> Result<(), Failure> {
+    archive::Index::open(file.reader()).map(drop).map_err(|error| {
         Failure::from(error)
             .hint("--incomplete extracts what there is; nobody knows what is missing")
     })

@@ -3,7 +3,6 @@
 mod target;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use chrono::Utc;
 use importer::{Choice, Destination, OnConflict, Options, Order, Plan, Source, Summary};
@@ -231,15 +230,9 @@ fn source(args: &Import) -> Result<Source, Failure> {
         }
         Input::Stream(stream) => return Ok(Source::Stream(stream)),
     };
-    let failed =
-        |error: std::io::Error| Failure::because(Code::Fatal, "opening the archive", &error);
-    let mut again = file.try_clone().map_err(failed)?;
-    match archive::Index::open(&mut again) {
-        Ok(_) => Ok(Source::File(Arc::new(file))),
-        Err(_) if args.incomplete => {
-            std::io::Seek::rewind(&mut again).map_err(failed)?;
-            Ok(Source::Stream(Input::Seekable(file).into_stream()))
-        }
+    match archive::Index::open(file.reader()) {
+        Ok(_) => Ok(Source::File(file)),
+        Err(_) if args.incomplete => Ok(Source::Stream(Input::Seekable(file).into_stream())),
         Err(error) => Err(Failure::from(error)
             .hint("--incomplete restores what there is; nobody knows what is missing")),
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use archive::{End, Entry, Index, Kind, Reader, hex};
+use archive::{End, Entry, Index, Kind, Reader, Region, hex};
 use chrono::DateTime;
 use serde_json::json;
 
@@ -27,8 +27,8 @@ pub(super) fn run(args: &List) -> Result<Code, Failure> {
     Ok(Code::Success)
 }
 
-fn from_manifest(file: std::fs::File, wanted: &mut Wanted, data: &mut Data) -> Result<(), Failure> {
-    let mut index = Index::open(file)?;
+fn from_manifest(file: Region, wanted: &mut Wanted, data: &mut Data) -> Result<(), Failure> {
+    let mut index = Index::open(file.reader())?;
     // Owners first: their lines are at other places of the file than the manifest.
     let mut metadata = Vec::new();
     index.each(&mut |entry| {

@@ -1,14 +1,16 @@
 //! A base in a file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use archive::index::{Entries, Position};
 use archive::metadata::{self, Lines};
-use archive::region::RegionReader;
-use archive::{Head, Index, IndexEntry, LEDGER_PATH, LedgerLine, Outcome, Reader, Region};
+use archive::region::{Proven, RegionReader};
+use archive::{
+    HEAD_PATH, Head, Index, IndexEntry, LEDGER_PATH, LedgerLine, Outcome, Reader, Region,
+    SEAL_PATH, Sha256Digest,
+};
 
 use super::{Earlier, EarlierContent, damaged, place};
 use crate::Error;
@@ -17,7 +19,6 @@ use crate::service::Note;
 /// A sealed archive in a file.
 pub(super) struct FileBase {
     whole: Region,
-    file: Arc<File>,
     head: Head,
     /// By owner's id and service.
     sections: HashMap<(String, String), Place>,
@@ -33,21 +34,22 @@ struct Place {
 }
 
 impl FileBase {
-    pub(super) fn open(file: &Arc<File>) -> Result<Self, Error> {
-        let failed = |source| damaged(archive::Error::Read { offset: 0, source });
-        let length = file.metadata().map_err(failed)?.len();
-        let whole = Region::new(Arc::clone(file), 0, length);
+    pub(super) fn open(whole: &Region) -> Result<Self, Error> {
         let index = Index::open(whole.reader()).map_err(damaged)?;
         let (head, seal) = (index.head().clone(), index.seal().clone());
         let mut base = Self {
-            notes: Arc::new(notes(&whole, &seal)?),
-            whole,
-            file: Arc::clone(file),
+            notes: Arc::new(notes(whole, &seal)?),
+            whole: whole.clone(),
             head,
             sections: HashMap::new(),
         };
         let mut entries = index.into_entries().map_err(damaged)?;
+        let mut members = 0;
         while let Some(entry) = entries.next_entry().map_err(damaged)? {
+            members += 1;
+            if entry.line.path == HEAD_PATH {
+                base.prove(&entry)?;
+            }
             let Some((_, service)) = metadata_of(&entry.line.path) else { continue };
             let mut lines = base.lines(&entry)?;
             let Some(first) = lines.next_line().map_err(damaged)? else { continue };
@@ -55,6 +57,10 @@ impl FileBase {
                 let place = Place { members: entries.position(), metadata: entry.clone() };
                 base.sections.insert((first.id, service.to_owned()), place);
             }
+        }
+        if members != seal.members {
+            let what = "it counts other members than there are".to_owned();
+            return Err(damaged(archive::Error::Invalid { place: SEAL_PATH.to_owned(), what }));
         }
         Ok(base)
     }
@@ -67,14 +73,11 @@ impl FileBase {
     pub(super) fn section(&self, owner: &str, service: &str) -> Result<Option<FileSection>, Error> {
         let key = (owner.to_owned(), service.to_owned());
         let Some(Place { metadata, members }) = self.sections.get(&key) else { return Ok(None) };
-        let content = self.content(metadata);
-        let Some(sha256) = metadata.line.sha256 else { return Ok(None) };
-        super::prove(&content, sha256)
-            .map_err(|error| damaged(archive::Error::from_content(&metadata.line.path, error)))?;
+        let sha256 = self.prove(metadata)?;
         let index = Index::open(self.whole.reader()).map_err(damaged)?;
         let members = index.into_entries_at(*members).map_err(damaged)?;
         Ok(Some(FileSection {
-            file: Arc::clone(&self.file),
+            whole: self.whole.clone(),
             lines: self.lines(metadata)?,
             members,
             line: None,
@@ -84,9 +87,21 @@ impl FileBase {
         }))
     }
 
+    /// Reads a file to its end, which proves it.
+    fn prove(&self, entry: &IndexEntry) -> Result<Sha256Digest, Error> {
+        let path = &entry.line.path;
+        let sha256 = entry.line.sha256.ok_or_else(|| {
+            let what = "the manifest has no digest of it".to_owned();
+            damaged(archive::Error::Invalid { place: path.clone(), what })
+        })?;
+        super::prove(&self.content(entry), sha256)
+            .map_err(|error| damaged(archive::Error::from_content(path, error)))?;
+        Ok(sha256)
+    }
+
     fn lines(&self, metadata: &IndexEntry) -> Result<Lines<BufReader<RegionReader>>, Error> {
         // The header is looked at once, so that a manifest that lies is told.
-        let region = Region::new(Arc::clone(&self.file), metadata.offset, metadata.line.span);
+        let region = self.whole.slice(metadata.offset, metadata.line.span);
         let mut reader = Reader::new(region.reader());
         let entry = reader.next_entry().map_err(damaged)?;
         if entry.is_none_or(|entry| entry.path != metadata.line.path) {
@@ -100,20 +115,20 @@ impl FileBase {
     }
 
     fn content(&self, entry: &IndexEntry) -> Region {
-        content(&self.file, entry)
+        content(&self.whole, entry)
     }
 }
 
 /// The content of a member. What stands before it is as long as what the span leaves.
-fn content(file: &Arc<File>, entry: &IndexEntry) -> Region {
+fn content(whole: &Region, entry: &IndexEntry) -> Region {
     let line = &entry.line;
     let header = line.span.saturating_sub(line.size.next_multiple_of(512));
-    Region::new(Arc::clone(file), entry.offset + header, line.size)
+    whole.slice(entry.offset + header, line.size)
 }
 
 /// One section of a base in a file.
 pub(crate) struct FileSection {
-    file: Arc<File>,
+    whole: Region,
     lines: Lines<BufReader<RegionReader>>,
     members: Entries<RegionReader>,
     /// The item at hand.
@@ -151,7 +166,7 @@ impl FileSection {
 
     fn found(&self, line: metadata::Line, member: &IndexEntry) -> Option<Earlier> {
         let sha256 = member.line.sha256.filter(|_| !member.line.damaged)?;
-        let content = EarlierContent::Region(content(&self.file, member), sha256);
+        let content = EarlierContent::Region(content(&self.whole, member), sha256);
         let note = self.notes.get(&member.line.path).cloned();
         Some(Earlier { graph: line.graph, content, note })
     }
@@ -178,18 +193,16 @@ pub(super) fn metadata_of(path: &str) -> Option<(&str, &str)> {
     prefix.starts_with("users/").then_some((prefix, service))
 }
 
-/// The ledger's lines of items that have a member: they are what they are again.
+/// The ledger's lines of items that have a member: they are what they are again. All of the
+/// ledger is proven.
 fn notes(whole: &Region, seal: &archive::Seal) -> Result<HashMap<String, Note>, Error> {
     let mut notes = HashMap::new();
-    if seal.converted == 0 {
-        return Ok(notes);
-    }
     let mut reader = whole.reader();
     let failed =
         |source: io::Error| damaged(archive::Error::Read { offset: seal.ledger.offset, source });
     reader.seek(SeekFrom::Start(seal.ledger.offset)).map_err(failed)?;
-    let content = BufReader::new(reader.take(seal.ledger.length));
-    let mut lines = Lines::new(content, LEDGER_PATH);
+    let content = Proven::new(reader.take(seal.ledger.length), Some(seal.ledger.sha256));
+    let mut lines = Lines::new(BufReader::new(content), LEDGER_PATH);
     while let Some(text) = lines.next_text().map_err(damaged)? {
         let line = LedgerLine::parse(&text).map_err(damaged)?;
         if let (Outcome::Converted, Some(path)) = (line.outcome, line.path) {

@@ -4,9 +4,13 @@ use std::io::{self, BufReader, Read, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use archive::manifest::ManifestLine;
 use archive::metadata::{self, Lines};
-use archive::{End, Entry, HEAD_PATH, Head, Kind, MANIFEST_PATH, Reader};
+use archive::{
+    Entry, HEAD_PATH, Head, Kind, LEDGER_PATH, MANIFEST_PATH, Reader, SEAL_PATH, Sha256Digest,
+};
 use quickxorhash::QuickXorHash;
+use sha2::{Digest as _, Sha256};
 
 use super::file::metadata_of;
 use super::{Earlier, EarlierContent, Ended, damaged, lock, place};
@@ -14,6 +18,7 @@ use crate::Error;
 use crate::outcome::Tally;
 use crate::section::Context;
 use crate::spool::{Spooled, Turn};
+use crate::substitute;
 
 /// Largest head we read, in bytes.
 const MAX_HEAD: u64 = 1024 * 1024;
@@ -27,7 +32,10 @@ pub(super) struct StreamBase {
     reader: Reader<Box<dyn Read + Send>>,
     ended: Option<Ended>,
     head: Head,
+    head_sha256: Sha256Digest,
     incomplete: bool,
+    /// The digests of manifest and ledger, once they have passed.
+    tail: Vec<(Sha256Digest, u64)>,
     /// The member at hand: its content was not read yet.
     entry: Option<Entry>,
     /// The section at hand, until somebody asks for it.
@@ -65,12 +73,14 @@ impl StreamBase {
             let what = "it does not begin like an archive of tar365".to_owned();
             return Err(Error::Base { what });
         }
-        let head = reader.content().into_vec(MAX_HEAD).and_then(|head| Head::parse(&head));
+        let head = reader.content().into_vec(MAX_HEAD).map_err(damaged)?;
         Ok(Self {
-            head: head.map_err(damaged)?,
+            head_sha256: Sha256::digest(&head).into(),
+            head: Head::parse(&head).map_err(damaged)?,
             reader,
             ended: Some(ended),
             incomplete,
+            tail: Vec::new(),
             entry: None,
             section: None,
             over: false,
@@ -89,9 +99,15 @@ impl StreamBase {
         if self.over {
             return Ok(None);
         }
-        match self.reader.next_entry() {
-            Ok(Some(entry)) if entry.path != MANIFEST_PATH => Ok(Some(entry)),
-            Ok(_) => {
+        let next = self.reader.next_entry().and_then(|next| match next {
+            Some(entry) if entry.path != MANIFEST_PATH => Ok(Some(entry)),
+            Some(entry) => self.prove_manifest(&entry).map(|()| None),
+            // Without a manifest it does not end: told now, not after hours of fetching.
+            None => self.reader.finish()?.into_seal().map(|_| None),
+        });
+        match next {
+            Ok(Some(entry)) => Ok(Some(entry)),
+            Ok(None) => {
                 self.over = true;
                 Ok(None)
             }
@@ -102,7 +118,48 @@ impl StreamBase {
     /// What a broken stream means: its end, or the end of the export.
     fn broken(&mut self, error: archive::Error) -> Result<(), Error> {
         self.over = true;
+        let is_cut = matches!(error, archive::Error::Truncated { .. } | archive::Error::Unsealed);
+        // Who wrote it knows why; he is not asked while he may be writing still.
+        if let Some(ended) = self.ended.take_if(|_| is_cut) {
+            ended().map_err(|what| Error::BaseEnded { what })?;
+        }
         if self.incomplete { Ok(()) } else { Err(damaged(error)) }
+    }
+
+    /// Reads the manifest, which its own digest proves; it proves the head.
+    fn prove_manifest(&mut self, entry: &Entry) -> Result<(), archive::Error> {
+        let bad = |what: &str| archive::Error::Invalid {
+            place: MANIFEST_PATH.to_owned(),
+            what: what.to_owned(),
+        };
+        let mut lines = Lines::new(BufReader::new(self.reader.content()), MANIFEST_PATH);
+        let first = lines.next_text()?.ok_or_else(|| bad("it is empty"))?;
+        while lines.next_text()?.is_some() {}
+        if ManifestLine::parse(&first)?.sha256 != Some(self.head_sha256) {
+            return Err(archive::Error::Digest { path: HEAD_PATH.to_owned() });
+        }
+        self.tail.extend(entry.sha256.map(|sha256| (sha256, entry.size)));
+        Ok(())
+    }
+
+    /// What is left of the stream; the seal, which must be that of this manifest and ledger.
+    fn rest(&mut self) -> Result<(), archive::Error> {
+        while let Some(entry) = self.reader.next_entry()? {
+            if entry.path == MANIFEST_PATH {
+                self.prove_manifest(&entry)?;
+            } else if entry.path == LEDGER_PATH {
+                io::copy(&mut self.reader.content(), &mut io::sink())
+                    .map_err(|error| archive::Error::from_content(LEDGER_PATH, error))?;
+                self.tail.extend(entry.sha256.map(|sha256| (sha256, entry.size)));
+            }
+        }
+        let seal = self.reader.finish()?.into_seal()?;
+        let sealed = [seal.manifest, seal.ledger].map(|extent| (extent.sha256, extent.length));
+        if self.tail != sealed {
+            let what = "it is not that of the manifest and the ledger before it".to_owned();
+            return Err(archive::Error::Invalid { place: SEAL_PATH.to_owned(), what });
+        }
+        Ok(())
     }
 
     /// Moves on to the section of that owner and service; its metadata, if it is there.
@@ -171,20 +228,12 @@ impl StreamBase {
 
     /// Reads what is left, and asks who wrote it.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        let end = match self.reader.finish() {
-            Ok(end) => Some(end),
-            Err(_) if self.incomplete => None,
-            Err(error) => return Err(damaged(error)),
-        };
-        if let Some(ended) = self.ended.take() {
-            ended().map_err(|what| Error::Base { what })?;
+        if let Err(error) = self.rest() {
+            self.broken(error)?;
+            // Who wrote it is not asked: what is broken may go on for ever.
+            return Ok(());
         }
-        match end {
-            Some(End::Sealed(_)) => Ok(()),
-            _ if self.incomplete => Ok(()),
-            Some(end) => end.into_seal().map(drop).map_err(damaged),
-            None => Ok(()),
-        }
+        self.ended.take().map_or(Ok(()), |ended| ended()).map_err(|what| Error::BaseEnded { what })
     }
 }
 
@@ -273,7 +322,8 @@ impl StreamSection {
             return Ok(None);
         }
         let mut draft = context.spool.draft(turn);
-        let mut hash = QuickXorHash::new();
+        let mut hash = listed.is_some().then(QuickXorHash::new);
+        let mut end = Vec::new();
         let mut buffer = vec![0; PIECE];
         loop {
             let read =
@@ -281,7 +331,10 @@ impl StreamSection {
             match read {
                 Ok(0) => break,
                 Ok(read) => {
-                    hash.update(&buffer[..read]);
+                    if let Some(hash) = &mut hash {
+                        hash.update(&buffer[..read]);
+                    }
+                    keep_end(&mut end, &buffer[..read]);
                     context.write(&mut draft, &buffer[..read]).await?;
                 }
                 Err(error) => {
@@ -289,6 +342,9 @@ impl StreamSection {
                     // A bad item is fetched again; a stream that ends is the stream's matter.
                     if matches!(error, archive::Error::Digest { .. }) {
                         Tally::add(&context.tally.bad_in_base, 1);
+                        let what =
+                            format!("{} is bad in the base and is fetched again", entry.path);
+                        context.monitor.warn(&what);
                         return Ok(None);
                     }
                     lock(&self.base).broken(error)?;
@@ -297,14 +353,20 @@ impl StreamSection {
             }
         }
         let spooled: Spooled = context.finish(draft)?;
-        let own = encode(hash);
-        if listed.is_some_and(|listed| listed != own) {
-            // Its own bytes then were not what the service said: that is to be told anew.
+        if listed.map(str::to_owned) != hash.map(encode) || substitute::is_end(&end, &line.id) {
+            // Its bytes then were not what the service said, or not the service's at all. The
+            // ledger that tells so comes too late: it is to be told anew.
             return Ok(None);
         }
         let content = EarlierContent::Spooled(spooled);
         Ok(Some(Earlier { graph: line.graph, content, note: None }))
     }
+}
+
+/// The last bytes of a content, as it passes.
+fn keep_end(end: &mut Vec<u8>, piece: &[u8]) {
+    end.extend_from_slice(&piece[piece.len().saturating_sub(substitute::LONGEST_END)..]);
+    end.drain(..end.len().saturating_sub(substitute::LONGEST_END));
 }
 
 fn encode(mut hash: QuickXorHash) -> String {

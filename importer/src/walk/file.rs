@@ -1,7 +1,6 @@
 //! An archive that is a file: by its manifest.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
 
@@ -29,20 +28,17 @@ struct Open {
 
 /// Walks a sealed archive in a file.
 pub(crate) fn walk(
-    file: &Arc<File>,
+    whole: &Region,
     ask: &Arc<Ask>,
     tasks: &mpsc::Sender<Task>,
 ) -> Result<Walked, Error> {
-    let failed = |source| archive::Error::Read { offset: 0, source };
-    let length = file.metadata().map_err(failed)?.len();
-    let whole = Region::new(Arc::clone(file), 0, length);
     let index = Index::open(whole.reader())?;
     let seal = index.seal().clone();
-    let converted = Arc::new(converted(&whole, &seal)?);
+    let converted = Arc::new(converted(whole, &seal)?);
     let mut walker = Walker {
         ask,
         tasks,
-        file,
+        whole,
         converted,
         seen: Seen::default(),
         sections: 0,
@@ -79,7 +75,7 @@ pub(crate) fn walk(
 struct Walker<'a> {
     ask: &'a Arc<Ask>,
     tasks: &'a mpsc::Sender<Task>,
-    file: &'a Arc<File>,
+    whole: &'a Region,
     converted: Arc<HashSet<String>>,
     seen: Seen,
     sections: u64,
@@ -101,7 +97,7 @@ impl Walker<'_> {
         if !self.is_owner_wanted(entry, prefix)? {
             return Ok(None);
         }
-        let at = member(self.file, entry.offset, entry.line.span, &entry.line.path);
+        let at = member(self.whole, entry.offset, entry.line.span, &entry.line.path);
         let mut reader = match at {
             Ok((reader, _)) => reader,
             // Not even its header can be read.
@@ -137,7 +133,7 @@ impl Walker<'_> {
     fn is_owner_wanted(&self, entry: &IndexEntry, prefix: &str) -> Result<bool, Error> {
         let IndexEntry { line, offset } = entry;
         let span = line.span.min(FIRST_LOOK);
-        let Ok((mut reader, _)) = member(self.file, *offset, span, &line.path) else {
+        let Ok((mut reader, _)) = member(self.whole, *offset, span, &line.path) else {
             // Its header is longer than that, or bad: the whole look tells.
             return Ok(true);
         };
@@ -156,7 +152,7 @@ impl Walker<'_> {
         let work = Arc::new(work);
         let (jobs, receiver) = mpsc::channel(AHEAD);
         let producer = Producer {
-            file: Arc::clone(self.file),
+            whole: self.whole.clone(),
             ask: Arc::clone(self.ask),
             work: Arc::clone(&work),
             converted: Arc::clone(&self.converted),
@@ -176,7 +172,7 @@ impl Walker<'_> {
 
 /// Reads the wanted items of one section.
 struct Producer {
-    file: Arc<File>,
+    whole: Region,
     ask: Arc<Ask>,
     work: Arc<Work>,
     converted: Arc<HashSet<String>>,
@@ -207,7 +203,7 @@ impl Producer {
 
     fn item(&self, located: Located, path: &str) -> Result<Item, Error> {
         let Located { line, offset, span, sha256, damaged, .. } = located;
-        let (mut reader, entry) = member(&self.file, offset, span, path)?;
+        let (mut reader, entry) = member(&self.whole, offset, span, path)?;
         if damaged {
             let what = "it is damaged: the export could not read it to its end".to_owned();
             return Err(archive::Error::Invalid { place: path.to_owned(), what }.into());
@@ -219,7 +215,7 @@ impl Producer {
             self.ask.content(reader.content(), entry.size, path)?
         } else {
             let start = offset + entry.data_offset;
-            let region = Region::new(Arc::clone(&self.file), start, entry.size);
+            let region = self.whole.slice(start, entry.size);
             Content::Archived { region, sha256 }
         };
         Ok(Item {
@@ -236,12 +232,12 @@ impl Producer {
 
 /// A reader at the content of the member, which must be the one the manifest speaks of.
 fn member(
-    file: &Arc<File>,
+    whole: &Region,
     offset: u64,
     span: u64,
     path: &str,
 ) -> Result<(Reader<std::io::Take<crate::region::RegionReader>>, archive::Entry), Error> {
-    let region = Region::new(Arc::clone(file), offset, span);
+    let region = whole.slice(offset, span);
     let mut reader = Reader::new(std::io::Read::take(region.reader(), span));
     let entry = reader.next_entry()?;
     match entry {

@@ -241,6 +241,11 @@ impl Folders {
         self.journal.replaces(&self.section, path, old)
     }
 
+    /// The message that an earlier run was moving away for the one at `path`.
+    pub(super) fn replaced(&self, path: &str) -> Result<Option<String>, Error> {
+        self.journal.under_way(&self.section, path).map(|(_, old)| old)
+    }
+
     /// Whether this folder is Deleted Items, what only recovery shows, or below them.
     pub(super) async fn is_trash(&self, folder: &str) -> Result<bool, Error> {
         let mut trash = Vec::new();

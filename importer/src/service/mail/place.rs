@@ -249,12 +249,19 @@ impl MailPlace {
         self.folders.replaces(&item.path, &old)?;
         let path = format!("{}/move", self.message(&old));
         let to = json!({ "destinationId": "deleteditems" });
-        let moved = self.graph.act(&self.scope, &path, &to).await;
-        let moved = moved.map_err(|source| {
-            Error::Graph { doing: format!("restoring {}", item.path), source }
-        })?;
-        // An immutable id outlives the move; an id that is not does not.
-        Ok(How::Replaced { old: Some(id(&moved)).filter(|id| !id.is_empty()).unwrap_or(old) })
+        match self.graph.act(&self.scope, &path, &to).await {
+            // An immutable id outlives the move; an id that is not does not.
+            Ok(moved) => match id(&moved) {
+                id if id.is_empty() => Ok(How::Replaced { old }),
+                old => Ok(How::Replaced { old }),
+            },
+            // It gave way already.
+            Err(error) if error.status() == Some(404) => Ok(How::Replaced { old }),
+            Err(source) => {
+                let doing = format!("moving away what {} replaces", item.path);
+                Err(Error::Graph { doing, source })
+            }
+        }
     }
 
     async fn put_into(
@@ -283,8 +290,15 @@ impl MailPlace {
                 match self.settle(item, own.id.clone(), message).await {
                     Ok(done) => {
                         // Or before it took away what it replaces.
-                        let replaces = item.is_doubtful && self.on_conflict == OnConflict::Replace;
-                        let how = match if replaces { foreign()? } else { None } {
+                        let old = match item.is_doubtful && self.on_conflict == OnConflict::Replace
+                        {
+                            true => self
+                                .folders
+                                .replaced(&item.path)?
+                                .map_or_else(&foreign, |old| Ok(Some(old)))?,
+                            false => None,
+                        };
+                        let how = match old {
                             Some(old) => self.take_place_of(item, old).await?,
                             None => How::Present,
                         };

@@ -100,7 +100,7 @@ impl DrivePlace {
         if !item.is_doubtful {
             return Ok(false);
         }
-        let spot = self.journal.spot_of(&self.section, &item.path)?;
+        let (spot, _) = self.journal.under_way(&self.section, &item.path)?;
         let spot: Option<Spot> = spot.and_then(|spot| serde_json::from_str(&spot).ok());
         let etag = text(there, "eTag");
         Ok(spot.is_some_and(|spot| spot.before.is_none_or(|before| before != etag)))
