@@ -485,6 +485,9 @@ pub(crate) struct Simulate {
     /// The application may write too: for trying `import`.
     #[arg(long)]
     pub(crate) writable: bool,
+    /// Do not keep uploaded files larger than this: only their size and digests.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) forget_content_over: Option<bytesize::ByteSize>,
     /// Only ordinary users: no guest, shared mailbox, unlicensed user, room.
     #[arg(long)]
     pub(crate) ordinary: bool,

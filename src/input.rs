@@ -19,6 +19,14 @@ use crate::remote;
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+/// The name of an archive as it may be shown: of an address not the query.
+pub(crate) fn shown(path: &Path) -> String {
+    match path.to_str().filter(|path| remote::is_url(path)) {
+        Some(url) => remote::shown(url),
+        None => path.display().to_string(),
+    }
+}
+
 /// An archive to read.
 pub(crate) enum Input {
     /// A plain file, or one on a server that gives parts: members can be reached by their place.
@@ -31,10 +39,15 @@ impl Input {
     /// Opens `path`, or standard input for `-`.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
-            Failure::because(Code::Fatal, &format!("opening {}", path.display()), &error)
+            Failure::because(Code::Fatal, &format!("opening {}", shown(path)), &error)
         };
         if let Some(url) = path.to_str().filter(|path| remote::is_url(path)) {
-            return remote::open(url).map(Self::Seekable).map_err(failed);
+            let file = remote::open(url).map_err(failed)?;
+            let start = peek(&mut file.reader()).map_err(failed)?;
+            return match is_packed(&start) {
+                true => unpack(Box::new(file.reader())).map(Self::Stream).map_err(failed),
+                false => Ok(Self::Seekable(file)),
+            };
         }
         if path.as_os_str() == "-" {
             return Ok(Self::Stream(unpack(Box::new(io::stdin())).map_err(failed)?));
@@ -50,7 +63,7 @@ impl Input {
         }
         let start = peek(&mut file).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        if start.starts_with(&ZSTD) || start.starts_with(&GZIP) {
+        if is_packed(&start) {
             return Ok(Self::Stream(unpack(Box::new(file)).map_err(failed)?));
         }
         Region::whole(file).map(Self::Seekable).map_err(failed)
@@ -80,6 +93,10 @@ fn peek(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(4);
     input.take(4).read_to_end(&mut start)?;
     Ok(start)
+}
+
+fn is_packed(start: &[u8]) -> bool {
+    start.starts_with(&ZSTD) || start.starts_with(&GZIP)
 }
 
 /// Decompresses if it is compressed.

@@ -10,15 +10,16 @@ use sha2::{Digest, Sha256};
 
 /// What can be read by position: a file, or something like it elsewhere.
 pub trait ReadAt: Send + Sync + std::fmt::Debug {
-    /// Reads some bytes from `offset` on: how many there were, 0 only at the end.
+    /// Reads some bytes from `offset` on: how many there were, 0 only at the end. Nothing behind
+    /// `end` will be wanted next, for those who read ahead.
     ///
     /// # Errors
     /// What the system says.
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn read_at(&self, into: &mut [u8], offset: u64, end: u64) -> io::Result<usize>;
 }
 
 impl ReadAt for File {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, into: &mut [u8], offset: u64, _: u64) -> io::Result<usize> {
         FileExt::read_at(self, into, offset)
     }
 }
@@ -78,7 +79,7 @@ impl Region {
         if most == 0 {
             return Ok(0);
         }
-        self.store.read_at(&mut into[..most], self.start + offset)
+        self.store.read_at(&mut into[..most], self.start + offset, self.start + self.length)
     }
 }
 

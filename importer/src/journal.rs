@@ -400,3 +400,60 @@ const fn kind(what: What) -> &'static str {
         What::Item => "item",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTION: &str = "users/a@b.c/mail";
+
+    fn restored(how: How) -> Restored {
+        Restored { how, id: "new".into(), etag: None, losses: Vec::new() }
+    }
+
+    #[test]
+    fn one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let journal = Journal::open(&path, &[]).unwrap();
+        for second in [Journal::open(&path, &[]), Journal::open_existing(&path)] {
+            assert!(matches!(second, Err(Error::Usage { .. })), "{second:?}");
+        }
+        drop(journal);
+        Journal::open_existing(&path).unwrap();
+    }
+
+    #[test]
+    fn what_may_be_in_the_target_is_in_doubt() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("journal"), &[]).unwrap();
+        let known = |path| journal.known(SECTION, path).unwrap();
+        assert_eq!(known("a"), Known::New);
+        journal.begin(SECTION, "a", "1").unwrap();
+        assert_eq!(known("a"), Known::Unmade);
+        journal.spot(SECTION, "a", "inbox").unwrap();
+        assert_eq!(known("a"), Known::Doubtful);
+        journal.done(SECTION, "a", &restored(How::Created)).unwrap();
+        assert_eq!(known("a"), Known::Done);
+    }
+
+    #[test]
+    fn what_a_run_that_died_was_replacing_is_brought_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("journal"), &[]).unwrap();
+        for path in ["found", "replaced"] {
+            journal.begin(SECTION, path, "1").unwrap();
+            journal.spot(SECTION, path, "inbox").unwrap();
+        }
+        journal.replaces(SECTION, "replaced", "old").unwrap();
+        journal.done(SECTION, "found", &restored(How::Present)).unwrap();
+        journal.done(SECTION, "replaced", &restored(How::Present)).unwrap();
+        // What was there before any run is not ours to take away.
+        journal.begin(SECTION, "there", "1").unwrap();
+        journal.done(SECTION, "there", &restored(How::Present)).unwrap();
+        let made = journal.made(SECTION, What::Item, None, 9).unwrap();
+        let made: Vec<_> =
+            made.iter().map(|(_, made)| (made.path.as_str(), made.old.as_deref())).collect();
+        assert_eq!(made, [("replaced", Some("old")), ("found", None)]);
+    }
+}

@@ -3,7 +3,9 @@
 //! One temporary database a section. A member of the archive is looked up by its path, so that
 //! nothing depends on the order of a stream that nobody has proven yet.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use archive::metadata::Line;
 use archive::{IndexEntry, Sha256Digest};
@@ -21,6 +23,8 @@ CREATE TABLE item (
   offset INTEGER, span INTEGER, size INTEGER, sha256 BLOB, damaged INTEGER, seen INTEGER NOT NULL DEFAULT 0);
 ";
 
+/// Ways to folders that are kept.
+const TRAILS: usize = 16;
 /// Deeper than any service allows; an archive that says otherwise has a circle.
 const DEEPEST: usize = 400;
 
@@ -29,6 +33,8 @@ const DEEPEST: usize = 400;
 pub(crate) struct Work {
     scratch: Scratch,
     prefix: String,
+    /// The ways that were asked for last: items of one folder come together, and so do folders.
+    trails: Mutex<VecDeque<(String, Vec<Folder>)>>,
 }
 
 /// Where the member of an item is in the archive's file.
@@ -46,7 +52,8 @@ pub(crate) struct Located {
 impl Work {
     /// Empty, for the section at `prefix`.
     pub(crate) fn create(dir: &Path, prefix: &str) -> Result<Self, Error> {
-        Ok(Self { scratch: Scratch::create(dir, TABLES)?, prefix: prefix.to_owned() })
+        let scratch = Scratch::create(dir, TABLES)?;
+        Ok(Self { scratch, prefix: prefix.to_owned(), trails: Mutex::default() })
     }
 
     pub(crate) fn add_folder(&self, line: &Line) -> Result<(), Error> {
@@ -160,23 +167,35 @@ impl Work {
     /// The folders from below the root down to the one with this id. Empty for the root itself
     /// and for a folder the archive does not know.
     pub(crate) fn trail(&self, id: &str) -> Result<Vec<Folder>, Error> {
-        let mut trail = Vec::new();
+        let mut known = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut above = Vec::new();
         let mut next = Some(id.to_owned());
+        let mut trail = Vec::new();
+        // Up to a folder whose way is known, or to the top.
         while let Some(id) = next.take() {
+            if let Some((_, way)) = known.iter().find(|(known, _)| *known == id) {
+                trail.clone_from(way);
+                break;
+            }
             let row: Option<(Option<String>, String)> = self.scratch.asked(|db| {
                 db.prepare_cached("SELECT parent, line FROM folder WHERE id = ?1")?
-                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()
             })?;
             let Some((parent, text)) = row else { break };
             let folder = Folder::from_line(&own_line(&text)?, &self.prefix);
-            if folder.is_root() || trail.len() == DEEPEST {
+            if folder.is_root() || above.len() == DEEPEST {
                 break;
             }
-            trail.push(folder);
+            above.push(folder);
             next = parent;
         }
-        trail.reverse();
+        trail.extend(above.into_iter().rev());
+        trail.truncate(DEEPEST);
+        if known.len() == TRAILS {
+            known.pop_front();
+        }
+        known.push_back((id.to_owned(), trail.clone()));
         Ok(trail)
     }
 

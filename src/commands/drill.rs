@@ -18,7 +18,7 @@ use crate::cli::{Connection, Drill};
 use crate::commands::{demo, export, simulate};
 use crate::config;
 use crate::exit::{Code, Failure};
-use crate::input::{Input, is_metadata};
+use crate::input::{Input, is_metadata, shown};
 use crate::report;
 use crate::terminal::{self, Data};
 
@@ -38,7 +38,7 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     let passed = summary.failed == 0 && comparison.is_equal();
     let report = json!({
         "tar365": env!("CARGO_PKG_VERSION"),
-        "archive": args.archive,
+        "archive": shown(&args.archive),
         "archive_format": archive::FORMAT,
         "manifest_sha256": archive::hex(&seal.manifest.sha256),
         "archive_outcome": seal.outcome,
@@ -187,7 +187,7 @@ fn show(
     seal: &Seal,
 ) -> Result<(), Failure> {
     let mut data = Data::new();
-    data.line(&format!("drill of {} at {}", archive.display(), started.to_rfc3339()))?;
+    data.line(&format!("drill of {} at {}", shown(archive), started.to_rfc3339()))?;
     data.line(&format!("   manifest sha256 {}", archive::hex(&seal.manifest.sha256)))?;
     data.line(&format!(
         "   restored: {} of {} items, {} failed, {} not in the archive (its ledger says why)",

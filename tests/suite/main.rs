@@ -7,11 +7,27 @@
 )]
 
 mod bad_input;
+mod base;
+mod base_bad;
+mod base_resume;
 mod content;
 mod determinism;
+mod directory;
+mod dovecot;
 mod engines;
 mod faults;
 mod harness;
+mod imap;
+mod import;
+mod import_choice;
+mod import_damage;
+mod import_faults;
+mod import_hostile;
+mod import_kill;
+mod import_large;
+mod import_places;
+mod import_safety;
+mod import_undo;
 mod independent;
 mod names;
 mod readers;

@@ -68,17 +68,19 @@ impl StreamBase {
         incomplete: bool,
     ) -> Result<Self, Error> {
         let mut reader = Reader::new(input);
-        let first = reader.next_entry().map_err(damaged)?;
+        let mut ended = Some(ended);
+        let first = reader.next_entry().map_err(|error| broken_by(&mut ended, error))?;
         if first.is_none_or(|entry| entry.path != HEAD_PATH) {
             let what = "it does not begin like an archive of tar365".to_owned();
             return Err(Error::Base { what });
         }
-        let head = reader.content().into_vec(MAX_HEAD).map_err(damaged)?;
+        let head = reader.content().into_vec(MAX_HEAD);
+        let head = head.map_err(|error| broken_by(&mut ended, error))?;
         Ok(Self {
             head_sha256: Sha256::digest(&head).into(),
             head: Head::parse(&head).map_err(damaged)?,
             reader,
-            ended: Some(ended),
+            ended,
             incomplete,
             tail: Vec::new(),
             entry: None,
@@ -118,12 +120,10 @@ impl StreamBase {
     /// What a broken stream means: its end, or the end of the export.
     fn broken(&mut self, error: archive::Error) -> Result<(), Error> {
         self.over = true;
-        let is_cut = matches!(error, archive::Error::Truncated { .. } | archive::Error::Unsealed);
-        // Who wrote it knows why; he is not asked while he may be writing still.
-        if let Some(ended) = self.ended.take_if(|_| is_cut) {
-            ended().map_err(|what| Error::BaseEnded { what })?;
+        match broken_by(&mut self.ended, error) {
+            Error::BadBase(_) if self.incomplete => Ok(()),
+            error => Err(error),
         }
-        if self.incomplete { Ok(()) } else { Err(damaged(error)) }
     }
 
     /// Reads the manifest, which its own digest proves; it proves the head.
@@ -360,6 +360,16 @@ impl StreamSection {
         }
         let content = EarlierContent::Spooled(spooled);
         Ok(Some(Earlier { graph: line.graph, content, note: None }))
+    }
+}
+
+/// Why a stream is broken. Who wrote one that is cut knows; else he may be writing still, and is
+/// not asked.
+fn broken_by(ended: &mut Option<Ended>, error: archive::Error) -> Error {
+    let is_cut = matches!(error, archive::Error::Truncated { .. } | archive::Error::Unsealed);
+    match ended.take_if(|_| is_cut).map(|ended| ended()) {
+        Some(Err(what)) => Error::BaseEnded { what },
+        _ => damaged(error),
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) fn accepted_name(name: &str) -> String {
 /// Bytes of a part: a multiple of 320 KiB, 5 to 10 MiB are recommended (FACTS 5.6).
 const CHUNK: u64 = 16 * 327_680;
 /// What is asked of an item.
-const LOOK: &str = "$select=id,name,size,eTag,file,folder,fileSystemInfo,parentReference";
+const LOOK: &str =
+    "$select=id,name,size,eTag,createdDateTime,file,folder,fileSystemInfo,parentReference";
 /// Names that are tried for a copy beside a file.
 const COPIES: usize = 50;
 
@@ -429,7 +430,12 @@ impl DrivePlace {
                 return Err(Error::Graph { doing, source });
             }
         };
-        let is_it = |there: &Json| is_same_content(there, &item.line.graph, item.size);
+        // A drive that was made anew may have given the id to another file, made at another time.
+        let created = |of: &Value| text(of, "createdDateTime").get(..19).map(str::to_owned);
+        let is_it = |there: &Json| {
+            created(there) == created(&item.line.graph)
+                && is_same_content(there, &item.line.graph, item.size)
+        };
         Ok(there.filter(|there| there.get("deleted").is_none() && is_it(there)))
     }
 

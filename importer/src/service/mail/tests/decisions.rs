@@ -427,7 +427,7 @@ fn a_difference_of_what_was_made_is_found() {
         "receivedDateTime": "2026-01-01T00:00:00.000Z", "sentDateTime": "2026-01-01T00:00:00Z",
         "isRead": false, "isDraft": false, "categories": ["a", "b"],
         "flag": {"flagStatus": "flagged"},
-        "body": {"contentType": "text", "content": "hello\r\n"},
+        "body": {"contentType": "text", "content": "plain\r\n"},
     });
     let attachments = [json!({"name": "a.pdf", "size": 200})];
     assert_eq!(expected.difference(&made, &attachments), None);
