@@ -4,7 +4,8 @@
 #   RESTIC_REPOSITORY=/srv/backup RESTIC_PASSWORD_FILE=… TAR365_TENANT_ID=… TAR365_CLIENT_ID=… \
 #   TAR365_CLIENT_CERTIFICATE=… examples/restic.sh [options of `tar365 export`]
 #
-# Needs restic 0.17 or newer. The mail is written below the directory $RESTORE_TO (./restored).
+# Every snapshot is a full one; what has not changed comes out of the snapshot before, not from the
+# service. Needs restic 0.17 or newer. The mail is written below $RESTORE_TO (./restored).
 set -euo pipefail
 tar365=${TAR365:-tar365}
 name=m365.tar # what restic calls the stream
@@ -12,11 +13,18 @@ restore_to=${RESTORE_TO:-restored}
 
 restic cat config >/dev/null 2>&1 || restic init
 
+# The newest snapshot is the base, by its id: "latest" may be another one when it is read. restic
+# lets its repository be read and written at once.
+newest=$(restic snapshots --json --host m365 --path "/$name" --latest 1)
+newest=$(sed -n 's/.*"id":"\([0-9a-f]*\)".*/\1/p' <<<"$newest")
+base=()
+[ -z "$newest" ] || base=(--base-command "restic dump $newest $name")
+
 # restic starts the export itself. If that fails, no snapshot is made: behind a pipe
 # (`tar365 export | restic backup --stdin`) the stump would be kept as the newest backup.
 snapshot=$(
     restic backup --json --host m365 --stdin-filename "$name" \
-        --stdin-from-command -- "$tar365" export "$@" |
+        --stdin-from-command -- "$tar365" export "${base[@]}" "$@" |
         sed -n 's/.*"message_type":"summary".*"snapshot_id":"\([0-9a-f]*\)".*/\1/p'
 )
 [ -n "$snapshot" ] || { echo "restic made no snapshot" >&2; exit 1; }

@@ -183,7 +183,8 @@ impl Remote {
         if let Some(tag) = tag.filter(|tag| tag.starts_with('"')) {
             request = request.header(IF_RANGE, tag);
         }
-        let failed = |error: reqwest::Error| Trouble::Passing(io::Error::other(error.without_url()));
+        let failed =
+            |error: reqwest::Error| Trouble::Passing(io::Error::other(error.without_url()));
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         if status != StatusCode::PARTIAL_CONTENT {

@@ -84,7 +84,7 @@ pub(crate) enum SectionBase<'a> {
     None,
     File(Box<FileSection>),
     Stream {
-        section: StreamSection,
+        section: Box<StreamSection>,
         /// Held until the section is done.
         _pass: Pass<'a>,
     },
@@ -131,7 +131,9 @@ impl OpenBase {
                 let pass = gate.wait(number).await;
                 let section = StreamSection::find(base, owner, service, context.spool.dir())?;
                 Ok(match section {
-                    Some(section) => SectionBase::Stream { section, _pass: pass },
+                    Some(section) => {
+                        SectionBase::Stream { section: Box::new(section), _pass: pass }
+                    }
                     None => SectionBase::None,
                 })
             }

@@ -93,6 +93,12 @@ fn what_is_chosen_is_restored_and_nothing_else() {
         assert_eq!(found, expected, "{arguments:?}");
         assert_eq!(counts(&run)[0] as usize, expected.len());
     }
+}
+
+#[test]
+fn what_matches_nothing_is_told() {
+    let source = writable(Options { users: 1, mails: 10, files: 2, ..Options::default() });
+    let saved = Saved::export(&source);
     let target = emptied(&source, Language::English);
     for (arguments, code) in [
         (&["--subject", "no mail says this"][..], 3),

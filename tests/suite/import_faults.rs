@@ -229,8 +229,8 @@ pub fn state(tenant: &Tenant) -> State {
     let folders = simulated.folders(USER).unwrap();
     let names: BTreeMap<String, String> =
         folders.iter().map(|folder| (folder.id.clone(), folder.path.join("/"))).collect();
-    let mut state = State::default();
-    state.folders = folders.iter().map(|folder| folder.path.join("/")).collect();
+    let paths = folders.iter().map(|folder| folder.path.join("/")).collect();
+    let mut state = State { folders: paths, ..State::default() };
     for mail in simulated.messages(USER).unwrap() {
         let name = format!("{}/{}", names[&mail.folder], mail.subject);
         if mail.is_draft {
@@ -428,7 +428,7 @@ fn examine(case: &Case) -> Result<Row, String> {
     outcome(case, &done, summary, &state(&place.tenant), &mut findings);
 
     // Whoever comes with the journal, or without, finds what is there and makes what is not.
-    let journal = if case.seed % 2 == 0 { "journal" } else { "another" };
+    let journal = if case.seed.is_multiple_of(2) { "journal" } else { "another" };
     let again = place.import(journal, &[]);
     // What was changed since is somebody's own.
     let codes: &[i32] = if case.has(Kind::Change) { &[0, 3] } else { &[0] };

@@ -252,7 +252,7 @@ enum Way {
 /// What holds for every hostile archive; what is wrong with this one.
 fn wrong(ground: &Ground, name: &str, done: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
-    if !matches!(done.code, 0 | 1 | 2 | 3) {
+    if !matches!(done.code, 0..=3) {
         wrong.push(format!("{name}: exit code {}: {}", done.code, tail(&done.stderr)));
     }
     for word in ["panicked", "internal error", "RUST_BACKTRACE", "overflow"] {

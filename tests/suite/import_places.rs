@@ -69,7 +69,8 @@ fn a_second_run_makes_nothing() {
     let saved = Saved::export(&tenant);
     let [created, ..] = counts(&saved.import(&tenant, "first", &[]).expect(0));
     let piped = |tenant: &Tenant| saved.pipe(tenant, "piped", &[]);
-    let runs: [(&str, &dyn Fn(&Tenant) -> crate::harness::Run); 3] = [
+    type Again<'a> = &'a dyn Fn(&Tenant) -> crate::harness::Run;
+    let runs: [(&str, Again<'_>); 3] = [
         ("the same journal", &|tenant| saved.import(tenant, "first", &[])),
         ("a new journal", &|tenant| saved.import(tenant, "second", &[])),
         ("a pipe", &piped),

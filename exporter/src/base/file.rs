@@ -1,6 +1,6 @@
 //! A base in a file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub(super) struct FileBase {
     whole: Region,
     head: Head,
     /// By owner's id and service.
-    sections: HashMap<(String, String), Place>,
+    sections: BTreeMap<(String, String), Place>,
     /// What the ledger says of items that are there all the same.
-    notes: Arc<HashMap<String, Note>>,
+    notes: Arc<BTreeMap<String, Note>>,
 }
 
 /// Where a section is.
@@ -41,7 +41,7 @@ impl FileBase {
             notes: Arc::new(notes(whole, &seal)?),
             whole: whole.clone(),
             head,
-            sections: HashMap::new(),
+            sections: BTreeMap::new(),
         };
         let mut entries = index.into_entries().map_err(damaged)?;
         let mut members = 0;
@@ -135,7 +135,7 @@ pub(crate) struct FileSection {
     line: Option<metadata::Line>,
     /// The member at hand.
     member: Option<IndexEntry>,
-    notes: Arc<HashMap<String, Note>>,
+    notes: Arc<BTreeMap<String, Note>>,
     digest: String,
 }
 
@@ -195,8 +195,8 @@ pub(super) fn metadata_of(path: &str) -> Option<(&str, &str)> {
 
 /// The ledger's lines of items that have a member: they are what they are again. All of the
 /// ledger is proven.
-fn notes(whole: &Region, seal: &archive::Seal) -> Result<HashMap<String, Note>, Error> {
-    let mut notes = HashMap::new();
+fn notes(whole: &Region, seal: &archive::Seal) -> Result<BTreeMap<String, Note>, Error> {
+    let mut notes = BTreeMap::new();
     let mut reader = whole.reader();
     let failed =
         |source: io::Error| damaged(archive::Error::Read { offset: seal.ledger.offset, source });

@@ -56,10 +56,11 @@ pub(crate) fn walk(
             if let Some(service) = ask.chooser.service(service) {
                 open = walker.open(&entry, &prefix, service)?;
             }
-        } else if let Some(at) = &mut open {
-            if at.left > 0 && at.work.locate(&entry)? {
-                at.left -= 1;
-            }
+        } else if let Some(at) = &mut open
+            && at.left > 0
+            && at.work.locate(&entry)?
+        {
+            at.left -= 1;
         }
         if open.as_ref().is_some_and(|at| at.left == 0) {
             walker.close(open.take())?;

@@ -416,29 +416,6 @@ impl DrivePlace {
         }
     }
 
-    /// The file itself, unchanged, if its owner only moved it since it was exported.
-    async fn moved(&self, item: &Item) -> Result<Option<Json>, Error> {
-        if !self.is_home || self.on_conflict != OnConflict::Skip {
-            return Ok(None);
-        }
-        let there = match self.look(&self.item(&item.line.id)).await {
-            Ok(there) => there,
-            // No id that this drive could have given.
-            Err(error) if *error.kind() == ErrorKind::BadRequest => None,
-            Err(source) => {
-                let doing = format!("looking for {}", item.path);
-                return Err(Error::Graph { doing, source });
-            }
-        };
-        // A drive that was made anew may have given the id to another file, made at another time.
-        let created = |of: &Value| text(of, "createdDateTime").get(..19).map(str::to_owned);
-        let is_it = |there: &Json| {
-            created(there) == created(&item.line.graph)
-                && is_same_content(there, &item.line.graph, item.size)
-        };
-        Ok(there.filter(|there| there.get("deleted").is_none() && is_it(there)))
-    }
-
     /// Under the first name that is free, or that is this file from an earlier run; only the
     /// latter unless `makes`.
     async fn put_beside(

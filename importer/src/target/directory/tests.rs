@@ -1,10 +1,10 @@
 //! Places in a real directory, read by Python's `mailbox` where there is a format to get right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use archive::metadata::Line;
 use serde_json::{Value, json};
@@ -24,11 +24,14 @@ struct World {
     dir: TempDir,
     layout: Layout,
     policy: OnConflict,
+    /// Those that are in use: they can be opened only once.
+    journals: Mutex<HashMap<String, Weak<Journal>>>,
 }
 
 impl World {
     fn new(layout: Layout) -> Self {
-        let world = Self { dir: TempDir::new().unwrap(), layout, policy: OnConflict::Skip };
+        let (dir, journals) = (TempDir::new().unwrap(), Mutex::default());
+        let world = Self { dir, layout, policy: OnConflict::Skip, journals };
         fs::create_dir(world.root()).unwrap();
         world
     }
@@ -38,7 +41,13 @@ impl World {
     }
 
     fn journal(&self, name: &str) -> Arc<Journal> {
-        Arc::new(Journal::open(&self.dir.path().join(name), &[]).unwrap())
+        let mut journals = self.journals.lock().unwrap();
+        if let Some(journal) = journals.get(name).and_then(Weak::upgrade) {
+            return journal;
+        }
+        let journal = Arc::new(Journal::open(&self.dir.path().join(name), &[]).unwrap());
+        journals.insert(name.to_owned(), Arc::downgrade(&journal));
+        journal
     }
 
     /// A run of one section; `name` is its journal.

@@ -213,6 +213,14 @@ fn personal_prefix(answer: &str) -> Option<String> {
     Some(super::name::unquoted(&rest[..end]))
 }
 
+/// TLS with the same trust as towards Graph.
+pub(super) fn tls(ca_certificates_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
+    graph::client_tls(ca_certificates_pem).map_err(|error| Error::Usage {
+        what: format!("the CA certificates are of no use: {}", crate::error::chain(&error)),
+        hint: "give a PEM file of CA certificates",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_ended, personal_prefix};
@@ -233,12 +241,4 @@ mod tests {
             }
         }
     }
-}
-
-/// TLS with the same trust as towards Graph.
-pub(super) fn tls(ca_certificates_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
-    graph::client_tls(ca_certificates_pem).map_err(|error| Error::Usage {
-        what: format!("the CA certificates are of no use: {}", crate::error::chain(&error)),
-        hint: "give a PEM file of CA certificates",
-    })
 }
