@@ -23,10 +23,12 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Flags of `simulate`.
+# A tenant as it was at first.
 start() {
+    [ -d "$work/content" ] || python3 benches/day.py content "$work/content"
     [ -z "$simulator" ] || { kill "$simulator" && wait "$simulator" || true; }
-    "$tar365" simulate --ordinary --no-limits "$@" >"$work/environment" &
+    : >"$work/environment"
+    "$tar365" simulate --no-limits --content "$work/content" >"$work/environment" &
     simulator=$!
     until grep -q '^# ready' "$work/environment"; do sleep 0.1; done
     # shellcheck disable=SC1091
@@ -54,7 +56,7 @@ median() {
 on_base() { "$tar365" export --pace none --progress none "$@" 2>>"$work/log"; }
 
 speed() {
-    start --users "${USERS:-10}" --mails "${MAILS:-6000}" --files "${FILES:-200}"
+    start
     export_to "$work/base.tar"
     local size seconds name sums
     size=$(stat -c %s "$work/base.tar")
@@ -93,7 +95,7 @@ borg_adds() {
 
 # The engines' names; each day is measured in each of them.
 engines() {
-    start --users "${USERS:-10}" --mails "${MAILS:-6000}" --files "${FILES:-200}"
+    start
     export_to "$work/first.tar"
     python3 benches/day.py naive <"$work/first.tar" >"$work/first-naive.tar"
     echo '| engine | changes | new and changed | this layout adds | naive layout adds | ratio |'
@@ -105,7 +107,7 @@ engines() {
         "${engine}_adds" naive "$work/first-naive.tar" >/dev/null
     done
     for changes in recent spread; do
-        start --users "${USERS:-10}" --mails "${MAILS:-6000}" --files "${FILES:-200}"
+        start
         wanted=$(python3 benches/day.py change "$changes" "$TAR365_GRAPH_URL")
         export_to "$work/day.tar" --base "$work/first.tar"
         python3 benches/day.py naive <"$work/day.tar" >"$work/day-naive.tar"

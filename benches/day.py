@@ -1,12 +1,15 @@
 """A day in the life of a simulated tenant, and a naive layout of an archive; for base.sh.
 
-    day.py change recent|spread GRAPH_URL    changes the tenant; prints the bytes of what is new
+    day.py content DIR                       makes the tenant: 15,000 mails, 80 files, 1.9 GB
+    day.py change recent|spread GRAPH_URL    changes it; prints the bytes of what is new
     day.py naive <ARCHIVE >TAR               folder order, metadata of an item before it
 """
 
 import base64
+import email.utils
 import io
 import json
+import os
 import random
 import sys
 import tarfile
@@ -17,6 +20,36 @@ import urllib.request
 NEW, DELETED, MOVED, READ = 10, 3, 3, 10
 CHANGED_FILES = 2  # of 100
 MEAN_AGE = 10  # days, of what is touched on a recent day
+START = 1672531200  # the first mails; they come for three years
+
+
+USERS, MAILS, FILES = 10, 1500, 8
+
+
+def mail(dice, subject, date):
+    """Sizes as mailboxes have them: a median of 31 KB, a mean of 80 KB, one in 200 of MiBs."""
+    size = min(int(dice.lognormvariate(10.3, 1.3)), 10_000_000)
+    body = base64.encodebytes(dice.randbytes(size * 3 // 4)).decode().replace("\n", "\r\n")
+    return (f"Subject: {subject}\r\nDate: {email.utils.formatdate(date)}\r\n"
+            "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Transfer-Encoding: base64\r\n\r\n{body}")
+
+
+def content(folder):
+    dice = random.Random(1)
+    folders = ["Inbox", "Sent Items", "Inbox/Projects", "Inbox/Customers", "Archive/2024"]
+    for user in range(USERS):
+        for number in range(MAILS):
+            place = f"{folder}/user{user:02}/mail/{dice.choice(folders)}"
+            os.makedirs(place, exist_ok=True)
+            date = START + dice.random() * 1095 * 86400
+            with open(f"{place}/{number:05}.eml", "w", newline="") as file:
+                file.write(mail(dice, f"mail {number}", date))
+        os.makedirs(f"{folder}/user{user:02}/onedrive/Work")
+        for number in range(FILES):
+            size = min(int(dice.lognormvariate(15.2, 1.2)), 50 << 20)
+            with open(f"{folder}/user{user:02}/onedrive/Work/{number:03}.bin", "wb") as file:
+                file.write(dice.randbytes(size))
 
 
 def call(root, path, body=None):
@@ -54,18 +87,16 @@ def change(how, root):
             mail = pick()
             act(root, "set_read", user=user["id"], message=mail["id"], read=not mail["isRead"])
         for number in range(round(NEW * thousands)):
-            size = min(int(dice.lognormvariate(10, 1.2)), 5_000_000)
-            body = base64.encodebytes(dice.randbytes(size * 3 // 4)).decode()
-            eml = (f"Subject: new {number}\r\nContent-Type: application/octet-stream\r\n"
-                   f"Content-Transfer-Encoding: base64\r\n\r\n{body}")
+            eml = mail(dice, f"new {number}", START + 1095 * 86400 + number)
             act(root, "add_message", user=user["id"], folder=inbox, eml=eml)
             wanted += len(eml)
         files = call(root, f"files?drive={name}") if user["drive"] else []
-        for file in dice.sample(files, round(len(files) * CHANGED_FILES / 100)):
-            content = dice.randbytes(min(file["size"], 1_000_000))
+        # One file in 50, so not of every user.
+        for file in dice.sample(files, dice.random() < len(files) * CHANGED_FILES / 100):
+            bytes = dice.randbytes(min(file["size"], 1_000_000))
             act(root, "put_file", drive=user["id"], path="/".join(file["path"]),
-                base64=base64.b64encode(content).decode())
-            wanted += len(content)
+                base64=base64.b64encode(bytes).decode())
+            wanted += len(bytes)
     print(wanted)
 
 
@@ -108,7 +139,9 @@ def naive(source, target):
     output.close()
 
 
-if sys.argv[1] == "change":
+if sys.argv[1] == "content":
+    content(sys.argv[2])
+elif sys.argv[1] == "change":
     change(sys.argv[2], sys.argv[3])
 else:
     naive(sys.stdin.buffer, sys.stdout.buffer)

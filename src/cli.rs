@@ -312,6 +312,10 @@ pub(crate) struct BaseArgs {
     /// Fetch this share of the unchanged items all the same, and compare: 0.5%, 10%.
     #[arg(long, value_name = "N%", value_parser = parse_percent, default_value = "0%")]
     pub(crate) full_reread: f64,
+    /// Keep in this file from where the next listings go on; used with the --base FILE of the run
+    /// that wrote it. It holds tokens of the service.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Also write the stream to this file, for --resume; it is removed when the run succeeds.
     #[arg(long, value_name = "FILE")]
     pub(crate) partial_copy: Option<PathBuf>,

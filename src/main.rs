@@ -11,6 +11,7 @@ mod progress;
 mod remote;
 mod report;
 mod signals;
+mod state;
 mod terminal;
 
 use std::process::ExitCode;

@@ -197,13 +197,21 @@ impl Remote {
         if self.file.as_ref().is_some_and(|known| *known != file) {
             return Err(changed());
         }
-        let bytes = answer.bytes().await.map_err(failed)?;
+        let bytes = answer.bytes().await.map_err(|error| self.failed(error))?;
         let expected = end - start + 1;
         if bytes.len() as u64 != expected || expected > length {
             let what = format!("the server gives {} bytes for {expected}", bytes.len());
             return Err(Trouble::Passing(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
         }
         Ok((bytes, file))
+    }
+
+    /// A server that was never there is not waited for.
+    fn failed(&self, error: reqwest::Error) -> Trouble {
+        let lasts = error.is_builder() || error.is_connect() && self.file.is_none();
+        // Its address is the caller's to show.
+        let error = io::Error::other(error.without_url());
+        if lasts { Trouble::Lasting(error) } else { Trouble::Passing(error) }
     }
 
     /// What an answer means that brings no part.

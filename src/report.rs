@@ -149,16 +149,25 @@ fn seconds(time: DateTime<Utc>) -> f64 {
 
 /// A reader of `path` sees the old file or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Collectors run as someone else.
+    replace_with(path, bytes, 0o644)
+}
+
+/// The same, for nobody else to read.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, 0o600)
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
-    // Collectors run as someone else.
-    let mut mode = file.as_file().metadata()?.permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o644);
-    file.as_file().set_permissions(mode)?;
+    let mut permissions = file.as_file().metadata()?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, mode);
+    file.as_file().set_permissions(permissions)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 pub(crate) use boundary::equal_but_boundaries;
 
+pub(crate) use self::file::BaseLines;
 use self::file::{FileBase, FileSection};
 use self::stream::{StreamBase, StreamSection};
 use crate::Error;
@@ -111,6 +112,14 @@ impl OpenBase {
             }
         };
         Ok(Self { kind, reread })
+    }
+
+    /// The metadata of a section, if it can be read ahead of its turn.
+    pub(crate) fn lines(&self, owner: &str, service: &str) -> Result<Option<BaseLines>, Error> {
+        match &self.kind {
+            Kind::File(base) => tokio::task::block_in_place(|| base.metadata(owner, service)),
+            Kind::Stream(..) => Ok(None),
+        }
     }
 
     /// The base's part of the section with this number, once all sections before it are done with

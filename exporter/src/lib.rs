@@ -21,6 +21,7 @@ mod reuse;
 mod section;
 mod service;
 mod spool;
+mod state;
 mod stream;
 mod substitute;
 
@@ -32,4 +33,5 @@ pub use outcome::{Summary, Tolerance, Verdict};
 pub use owner::{Owner, Owners};
 pub use pipeline::export;
 pub use service::Service;
+pub use state::{State, States};
 pub use stream::Output;

@@ -1,8 +1,9 @@
 //! What an export is told.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::Service;
+use crate::{Service, States};
 
 /// Everything that bounds or selects an export.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Options {
     pub include_recoverable: bool,
     /// The tenant as the head of the archive names it.
     pub tenant: String,
+    /// From where listings go on, and where they end.
+    pub states: Option<Arc<States>>,
     /// True where messages have no delta (FACTS 10: 21Vianet).
     pub without_message_delta: bool,
 }

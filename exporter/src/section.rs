@@ -24,6 +24,7 @@ use crate::outcome::Tally;
 use crate::owner::Owner;
 use crate::service::{Asked, Fetched, Listing, Note, Presence, Service};
 use crate::spool::{Draft, Spool, Spooled, Turn};
+use crate::state::Seeds;
 
 /// Times a torn body is asked for (FACTS 2.7).
 const TORN_TRIES: usize = 8;
@@ -200,13 +201,17 @@ impl Section {
         };
         context.tally.count_owner_with(self.service);
         let inventory = Inventory::create(context.spool.dir())?;
+        let seeds = self.seeds(context)?;
         let (inventory, listing) =
-            self.service.list(context, &self.owner, &root, inventory).await?;
+            self.service.list(context, &self.owner, &root, inventory, seeds).await?;
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
         tokio::task::block_in_place(|| inventory.arrange(&listing.root, &base))?;
         self.ledger(&inventory, &listing, &base, &outlet).await?;
-        self.metadata(context, &inventory, &base, &outlet).await?;
+        let digest = self.metadata(context, &inventory, &base, &outlet).await?;
+        if let Some(states) = context.options.states.as_ref().filter(|_| listing.failed == 0) {
+            states.record(&self.key(), digest, listing.links);
+        }
         self.content(context, &inventory, &root, &outlet).await
     }
 
@@ -249,7 +254,7 @@ impl Section {
         inventory: &Inventory,
         base: &str,
         outlet: &Outlet,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let selector = &context.selector;
         let narrowed = context.narrows();
         if narrowed {
@@ -289,6 +294,7 @@ impl Section {
             items = inventory.items_after((last.0, &last.1), BATCH)?;
         }
         let content = context.finish(draft)?;
+        let digest = archive::hex(&content.sha256);
         let path = format!("{base}.ndjson");
         outlet.send(Event::Metadata { path, content }).await?;
         let mut folders = inventory.folders_after("", BATCH)?;
@@ -299,7 +305,28 @@ impl Section {
             }
             folders = inventory.folders_after(&last, BATCH)?;
         }
-        Ok(())
+        Ok(digest)
+    }
+
+    /// Its name in the state of listings.
+    fn key(&self) -> String {
+        format!("{}/{}", self.owner.id, self.service.name())
+    }
+
+    /// What need not be listed: the base's lines, if listing can go on from where they end. Not
+    /// where a selection goes by paths or times: renaming a folder selects other items, and no
+    /// listing tells of them.
+    fn seeds(&self, context: &Context) -> Result<Seeds, Error> {
+        let is_whole = !context.narrows() && context.options.selection.exclude.is_empty();
+        let (Some(states), Some(base), true) = (&context.options.states, &context.base, is_whole)
+        else {
+            return Ok(Seeds::default());
+        };
+        let Some(lines) = base.lines(&self.owner.id, self.service.name())? else {
+            return Ok(Seeds::default());
+        };
+        let links = states.links(&self.key(), &lines.digest);
+        Ok(Seeds { links, lines: Some(lines) })
     }
 
     /// The items, fetched a few at a time, handed on in order.

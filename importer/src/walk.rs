@@ -200,7 +200,8 @@ impl Ask {
             let is_over =
                 !matches!(error, archive::Error::Json { .. } | archive::Error::Invalid { .. });
             damage.get_or_insert(error);
-            if is_over || !self.incomplete {
+            // To its end in any case: else its digest would trouble the next member.
+            if is_over {
                 break;
             }
         }

@@ -86,6 +86,7 @@ async fn exported(archive: &Path) -> Result<String, Failure> {
         align: None,
         include_recoverable: false,
         tenant: tenant.name.clone(),
+        states: None,
         without_message_delta: false,
     };
     let summary = export::to_file(archive, &tenant, options, None).await?;

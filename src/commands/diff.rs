@@ -73,6 +73,7 @@ async fn present(
         align: None,
         include_recoverable: false,
         tenant: tenant.name.clone(),
+        states: None,
         without_message_delta: tenant.without_message_delta,
     };
     let dir = tempfile::tempdir_in(&spool.dir)

@@ -126,6 +126,7 @@ impl Trial<'_> {
             align: None,
             include_recoverable: true,
             tenant: tenant.name.clone(),
+            states: None,
             without_message_delta: false,
         };
         export::to_file(to, tenant, options, None).await.map(drop)

@@ -20,6 +20,7 @@ use crate::output::{self, Engine};
 use crate::progress::Shown;
 use crate::report::Report;
 use crate::signals::{self, Stop};
+use crate::state;
 use crate::terminal;
 
 /// What an interruption leaves behind.
@@ -90,7 +91,9 @@ async fn export(
     let output = output::with_copy(output, args.base.partial_copy.as_deref())?;
     let shown = Arc::new(Shown::new(args.progress));
     warn_of_roles(&tenant, &plan.services, shown.as_ref());
+    let states = state::read(args.base.state.as_deref(), &tenant.name, &plan.selection)?;
     let options = Options {
+        states: states.clone(),
         services: plan.services.clone(),
         selection: plan.selection,
         concurrency: usize::from(args.concurrency),
@@ -115,6 +118,10 @@ async fn export(
     outcome.counters = Some(tenant.graph.counters());
     outcome.summary = summary;
     ended?;
+    // Only now: what the next run leaves out must be safe in this one.
+    if let (Some(states), Some(path)) = (states, &args.base.state) {
+        state::write(path, &states);
+    }
     let verdict = verdict(args, &outcome.summary, &plan.services, plan.services_named);
     outcome.verdict = Some(verdict);
     Ok(if verdict == Verdict::Complete { Code::Success } else { Code::Missing })

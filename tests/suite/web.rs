@@ -56,11 +56,8 @@ impl Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let counts = Arc::new(Mutex::new(Counts::default()));
-        let served = Served {
-            file: File::open(path).unwrap(),
-            manner,
-            counts: Arc::clone(&counts),
-        };
+        let served =
+            Served { file: File::open(path).unwrap(), manner, counts: Arc::clone(&counts) };
         let served = Arc::new(served);
         std::thread::spawn(move || {
             for stream in listener.incoming() {

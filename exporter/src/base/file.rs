@@ -87,6 +87,14 @@ impl FileBase {
         }))
     }
 
+    /// The metadata of a section, proven, and its digest in hex.
+    pub(super) fn metadata(&self, owner: &str, service: &str) -> Result<Option<BaseLines>, Error> {
+        let key = (owner.to_owned(), service.to_owned());
+        let Some(Place { metadata, .. }) = self.sections.get(&key) else { return Ok(None) };
+        let digest = archive::hex(&self.prove(metadata)?);
+        Ok(Some(BaseLines { digest, lines: self.lines(metadata)? }))
+    }
+
     /// Reads a file to its end, which proves it.
     fn prove(&self, entry: &IndexEntry) -> Result<Sha256Digest, Error> {
         let path = &entry.line.path;
@@ -116,6 +124,20 @@ impl FileBase {
 
     fn content(&self, entry: &IndexEntry) -> Region {
         content(&self.whole, entry)
+    }
+}
+
+/// What the base says of a section, a line at a time.
+pub(crate) struct BaseLines {
+    /// Digest of all of it, in hex.
+    pub(crate) digest: String,
+    lines: Lines<BufReader<RegionReader>>,
+}
+
+impl BaseLines {
+    /// The next line.
+    pub(crate) fn next_line(&mut self) -> Result<Option<metadata::Line>, Error> {
+        self.lines.next_line().map_err(damaged)
     }
 }
 

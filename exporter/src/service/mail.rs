@@ -1,6 +1,6 @@
 //! Mail: folders by recursion, messages by delta per folder, MIME as Exchange renders it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,10 +10,12 @@ use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
 use super::{Asked, Fetched, Listing, Note, Presence, time};
+use crate::base::BaseLines;
 use crate::error::is_fatal;
 use crate::inventory::{Inventory, Name, Node};
 use crate::owner::Owner;
 use crate::section::Context;
+use crate::state::Seeds;
 use crate::{Error, substitute};
 
 /// The largest page of messages Graph gives (FACTS 3.2).
@@ -119,6 +121,8 @@ struct Mailbox<'a> {
     context: &'a Context,
     owner: &'a Owner,
     inventory: Inventory,
+    /// Where listings of folders go on.
+    links: BTreeMap<String, DeltaLink>,
     notes: Mutex<Vec<(String, Note)>>,
     failed: AtomicU64,
 }
@@ -129,13 +133,18 @@ pub(super) async fn list(
     owner: &Owner,
     root: &Value,
     inventory: Inventory,
+    seeds: Seeds,
 ) -> Result<(Inventory, Listing), Error> {
-    let mailbox =
-        Mailbox { context, owner, inventory, notes: Mutex::default(), failed: AtomicU64::new(0) };
+    let Seeds { links, lines } = seeds;
+    let (notes, failed) = (Mutex::default(), AtomicU64::new(0));
+    let mailbox = Mailbox { context, owner, inventory, links, notes, failed };
     let base = format!("{}/mail", owner.path());
     let mut tree = mailbox.watch_tree().await?;
     let ids = mailbox.folders(root, &base).await?;
     let mut known: BTreeSet<String> = ids.iter().cloned().collect();
+    if let Some(lines) = lines {
+        tokio::task::block_in_place(|| mailbox.seed(lines, &known))?;
+    }
     let mut folders = mailbox.all_messages(ids).await?;
     for _ in 0..CLOSING_ROUNDS {
         let grown = mailbox.tree_changed(&mut tree).await?;
@@ -152,7 +161,13 @@ pub(super) async fn list(
     let Mailbox { inventory, notes, failed, .. } = mailbox;
     let mut notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     notes.sort_by(|a, b| a.0.cmp(&b.0));
-    let listing = Listing { root: root_id(root).to_owned(), notes, failed: failed.into_inner() };
+    let links = folders.into_iter().filter_map(|folder| Some((folder.id, folder.delta?)));
+    let listing = Listing {
+        root: root_id(root).to_owned(),
+        notes,
+        failed: failed.into_inner(),
+        links: links.collect(),
+    };
     Ok((inventory, listing))
 }
 
@@ -287,13 +302,28 @@ impl Mailbox<'_> {
         })
     }
 
+    /// Takes the messages of an earlier run from its metadata, of the folders whose listing goes
+    /// on from there.
+    fn seed(&self, mut lines: BaseLines, folders: &BTreeSet<String>) -> Result<(), Error> {
+        while let Some(line) = lines.next_line()? {
+            let Value::Object(graph) = line.graph else { continue };
+            let folder = graph.get("parentFolderId").and_then(Value::as_str).unwrap_or_default();
+            let goes_on = self.links.contains_key(folder) && folders.contains(folder);
+            if line.kind == archive::metadata::MESSAGE && goes_on {
+                let folder = folder.to_owned();
+                Self::put_message(&self.inventory, &folder, &line.id, graph)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lists one folder to its end, starting over when the service lost the token. None when
     /// the folder vanished or could not be listed.
     async fn messages(&self, id: String) -> Result<Option<Folder>, Error> {
         if self.context.options.without_message_delta {
             return self.messages_without_delta(id).await;
         }
-        let mut start = None;
+        let mut start = self.links.get(&id).cloned();
         for _ in 0..=RESYNCS {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let mut pages = match start.take() {

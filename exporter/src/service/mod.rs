@@ -5,7 +5,7 @@ pub(crate) mod onedrive;
 mod time;
 
 use archive::{LedgerLine, Outcome};
-use graph::ErrorKind;
+use graph::{DeltaLink, ErrorKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use crate::large::Large;
 use crate::owner::Owner;
 use crate::section::Context;
 use crate::spool::{Spooled, Turn};
+use crate::state::Seeds;
 
 /// A service, in the order of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -48,6 +49,8 @@ pub(crate) struct Listing {
     pub(crate) notes: Vec<(String, Note)>,
     /// Listings that did not reach their end.
     pub(crate) failed: u64,
+    /// Where the next listings may begin, by container.
+    pub(crate) links: Vec<(String, DeltaLink)>,
 }
 
 /// Why something is not here, or not as it was.
@@ -206,17 +209,18 @@ impl Service {
         Ok(Presence::Absent(Note::new(Outcome::Skipped, cause, message).with_code(&error)))
     }
 
-    /// Puts all that the owner has into `inventory`.
+    /// Puts all that the owner has into `inventory`. What `seeds` knows need not be listed.
     pub(crate) async fn list(
         self,
         context: &Context,
         owner: &Owner,
         root: &Value,
         inventory: Inventory,
+        seeds: Seeds,
     ) -> Result<(Inventory, Listing), Error> {
         match self {
-            Self::Mail => mail::list(context, owner, root, inventory).await,
-            Self::OneDrive => onedrive::list(context, owner, root, inventory).await,
+            Self::Mail => mail::list(context, owner, root, inventory, seeds).await,
+            Self::OneDrive => onedrive::list(context, owner, root, inventory, seeds).await,
         }
     }
 

@@ -15,12 +15,14 @@ use serde_json::{Map, Value};
 
 use super::{Asked, Fetched, Listing, Note, Presence, time};
 use crate::Error;
+use crate::base::BaseLines;
 use crate::error::is_fatal;
 use crate::inventory::{Inventory, Name, Node, Unwanted};
 use crate::large::Large;
 use crate::owner::Owner;
 use crate::section::Context;
 use crate::spool::Draft;
+use crate::state::Seeds;
 
 /// Items a page; the service gives fewer if it likes (FACTS 3.2).
 const PAGE: u32 = 999;
@@ -71,18 +73,28 @@ pub(super) async fn list(
     owner: &Owner,
     drive: &Value,
     inventory: Inventory,
+    mut seeds: Seeds,
 ) -> Result<(Inventory, Listing), Error> {
     let mut listing = Listing::default();
     let id = drive_id(drive);
     let mut drive =
         Drive { context, owner, id, inventory, listing: &mut listing, page: Some(PAGE) };
-    let mut link = drive.enumerate(None).await?;
+    let start = seeds.link(LISTING);
+    if let (Some(lines), true) = (seeds.lines.take(), start.is_some()) {
+        drive.seed(lines)?;
+    }
+    let mut link = drive.enumerate(start).await?;
     for _ in 0..CLOSING_ROUNDS {
         let Some(from) = link.take() else { break };
         let mut pages = context.graph.delta_from(Scope::SharePoint, &from, Prefer::none());
         match drive.take_pages(&mut pages).await? {
-            Round::Ended { news: false, .. } | Round::Over => break,
-            Round::Ended { delta, .. } => link = delta,
+            Round::Over => break,
+            Round::Ended { delta, news } => {
+                link = delta;
+                if !news {
+                    break;
+                }
+            }
             Round::Lost(restart) => {
                 drive.inventory.forget(LISTING)?;
                 link = drive.enumerate(restart).await?;
@@ -90,6 +102,7 @@ pub(super) async fn list(
         }
     }
     let inventory = drive.inventory;
+    listing.links = link.into_iter().map(|link| (LISTING.to_owned(), link)).collect();
     Ok((inventory, listing))
 }
 
@@ -110,6 +123,18 @@ enum Round {
 }
 
 impl Drive<'_> {
+    /// Takes what an earlier run knew of the drive: its listing goes on from there.
+    fn seed(&mut self, mut lines: BaseLines) -> Result<(), Error> {
+        tokio::task::block_in_place(|| {
+            while let Some(line) = lines.next_line()? {
+                if line.kind != archive::metadata::OWNER {
+                    self.take_row(line.graph)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// The whole drive, from the beginning or from where a lost token says.
     async fn enumerate(
         &mut self,
