@@ -26,7 +26,7 @@ START = 1672531200  # the first mails; they come for three years
 USERS, MAILS, FILES = 10, 1500, 8
 
 
-def mail(dice, subject, date):
+def eml_of(dice, subject, date):
     """Sizes as mailboxes have them: a median of 31 KB, a mean of 80 KB, one in 200 of MiBs."""
     size = min(int(dice.lognormvariate(10.3, 1.3)), 10_000_000)
     body = base64.encodebytes(dice.randbytes(size * 3 // 4)).decode().replace("\n", "\r\n")
@@ -44,7 +44,7 @@ def content(folder):
             os.makedirs(place, exist_ok=True)
             date = START + dice.random() * 1095 * 86400
             with open(f"{place}/{number:05}.eml", "w", newline="") as file:
-                file.write(mail(dice, f"mail {number}", date))
+                file.write(eml_of(dice, f"mail {number}", date))
         os.makedirs(f"{folder}/user{user:02}/onedrive/Work")
         for number in range(FILES):
             size = min(int(dice.lognormvariate(15.2, 1.2)), 50 << 20)
@@ -87,16 +87,16 @@ def change(how, root):
             mail = pick()
             act(root, "set_read", user=user["id"], message=mail["id"], read=not mail["isRead"])
         for number in range(round(NEW * thousands)):
-            eml = mail(dice, f"new {number}", START + 1095 * 86400 + number)
+            eml = eml_of(dice, f"new {number}", START + 1095 * 86400 + number)
             act(root, "add_message", user=user["id"], folder=inbox, eml=eml)
             wanted += len(eml)
         files = call(root, f"files?drive={name}") if user["drive"] else []
         # One file in 50, so not of every user.
         for file in dice.sample(files, dice.random() < len(files) * CHANGED_FILES / 100):
-            bytes = dice.randbytes(min(file["size"], 1_000_000))
+            fresh = dice.randbytes(min(file["size"], 1_000_000))
             act(root, "put_file", drive=user["id"], path="/".join(file["path"]),
-                base64=base64.b64encode(bytes).decode())
-            wanted += len(bytes)
+                base64=base64.b64encode(fresh).decode())
+            wanted += len(fresh)
     print(wanted)
 
 

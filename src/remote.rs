@@ -183,9 +183,7 @@ impl Remote {
         if let Some(tag) = tag.filter(|tag| tag.starts_with('"')) {
             request = request.header(IF_RANGE, tag);
         }
-        let failed =
-            |error: reqwest::Error| Trouble::Passing(io::Error::other(error.without_url()));
-        let answer = request.send().await.map_err(failed)?;
+        let answer = request.send().await.map_err(|error| self.failed(error))?;
         let status = answer.status();
         if status != StatusCode::PARTIAL_CONTENT {
             return self.no_part(status);

@@ -293,7 +293,8 @@ impl Gate {
 /// Reads a base's content to its end, which proves it.
 pub(crate) fn prove(region: &Region, sha256: Sha256Digest) -> io::Result<()> {
     let mut proven = archive::region::Proven::new(region.reader(), Some(sha256));
-    let mut buffer = vec![0; 256 * 1024];
+    let most = usize::try_from(region.length()).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; most.clamp(1, 256 * 1024)];
     while proven.read(&mut buffer)? > 0 {}
     Ok(())
 }

@@ -13,8 +13,6 @@ use crate::section::{Context, Event, Section};
 use crate::service::Note;
 use crate::spool::{Spooled, Turn};
 
-/// Content of the base up to this many bytes is copied to memory at once: it is read once.
-const COPIED_AT_ONCE: u64 = 256 * 1024;
 /// Mails longer than this are not compared: both would be in memory, twice.
 const MOST_COMPARED: u64 = 8 << 20;
 
@@ -141,7 +139,7 @@ async fn reuse(
         }
         EarlierContent::Region(region, sha256) => {
             let size = region.length();
-            (in_file(context, path, mtime, turn, &region, sha256).await?, size)
+            (in_file(context, path, mtime, turn, &region, sha256), size)
         }
     };
     let Some(content) = content else {
@@ -156,31 +154,23 @@ async fn reuse(
     Ok(Some(line.into_iter().chain([content]).collect()))
 }
 
-/// Content in the base's file, proven before a byte of it is used.
-async fn in_file(
+/// Content in the base's file, proven before a byte of it is used. It stays where it is until it
+/// is written: that takes no room, and a second look at what was just read costs less than to keep
+/// it.
+fn in_file(
     context: &Context,
     path: String,
     mtime: i64,
     turn: Turn,
     region: &Region,
     sha256: Sha256Digest,
-) -> Result<Option<Event>, Error> {
-    if region.length() <= COPIED_AT_ONCE {
-        let Some(bytes) = tokio::task::block_in_place(|| read(region, sha256)) else {
-            return Ok(None);
-        };
-        let mut draft = context.spool.draft(turn);
-        context.write(&mut draft, &bytes).await?;
-        return Ok(Some(Event::Item { path, mtime, content: context.finish(draft)? }));
-    }
-    if tokio::task::block_in_place(|| prove(region, sha256)).is_err() {
-        return Ok(None);
-    }
+) -> Option<Event> {
+    tokio::task::block_in_place(|| prove(region, sha256)).ok()?;
     if region.length() > context.spool.longest() {
-        return Ok(Some(Event::Copied { turn, path, mtime, region: region.clone() }));
+        return Some(Event::Copied { turn, path, mtime, region: region.clone() });
     }
     let content = Spooled::in_base(&context.spool, region, sha256, turn);
-    Ok(Some(Event::Item { path, mtime, content }))
+    Some(Event::Item { path, mtime, content })
 }
 
 /// All of a region, if it is what it should be.

@@ -75,7 +75,18 @@ impl Spool {
 
     /// A place for content that will be written at `turn`.
     pub(crate) fn draft(self: &Arc<Self>, turn: Turn) -> Draft {
+        self.draft_that(turn, false)
+    }
+
+    /// A place for content that rather waits for memory than goes to disk before its turn: it
+    /// comes as fast as we like, and nothing is won by having it early.
+    pub(crate) fn patient_draft(self: &Arc<Self>, turn: Turn) -> Draft {
+        self.draft_that(turn, true)
+    }
+
+    fn draft_that(self: &Arc<Self>, turn: Turn, is_patient: bool) -> Draft {
         Draft {
+            is_patient,
             lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 },
             turn,
             held: Held::Memory(Vec::new()),
@@ -169,6 +180,7 @@ pub(crate) struct Draft {
     // Declared first: the bytes must be gone before the lease says so.
     held: Held,
     turn: Turn,
+    is_patient: bool,
     size: u64,
     digest: Sha256,
     lease: Lease,
@@ -198,11 +210,13 @@ impl Draft {
         let wanted = buffer.len() + bytes + (buffer.len() / 2).clamp(4096, 1 << 20);
         let more = (wanted - buffer.capacity()) as u64;
         let disk = DISK_STEP.max((buffer.len() + bytes) as u64);
-        let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
+        let (spool, turn, is_patient) = (Arc::clone(&self.lease.spool), self.turn, self.is_patient);
         let room = spool
             .take(|used| {
                 if spool.take_memory(used, more) {
                     Some(Room::Memory)
+                } else if is_patient && turn > used.head {
+                    None
                 } else {
                     spool.take_disk(used, turn, disk, 1).then_some(Room::Disk)
                 }
@@ -404,6 +418,32 @@ mod tests {
         drop(head);
         drop(later);
         assert_eq!(waiting.await.unwrap(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_patient_draft_waits_for_memory_until_it_is_its_turn() {
+        let spool = spool(1 << 20, 1 << 30);
+        let early = filled(&spool, 1, 900_000).await;
+        let patient = |item| {
+            let spool = Arc::clone(&spool);
+            tokio::spawn(async move {
+                let mut draft = spool.patient_draft(turn(item));
+                draft.write(&[7; 500_000]).await.unwrap();
+                draft.finish().unwrap()
+            })
+        };
+        let waiting = patient(2);
+        let head = filled(&spool, 0, 500_000).await;
+        assert!(!waiting.is_finished());
+        drop(head);
+        drop(early);
+        let whole = waiting.await.unwrap();
+        assert_eq!(spool.used().disk, 0);
+        // Memory is full again, and it is the turn of the next one.
+        let next = patient(3);
+        spool.set_head(turn(3));
+        next.await.unwrap();
+        drop(whole);
     }
 
     #[tokio::test]

@@ -1,8 +1,10 @@
 //! What changed between two archives: items added, removed, changed, moved, or only flagged.
 
+use std::io::BufReader;
 use std::path::Path;
 
-use archive::metadata::Line;
+use archive::metadata::{Line, Lines};
+use archive::{LEDGER_PATH, LedgerLine, Outcome, Region};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -19,6 +21,9 @@ CREATE TABLE item (
   content TEXT NOT NULL, place TEXT NOT NULL, flags TEXT NOT NULL, rest TEXT NOT NULL,
   seen INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX who ON item (owner, service, id);
+CREATE TABLE unread (id TEXT NOT NULL, below TEXT);
+CREATE INDEX what ON unread (id);
+CREATE INDEX place ON unread (below) WHERE below IS NOT NULL;
 ";
 
 /// What became of an item. Of one that changed in several ways, the first that applies.
@@ -37,12 +42,21 @@ pub enum Change {
     Flags,
     /// The service says something else of it.
     Metadata,
+    /// Only the first has it, but the export of the second could not read it, as its ledger says.
+    Unknown,
 }
 
 impl Change {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Added, Self::Removed, Self::Changed, Self::Moved, Self::Flags, Self::Metadata];
+    pub const ALL: [Self; 7] = [
+        Self::Added,
+        Self::Removed,
+        Self::Changed,
+        Self::Moved,
+        Self::Flags,
+        Self::Metadata,
+        Self::Unknown,
+    ];
 
     /// Its name, as JSON has it.
     #[must_use]
@@ -54,6 +68,7 @@ impl Change {
             Self::Moved => "moved",
             Self::Flags => "flags",
             Self::Metadata => "metadata",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -63,7 +78,7 @@ impl Change {
 pub struct Difference {
     /// What became of it.
     pub change: Change,
-    /// Its path; of a removed one, the path it had.
+    /// Its path; of one that the second archive does not have, the path it had.
     pub path: String,
     /// The path it had, if that was another.
     pub was: Option<String>,
@@ -72,7 +87,7 @@ pub struct Difference {
 }
 
 /// Shows all differences of what is chosen: those of items of the second archive in its order,
-/// then what was removed.
+/// then what was removed. What a second archive in a file could not read is not called removed.
 ///
 /// # Errors
 /// If one of them is bad.
@@ -91,6 +106,9 @@ pub async fn difference(
     })
     .await?;
     failed?;
+    if let Source::File(file) = &second {
+        note_unread(&scratch, file)?;
+    }
     let mut failed = Ok(true);
     survey(second, choice, spool_dir, |item| {
         failed = compare(&scratch, item).map(|found| found.is_none_or(|found| visit(&found)));
@@ -101,9 +119,9 @@ pub async fn difference(
         return Ok(());
     }
     let mut after = 0;
-    while let Some((seq, path, id)) = next_unseen(&scratch, after)? {
+    while let Some((seq, difference)) = next_unseen(&scratch, after)? {
         after = seq;
-        if !visit(&Difference { change: Change::Removed, path, was: None, id }) {
+        if !visit(&difference) {
             return Ok(());
         }
     }
@@ -122,12 +140,14 @@ impl Parts {
     fn of(item: &Surveyed<'_>) -> Self {
         const FLAGS: [&str; 4] = ["isRead", "flag", "categories", "importance"];
         // What follows from the others, or moves with every touch.
-        const FOLLOWS: [&str; 9] = [
+        const FOLLOWS: [&str; 10] = [
             "changeKey",
             "eTag",
             "cTag",
             "lastModifiedDateTime",
             "lastModifiedBy",
+            // It cannot change, but the names of who it was can.
+            "createdBy",
             "parentFolderId",
             "parentReference",
             "size",
@@ -203,12 +223,40 @@ fn compare(scratch: &Scratch, item: &Surveyed<'_>) -> Result<Option<Difference>,
     Ok(Some(Difference { change, path, was, id }))
 }
 
-fn next_unseen(scratch: &Scratch, after: i64) -> Result<Option<(i64, String, String)>, Error> {
+/// Takes note of what the export of this archive could not read: items, and all of folders.
+fn note_unread(scratch: &Scratch, file: &Region) -> Result<(), Error> {
+    let extent = archive::Index::open(file.reader())?.seal().ledger;
+    let region = file.slice(extent.offset, extent.length);
+    let mut lines = Lines::new(BufReader::new(region.reader()), LEDGER_PATH);
+    while let Some(text) = lines.next_text()? {
+        let LedgerLine { scope, id, outcome, cause, .. } = LedgerLine::parse(&text)?;
+        if outcome != Outcome::Failed && cause != "refused" {
+            continue;
+        }
+        let below = scope.map(|scope| scope + "/");
+        scratch.asked(|db| {
+            db.prepare_cached("INSERT INTO unread VALUES (?1, ?2)")?
+                .execute(params![id.unwrap_or_default(), below])
+                .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+fn next_unseen(scratch: &Scratch, after: i64) -> Result<Option<(i64, Difference)>, Error> {
     scratch.asked(|db| {
-        let sql = "SELECT seq, path, id FROM item WHERE seq > ?1 AND seen = 0
-                   ORDER BY seq LIMIT 1";
+        let sql = "SELECT seq, path, id,
+                     id IN (SELECT id FROM unread)
+                     OR json_extract(place, '$[0]') IN (SELECT id FROM unread)
+                     OR EXISTS (SELECT 1 FROM unread
+                                WHERE below = substr(item.path, 1, length(below)))
+                   FROM item WHERE seq > ?1 AND seen = 0 ORDER BY seq LIMIT 1";
         db.prepare_cached(sql)?
-            .query_row([after], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([after], |row| {
+                let change = if row.get(3)? { Change::Unknown } else { Change::Removed };
+                let (path, id) = (row.get(1)?, row.get(2)?);
+                Ok((row.get(0)?, Difference { change, path, was: None, id }))
+            })
             .optional()
     })
 }

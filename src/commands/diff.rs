@@ -16,6 +16,9 @@ use crate::terminal::Data;
 pub(super) async fn run(args: Diff) -> Result<Code, Failure> {
     let choice = Choice { selection: config::selection(&args.selection)?, ..Choice::default() };
     choice.check()?;
+    if args.first.as_os_str() == "-" && args.second.as_ref() == Some(&args.first) {
+        return Err(Failure::usage("standard input can be one of the archives, not both"));
+    }
     let spool = export::spool(&args.spool)?;
     let (first, second, _present) = match &args.second {
         Some(second) => {

@@ -1,5 +1,6 @@
 //! `find`: items of an archive by what is known of them.
 
+use archive::metadata;
 use globset::{GlobBuilder, GlobMatcher};
 use importer::{Choice, Surveyed};
 use serde_json::{Value, json};
@@ -43,8 +44,12 @@ pub(super) async fn run(args: Find) -> Result<Code, Failure> {
 fn show(data: &mut Data, item: &Surveyed<'_>, as_json: bool) -> Result<(), Failure> {
     let text = |pointer: &str| item.line.graph.pointer(pointer).and_then(Value::as_str);
     let path = item.line.path.as_deref().unwrap_or_default();
-    let date = text("/receivedDateTime").or_else(|| text("/lastModifiedDateTime"));
-    let date = date.unwrap_or_default();
+    // The time that --since and --until go by.
+    let dates = match item.line.kind.as_str() {
+        metadata::MESSAGE => ["/receivedDateTime", "/createdDateTime"],
+        _ => ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"],
+    };
+    let date = dates.into_iter().find_map(text).unwrap_or_default();
     if as_json {
         let mut found = json!({
             "path": path,

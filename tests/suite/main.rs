@@ -11,6 +11,7 @@ mod base;
 mod base_bad;
 mod base_examples;
 mod base_resume;
+mod base_state;
 mod content;
 mod determinism;
 mod directory;

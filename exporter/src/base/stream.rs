@@ -321,7 +321,7 @@ impl StreamSection {
         if !is_provable || entry.size > context.spool.longest() {
             return Ok(None);
         }
-        let mut draft = context.spool.draft(turn);
+        let mut draft = context.spool.patient_draft(turn);
         let mut hash = listed.is_some().then(QuickXorHash::new);
         let mut end = Vec::new();
         let mut buffer = vec![0; PIECE];
