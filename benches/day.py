@@ -37,7 +37,8 @@ def eml_of(dice, subject, date):
 
 def content(folder):
     dice = random.Random(1)
-    folders = ["Inbox", "Sent Items", "Inbox/Projects", "Inbox/Customers", "Archive/2024"]
+    # What comes is sorted by subject, and mostly by rules.
+    folders = ["Inbox", "Sent Items"] + [f"Inbox/Project {number:02}" for number in range(10)]
     for user in range(USERS):
         for number in range(MAILS):
             place = f"{folder}/user{user:02}/mail/{dice.choice(folders)}"

@@ -79,9 +79,11 @@ impl Spool {
     }
 
     /// A place for content that rather waits for memory than goes to disk before its turn: it
-    /// comes as fast as we like, and nothing is won by having it early.
-    pub(crate) fn patient_draft(self: &Arc<Self>, turn: Turn) -> Draft {
-        self.draft_that(turn, true)
+    /// comes as fast as we like, and nothing is won by having it early. If somebody else proves
+    /// it, and so knows its digest, that is not computed again.
+    pub(crate) fn patient_draft(self: &Arc<Self>, turn: Turn, is_proven: bool) -> Draft {
+        let draft = self.draft_that(turn, true);
+        Draft { digest: draft.digest.filter(|_| !is_proven), ..draft }
     }
 
     fn draft_that(self: &Arc<Self>, turn: Turn, is_patient: bool) -> Draft {
@@ -91,7 +93,7 @@ impl Spool {
             turn,
             held: Held::Memory(Vec::new()),
             size: 0,
-            digest: Sha256::new(),
+            digest: Some(Sha256::new()),
         }
     }
 
@@ -182,7 +184,7 @@ pub(crate) struct Draft {
     turn: Turn,
     is_patient: bool,
     size: u64,
-    digest: Sha256,
+    digest: Option<Sha256>,
     lease: Lease,
 }
 
@@ -199,7 +201,9 @@ impl Draft {
             Held::Disk(_) | Held::Base(_) => self.append(bytes).await?,
         }
         self.size += bytes.len() as u64;
-        self.digest.update(bytes);
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
         Ok(())
     }
 
@@ -252,18 +256,24 @@ impl Draft {
             Held::Base(_) => {}
         }
         self.size = 0;
-        self.digest = Sha256::new();
+        self.digest = self.digest.take().map(|_| Sha256::new());
         Ok(())
     }
 
     /// The content is whole.
     pub(crate) fn finish(mut self) -> io::Result<Spooled> {
+        let digest = self.digest.take().map(|digest| digest.finalize().into());
+        self.finish_proven(digest.ok_or_else(|| io::Error::other("nobody knows the digest"))?)
+    }
+
+    /// The content is whole, and was proven to have this digest.
+    pub(crate) fn finish_proven(mut self, sha256: [u8; 32]) -> io::Result<Spooled> {
         if let Held::Disk(file) = &mut self.held {
             file.seek(SeekFrom::Start(0))?;
         }
         Ok(Spooled {
             size: self.size,
-            sha256: self.digest.finalize().into(),
+            sha256,
             position: 0,
             turn: self.turn,
             held: self.held,
@@ -427,7 +437,7 @@ mod tests {
         let patient = |item| {
             let spool = Arc::clone(&spool);
             tokio::spawn(async move {
-                let mut draft = spool.patient_draft(turn(item));
+                let mut draft = spool.patient_draft(turn(item), false);
                 draft.write(&[7; 500_000]).await.unwrap();
                 draft.finish().unwrap()
             })

@@ -321,7 +321,7 @@ impl StreamSection {
         if !is_provable || entry.size > context.spool.longest() {
             return Ok(None);
         }
-        let mut draft = context.spool.patient_draft(turn);
+        let mut draft = context.spool.patient_draft(turn, entry.sha256.is_some());
         let mut hash = listed.is_some().then(QuickXorHash::new);
         let mut end = Vec::new();
         let mut buffer = vec![0; PIECE];
@@ -352,7 +352,11 @@ impl StreamSection {
                 }
             }
         }
-        let spooled: Spooled = context.finish(draft)?;
+        // Read to its end, it was what its digest says.
+        let spooled: Spooled = match entry.sha256 {
+            Some(sha256) => draft.finish_proven(sha256).map_err(|e| context.spool_error(e))?,
+            None => context.finish(draft)?,
+        };
         if listed.map(str::to_owned) != hash.map(encode) || substitute::is_end(&end, &line.id) {
             // Its bytes then were not what the service said, or not the service's at all. The
             // ledger that tells so comes too late: it is to be told anew.

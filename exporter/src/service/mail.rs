@@ -543,7 +543,11 @@ impl Mailbox<'_> {
             return Ok(None);
         }
         if !graph.contains_key("receivedDateTime") && !graph.contains_key("createdDateTime") {
-            // FACTS 3.3: later rounds may carry only what changed.
+            // FACTS 3.3: later rounds may carry only what changed, and not even the new change key.
+            // That is the last of this run; over what an earlier run knew it would be a lie.
+            if self.links.contains_key(folder) {
+                return Ok(Some(id));
+            }
             let known = inventory.json(folder, &id)?;
             let Some(Value::Object(mut whole)) =
                 known.and_then(|json| serde_json::from_str(&json).ok())
@@ -592,7 +596,15 @@ impl Mailbox<'_> {
         let level = self.context.mail_query_level.load(Ordering::Relaxed);
         let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
         match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
-            Ok(Value::Object(graph)) => Self::put_message(&self.inventory, folder, id, graph),
+            Ok(Value::Object(mut graph)) => {
+                // Lists name the type of every row, single answers only of those that have another.
+                let known = self.inventory.json(folder, id)?;
+                let known = known.and_then(|known| serde_json::from_str::<Value>(&known).ok());
+                if let Some(kind) = known.as_ref().and_then(|known| known.get("@odata.type")) {
+                    graph.entry("@odata.type").or_insert_with(|| kind.clone());
+                }
+                Self::put_message(&self.inventory, folder, id, graph)
+            }
             Ok(_) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) if matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound) => {
