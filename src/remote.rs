@@ -54,27 +54,29 @@ pub(crate) fn shown(url: &str) -> String {
 pub(crate) fn open(url: &str) -> io::Result<Region> {
     // A part of something compressed on the way would be no part of the file.
     let http = Client::builder().no_gzip().connect_timeout(SILENCE).read_timeout(SILENCE);
-    let mut remote = Remote {
-        http: http.build().map_err(io::Error::other)?,
-        url: url.to_owned(),
-        file: None,
-        runtime: Handle::current(),
-        parts: Mutex::default(),
-    };
-    let (_, file) = remote.part(0, 1)?;
+    let http = http.build().map_err(io::Error::other)?;
+    let runtime = Handle::current();
+    let server = Arc::new(Server { http, url: url.to_owned(), file: None });
+    let (_, file) = Server::part(&server, &runtime, 0, 1)?;
     let length = file.length;
-    remote.file = Some(file);
+    let server =
+        Arc::new(Server { http: server.http.clone(), url: url.to_owned(), file: Some(file) });
+    let remote = Remote { server, runtime, parts: Mutex::default() };
     Ok(Region::of(Arc::new(remote), length))
 }
 
 struct Remote {
+    server: Arc<Server>,
+    runtime: Handle,
+    /// Where they begin, and what is there; the one used last stands last.
+    parts: Mutex<VecDeque<(u64, Bytes)>>,
+}
+
+struct Server {
     http: Client,
     url: String,
     /// The file when it was opened: parts of two would be no archive.
     file: Option<Version>,
-    runtime: Handle,
-    /// Where they begin, and what is there; the one used last stands last.
-    parts: Mutex<VecDeque<(u64, Bytes)>>,
 }
 
 /// What tells a file from another at the same address.
@@ -94,7 +96,7 @@ enum Trouble {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(&self.url))
+        f.write_str(&shown(&self.server.url))
     }
 }
 
@@ -108,7 +110,7 @@ impl ReadAt for Remote {
                 if length == 0 {
                     return Ok(0);
                 }
-                let (bytes, _) = self.part(offset, length)?;
+                let (bytes, _) = Server::part(&self.server, &self.runtime, offset, length)?;
                 self.keep(offset, bytes.clone());
                 (offset, bytes)
             }
@@ -148,29 +150,43 @@ impl Remote {
         let before = parts.iter().find(|(start, bytes)| start + bytes.len() as u64 == offset);
         before.map_or(FIRST, |(_, bytes)| (bytes.len() as u64 * 2).clamp(FIRST, MOST))
     }
+}
 
+impl Server {
     /// A part of the file, less if the server gives less, and which file that is. Blocks the
     /// thread.
-    fn part(&self, start: u64, length: u64) -> io::Result<(Bytes, Version)> {
-        let ask = async {
-            let mut pause = PAUSE;
-            for _ in 1..TRIES {
-                match self.ask(start, length).await {
-                    Err(Trouble::Passing(_)) => tokio::time::sleep(pause).await,
-                    Err(Trouble::Lasting(error)) => return Err(error),
-                    Ok(answer) => return Ok(answer),
-                }
-                pause *= 2;
-            }
-            self.ask(start, length).await.map_err(|trouble| match trouble {
-                Trouble::Passing(error) | Trouble::Lasting(error) => error,
-            })
-        };
+    fn part(
+        server: &Arc<Self>,
+        runtime: &Handle,
+        start: u64,
+        length: u64,
+    ) -> io::Result<(Bytes, Version)> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let server = Arc::clone(server);
+        // On a task of its own: a `block_on` in here, on a thread that is in one already, would
+        // take the wake-ups that are meant for the outer one.
+        runtime.spawn(async move { sender.send(server.ask_again(start, length).await) });
+        let wait = || receiver.recv().unwrap_or_else(|_| Err(io::Error::other("stopped")));
         match Handle::try_current() {
             // On a thread of the runtime others must go on meanwhile.
-            Ok(_) => tokio::task::block_in_place(|| self.runtime.block_on(ask)),
-            Err(_) => self.runtime.block_on(ask),
+            Ok(_) => tokio::task::block_in_place(wait),
+            Err(_) => wait(),
         }
+    }
+
+    async fn ask_again(&self, start: u64, length: u64) -> io::Result<(Bytes, Version)> {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.ask(start, length).await {
+                Err(Trouble::Passing(_)) => tokio::time::sleep(pause).await,
+                Err(Trouble::Lasting(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+            pause *= 2;
+        }
+        self.ask(start, length).await.map_err(|trouble| match trouble {
+            Trouble::Passing(error) | Trouble::Lasting(error) => error,
+        })
     }
 
     async fn ask(&self, start: u64, length: u64) -> Result<(Bytes, Version), Trouble> {
