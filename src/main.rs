@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod exit;
 mod input;
+mod narrow;
 mod output;
 mod progress;
 mod remote;

@@ -147,6 +147,13 @@ pub struct Position {
     member: u64,
 }
 
+impl Position {
+    /// First byte of the member that stands here; behind the last one, of the manifest.
+    pub fn member(&self) -> u64 {
+        self.member
+    }
+}
+
 impl<R: Read + Seek> Entries<R> {
     fn new(mut input: R, manifest: Extent) -> Result<Self, Error> {
         let Extent { offset, length, sha256 } = manifest;

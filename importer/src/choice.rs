@@ -37,7 +37,8 @@ pub(crate) struct Chooser {
     recipients: Vec<Words>,
     message_ids: Vec<String>,
     paths: Vec<Place>,
-    services: usize,
+    /// Those that can have what is asked for: only mail has subjects.
+    services: Vec<Service>,
 }
 
 impl Choice {
@@ -71,9 +72,12 @@ impl Choice {
         }
         let users = &self.selection.users;
         let literal = !users.is_empty() && users.iter().all(|user| is_literal(user));
+        let of_mail = [&self.subjects, &self.senders, &self.recipients, &self.message_ids];
+        let is_mail = of_mail.iter().any(|list| !list.is_empty());
         let wanted = |service: &&Service| {
             let names = &self.selection.services;
-            names.is_empty() || names.contains(service.name())
+            let is_named = names.is_empty() || names.contains(service.name());
+            is_named && (!is_mail || **service == Service::Mail)
         };
         Ok(Chooser {
             selector: self.selection.compile()?,
@@ -83,7 +87,7 @@ impl Choice {
             recipients: words(&self.recipients)?,
             message_ids: self.message_ids.iter().map(|id| bare_id(id).to_owned()).collect(),
             paths: self.paths.iter().map(|path| Place::new(path)).collect::<Result<_, _>>()?,
-            services: Service::ALL.iter().filter(wanted).count(),
+            services: Service::ALL.iter().filter(wanted).copied().collect(),
         })
     }
 }
@@ -91,7 +95,7 @@ impl Choice {
 impl Chooser {
     /// The service of a section that is wanted.
     pub(crate) fn service(&self, name: &str) -> Option<Service> {
-        Service::from_name(name).filter(|service| self.selector.matches_service(service.name()))
+        Service::from_name(name).filter(|service| self.services.contains(service))
     }
 
     pub(crate) fn owner(&self, names: &OwnerNames) -> bool {
@@ -148,7 +152,8 @@ impl Chooser {
     /// Whether nothing behind the last of `sections` sections of `owners` wanted owners can be
     /// wanted: each user was named outright, and all of them had all that is asked for.
     pub(crate) fn is_over(&self, owners: usize, sections_of_last: usize) -> bool {
-        self.literal_users.is_some_and(|users| owners >= users) && sections_of_last >= self.services
+        self.literal_users.is_some_and(|users| owners >= users)
+            && sections_of_last >= self.services.len()
     }
 
     /// Whether another owner can still be wanted.

@@ -43,7 +43,7 @@ pub use place::Loss;
 pub use plan::{Plan, PlannedSection, plan};
 pub use restore::{Order, restore};
 pub use service::Service;
-pub use survey::{Surveyed, survey};
+pub use survey::{Surveyed, is_named, owners, survey};
 pub use target::{Credentials, DirectoryTarget, ImapTarget, Layout, Target, TenantTarget};
 pub use undo::{UndoSummary, target_of, undo};
 pub use walk::Source;

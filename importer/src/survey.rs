@@ -4,15 +4,15 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::Sha256Digest;
-use archive::metadata::Line;
+use archive::metadata::{self, Line};
+use archive::{Index, OwnerNames, Reader, Region, Sha256Digest};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::choice::Choice;
 use crate::error::Error;
-use crate::section::Section;
-use crate::walk::{Ask, Job, Source, Task, walk_file, walk_stream};
+use crate::section::{Owner, Section};
+use crate::walk::{Ask, Job, Source, Task, metadata_of, walk_file, walk_stream};
 
 /// An item as the archive has it.
 #[derive(Debug)]
@@ -76,6 +76,37 @@ pub async fn survey(
         (None, Some(end)) => Ok(end.into_seal().map(drop)?),
         (None, None) => Ok(()),
     }
+}
+
+/// The owners of an archive in a file, once each: their metadata lines.
+///
+/// # Errors
+/// If the archive is bad.
+pub fn owners(file: &Region) -> Result<Vec<Line>, Error> {
+    let mut entries = Index::open(file.reader())?.into_entries()?;
+    let mut owners: Vec<Line> = Vec::new();
+    while let Some(entry) = entries.next_entry()? {
+        if metadata_of(&entry.line.path).is_none() {
+            continue;
+        }
+        let mut reader = Reader::new(file.slice(entry.offset, entry.line.span).reader());
+        reader.next_entry()?;
+        let content = std::io::BufReader::new(reader.content());
+        let first = metadata::Lines::new(content, &entry.line.path).next_line();
+        // Damaged metadata is for who reads it to tell.
+        let Ok(Some(line)) = first else { continue };
+        if line.kind == metadata::OWNER && owners.iter().all(|owner| owner.id != line.id) {
+            owners.push(line);
+        }
+    }
+    Ok(owners)
+}
+
+/// Whether an owner goes by this name: object id, UPN or any address.
+#[must_use]
+pub fn is_named(owner: &Line, name: &str) -> bool {
+    let names = OwnerNames::from_graph(&owner.graph);
+    crate::target::is_named(&Owner { id: owner.id.clone(), names }, name)
 }
 
 fn of_file(task: Task, visit: &mut impl FnMut(&Surveyed<'_>) -> bool) -> Result<bool, Error> {

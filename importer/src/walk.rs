@@ -135,7 +135,7 @@ fn owner_folder(prefix: &str) -> &str {
 }
 
 /// `users/<upn>/<service>.ndjson`: the prefix of its section and the service.
-fn metadata_of(path: &str) -> Option<(&str, &str)> {
+pub(crate) fn metadata_of(path: &str) -> Option<(&str, &str)> {
     let prefix = path.strip_suffix(".ndjson")?;
     let mut parts = prefix.split('/');
     let (Some("users"), Some(_), Some(service), None) =

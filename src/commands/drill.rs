@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use archive::{Entry, OwnerNames, Reader, Region, Seal, metadata};
+use archive::{OwnerNames, Region, Seal};
 use chrono::{DateTime, Utc};
 use importer::{
     Choice, Comparison, Destination, OnConflict, Options, Order, Source, Summary, Target,
@@ -18,7 +18,7 @@ use crate::cli::{Connection, Drill};
 use crate::commands::{demo, export, simulate};
 use crate::config;
 use crate::exit::{Code, Failure};
-use crate::input::{Input, is_metadata, shown};
+use crate::input::{Input, shown};
 use crate::report;
 use crate::terminal::{self, Data};
 
@@ -151,33 +151,18 @@ fn archive_file(path: &Path, spool: &Path) -> Result<Region, Failure> {
 /// Who is in the archive: the drill's tenant has the same people.
 fn owners(file: &Region) -> Result<(Vec<NewUser>, Seal), Failure> {
     let seal = archive::Index::open(file.reader())?.seal().clone();
-    let mut entries = archive::Index::open(file.reader())?.into_entries()?;
-    let mut users: Vec<NewUser> = Vec::new();
-    let mut places = Vec::new();
-    while let Some(entry) = entries.next_entry()? {
-        if is_metadata(&entry.line.path) {
-            places.push(entry.offset);
+    let users = importer::owners(file)?.into_iter().map(|line| {
+        let names = OwnerNames::from_graph(&line.graph);
+        let display_name = line.graph.get("displayName").and_then(|name| name.as_str());
+        NewUser {
+            id: line.id,
+            display_name: display_name.unwrap_or(&names.upn).to_owned(),
+            mail: names.mail.unwrap_or_else(|| names.upn.clone()),
+            upn: names.upn,
+            language: Language::English,
         }
-    }
-    for offset in places {
-        let rest = file.slice(offset, file.length());
-        let mut reader = Reader::new(rest.reader());
-        let Some(Entry { path, .. }) = reader.next_entry()? else { continue };
-        let content = io::BufReader::new(reader.content());
-        let Some(line) = metadata::Lines::new(content, &path).next_line()? else { continue };
-        if line.kind == metadata::OWNER && users.iter().all(|user| user.id != line.id) {
-            let names = OwnerNames::from_graph(&line.graph);
-            let display_name = line.graph.get("displayName").and_then(|name| name.as_str());
-            users.push(NewUser {
-                id: line.id,
-                display_name: display_name.unwrap_or(&names.upn).to_owned(),
-                mail: names.mail.unwrap_or_else(|| names.upn.clone()),
-                upn: names.upn,
-                language: Language::English,
-            });
-        }
-    }
-    Ok((users, seal))
+    });
+    Ok((users.collect(), seal))
 }
 
 fn show(

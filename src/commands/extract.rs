@@ -1,12 +1,15 @@
 //! `extract`: an archive, or a selection of it, into a folder.
 
-use archive::End;
+use std::io::Read;
+
 use archive::extract::{Options, extract};
+use archive::{End, Index};
 
 use crate::cli::Extract;
 use crate::config;
 use crate::exit::{self, Code, Failure};
 use crate::input::{Input, Wanted};
+use crate::narrow;
 use crate::terminal;
 
 pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
@@ -15,7 +18,14 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
     if let (Input::Seekable(file), false) = (&input, args.incomplete) {
         refuse_unsealed(file)?;
     }
-    let input = input.into_stream();
+    // Of a file only what the selection may want is read.
+    let input: Box<dyn Read + Send> = match input {
+        Input::Seekable(file) if !wanted.everything() && Index::open(file.reader()).is_ok() => {
+            let mut again = Wanted::new(config::selection(&args.selection)?)?;
+            narrow::narrowed(&file, &mut again)?
+        }
+        input => input.into_stream(),
+    };
     // What an unfinished archive can't prove was asked for by name.
     let options = Options { overwrite: args.overwrite, damaged: args.damaged || args.incomplete };
     let extracted = extract(input, &args.directory, options, &mut wanted, &mut |path, error| {

@@ -31,6 +31,7 @@ pub(super) async fn run(args: Import) -> Result<Code, Failure> {
     }
     let (choice, options) = (choice(&args)?, options(&args)?);
     let source = source(&args)?;
+    check_mappings(&source, &options)?;
     let target = tokio::select! {
         target = target::open(&args) => target?,
         () = stop.requested() => return Err(stop.failure("nothing was done")),
@@ -213,6 +214,20 @@ fn options(args: &Import) -> Result<Options, Failure> {
         spool_limit: spool.disk_bytes,
         incomplete: args.incomplete,
     })
+}
+
+/// A mapping of nobody is a slip: what was his would go back to himself. On a pipe nobody knows yet
+/// who comes.
+fn check_mappings(source: &Source, options: &Options) -> Result<(), Failure> {
+    let (Source::File(file), false) = (source, options.map_user.is_empty()) else { return Ok(()) };
+    let owners = importer::owners(file)?;
+    for (old, _) in &options.map_user {
+        if !owners.iter().any(|owner| importer::is_named(owner, old)) {
+            return Err(Failure::usage(format!("--map-user: nobody in the archive is {old}"))
+                .hint("`tar365 find ARCHIVE --json` shows the owners"));
+        }
+    }
+    Ok(())
 }
 
 /// The archive. One that can be seen to be unfinished is refused before the first write.

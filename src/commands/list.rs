@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use archive::{End, Entry, Index, Kind, Reader, Region, hex};
+use archive::{End, Entry, Index, IndexEntry, Kind, Reader, Region, hex};
 use chrono::DateTime;
 use serde_json::json;
 
@@ -14,20 +14,30 @@ use crate::terminal::Data;
 
 /// Longest first line of metadata that is looked at.
 const OWNER_LINE: u64 = 1 << 20;
+/// Bytes in which the header of a member is looked for: the longest path has 16 KiB.
+const LONGEST_HEADER: u64 = 32 << 10;
 
 pub(super) fn run(args: &List) -> Result<Code, Failure> {
     let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
     let mut data = Data::new();
     match Input::open(&args.archive)? {
-        // The manifest has all that JSON shows, and is a fraction of the archive.
-        Input::Seekable(file) if args.json => from_manifest(file, &mut wanted, &mut data)?,
+        // The manifest has all that JSON shows, and is a fraction of the archive; times stand in
+        // the headers.
+        Input::Seekable(file) if Index::open(file.reader()).is_ok() => {
+            from_manifest(&file, args.json, &mut wanted, &mut data)?;
+        }
         input => from_stream(input.into_stream(), args.json, &mut wanted, &mut data)?,
     }
     data.finish()?;
     Ok(Code::Success)
 }
 
-fn from_manifest(file: Region, wanted: &mut Wanted, data: &mut Data) -> Result<(), Failure> {
+fn from_manifest(
+    file: &Region,
+    as_json: bool,
+    wanted: &mut Wanted,
+    data: &mut Data,
+) -> Result<(), Failure> {
     let mut index = Index::open(file.reader())?;
     // Owners first: their lines are at other places of the file than the manifest.
     let mut metadata = Vec::new();
@@ -43,18 +53,45 @@ fn from_manifest(file: Region, wanted: &mut Wanted, data: &mut Data) -> Result<(
         owners.push((entry.line.path.clone(), first_line(&mut content.content())?));
     }
     let mut owners = owners.into_iter().peekable();
-    let mut failed = Ok(());
+    let (mut failed, mut end) = (Ok(()), 0);
     index.each(&mut |entry| {
         let line = &entry.line;
+        end = entry.offset + line.span;
         if let Some((path, first)) = owners.next_if(|(path, _)| *path == line.path) {
             wanted.learn(&path, &first);
         }
         if wanted.wants(&line.path, None) {
-            failed = data.line(line.encode().trim_end());
+            failed = match as_json {
+                true => data.line(line.encode().trim_end()),
+                false => header(file, entry).and_then(|entry| match wanted.wants_entry(&entry) {
+                    true => data.line(&text_line(&entry)),
+                    false => Ok(()),
+                }),
+            };
         }
         failed.is_ok()
     })?;
-    failed
+    failed?;
+    // The manifest does not speak of itself.
+    if as_json || !wanted.wants(archive::MANIFEST_PATH, None) {
+        return Ok(());
+    }
+    let mut reader = Reader::new(file.slice(end, file.length()).reader());
+    while let Some(entry) = reader.next_entry()? {
+        data.line(&text_line(&entry))?;
+    }
+    Ok(())
+}
+
+/// The header of a member.
+fn header(file: &Region, entry: &IndexEntry) -> Result<Entry, Failure> {
+    // A header takes at most a few blocks; of the content nothing is wanted.
+    let start = file.slice(entry.offset, entry.line.span.min(LONGEST_HEADER));
+    let found = Reader::new(start.reader()).next_entry()?;
+    found.filter(|found| found.path == entry.line.path).ok_or_else(|| {
+        let what = "the manifest does not fit: another member stands here".to_owned();
+        archive::Error::Invalid { place: entry.line.path.clone(), what }.into()
+    })
 }
 
 fn from_stream(
@@ -81,7 +118,7 @@ fn from_stream(
 }
 
 /// The first line of a metadata member; the rest is skipped by the reader.
-pub(super) fn first_line(content: &mut impl Read) -> Result<String, Failure> {
+pub(crate) fn first_line(content: &mut impl Read) -> Result<String, Failure> {
     let mut line = String::new();
     BufReader::new(content.take(OWNER_LINE))
         .read_line(&mut line)

@@ -18,6 +18,8 @@ mod list;
 mod simulate;
 mod verify;
 
+pub(crate) use list::first_line;
+
 use std::future::Future;
 use std::process::ExitCode;
 

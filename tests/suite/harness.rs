@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -322,4 +323,45 @@ pub fn python(program: &str, arguments: &[&std::ffi::OsStr]) -> String {
     command.arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8");
     let run = run(command).expect(0);
     String::from_utf8(run.stdout).unwrap()
+}
+
+/// Examines all cases, `at_once` at a time; what came of them, in their order. Fails with
+/// everything that any of them found.
+#[track_caller]
+pub fn examine_all<C: Sync, R: Send>(
+    cases: &[C],
+    at_once: usize,
+    examine: impl Fn(&C) -> Result<R, String> + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.min(cases.len()) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else {
+                        return;
+                    };
+                    let result = examine(case);
+                    results.lock().unwrap().insert(number, result);
+                }
+            });
+        }
+    });
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    for result in results.into_inner().unwrap().into_values() {
+        match result {
+            Ok(row) => rows.push(row),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases failed:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    rows
 }

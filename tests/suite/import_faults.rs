@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use simulator::{Credentials, Fault, Kind, Language, NewUser, Options, Record};
@@ -565,37 +564,7 @@ fn outcome(case: &Case, done: &Run, summary: &Value, is: &State, findings: &mut 
 #[track_caller]
 fn examine_all(cases: &[Case]) -> Vec<Row> {
     calm();
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(cases.len()) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(number) else {
-                        return;
-                    };
-                    let result = examine(case);
-                    results.lock().unwrap().insert(number, result);
-                }
-            });
-        }
-    });
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    for result in results.into_inner().unwrap().into_values() {
-        match result {
-            Ok(row) => rows.push(row),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases failed:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
-    rows
+    crate::harness::examine_all(cases, AT_ONCE, examine)
 }
 
 /// How each fault is tried alone. The first stands for it in CI.

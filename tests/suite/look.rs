@@ -414,7 +414,7 @@ fn an_archive_on_a_server_is_like_one_in_a_file() {
     let items = lines(&archive);
     let member = text(&items[7], "path");
     // Also from servers that fail now and then, or give less than they are asked for.
-    for manner in [Manner::Good, Manner::Unavailable(3), Manner::Truncates(3), Manner::Stingy] {
+    for manner in [Manner::Good, Manner::Unavailable(7), Manner::Truncates(7), Manner::Stingy] {
         let web = Web::serve(Path::new(&saved.path()), manner);
         let dir = TempDir::new().unwrap();
         let mut results = Vec::new();
@@ -432,7 +432,7 @@ fn an_archive_on_a_server_is_like_one_in_a_file() {
             results.push((outputs, files_below(&target)));
         }
         let [file, web_result] = results.try_into().unwrap();
-        assert!(file.1.len() > 2 * items.len() / 2);
+        assert!(file.1.len() > items.len());
         assert!(file == web_result, "{manner:?}");
         let Counts { requests, authorized, .. } = web.counts();
         assert!(requests == authorized && requests > 6, "{manner:?}: {requests}");

@@ -11,7 +11,7 @@ use graph::ErrorKind;
 pub use directory::{DirectoryTarget, Layout};
 pub use imap::{Credentials, ImapTarget};
 pub use tenant::TenantTarget;
-pub(crate) use tenant::User;
+pub(crate) use tenant::{User, is_named};
 
 use crate::error::Error;
 use crate::item::Item;

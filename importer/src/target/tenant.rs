@@ -122,7 +122,8 @@ pub(crate) struct User {
     pub(crate) upn: String,
 }
 
-fn is_named(owner: &Owner, name: &str) -> bool {
+/// Whether an owner goes by this name: object id, UPN or any address.
+pub(crate) fn is_named(owner: &Owner, name: &str) -> bool {
     let addresses =
         owner.names.proxy_addresses.iter().map(|address| {
             address.split_once(':').map_or(address.as_str(), |(_, address)| address)
