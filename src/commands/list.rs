@@ -10,6 +10,7 @@ use crate::cli::List;
 use crate::config;
 use crate::exit::{Code, Failure};
 use crate::input::{Input, Wanted};
+use crate::remote;
 use crate::terminal::Data;
 
 /// Longest first line of metadata that is looked at.
@@ -20,10 +21,13 @@ const LONGEST_HEADER: u64 = 32 << 10;
 pub(super) fn run(args: &List) -> Result<Code, Failure> {
     let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
     let mut data = Data::new();
+    // A request for each header costs a server more than the whole archive.
+    let is_remote = args.archive.to_str().is_some_and(remote::is_url);
+    let streams = is_remote && wanted.everything();
     match Input::open(&args.archive)? {
         // The manifest has all that JSON shows, and is a fraction of the archive; times stand in
         // the headers.
-        Input::Seekable(file) if Index::open(file.reader()).is_ok() => {
+        Input::Seekable(file) if (args.json || !streams) && Index::open(file.reader()).is_ok() => {
             from_manifest(&file, args.json, &mut wanted, &mut data)?;
         }
         input => from_stream(input.into_stream(), args.json, &mut wanted, &mut data)?,
