@@ -6,14 +6,12 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use archive::metadata;
 use rusqlite::OptionalExtension;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 
 use crate::choice::Choice;
 use crate::error::Error;
@@ -22,7 +20,7 @@ use crate::scratch::Scratch;
 use crate::service::Service;
 use crate::service::mail::{AttachmentBody, Message};
 use crate::service::onedrive::accepted_name;
-use crate::walk::{Ask, Job, Source, Task, walk_file, walk_stream};
+use crate::walk::{Ask, Job, Source, Task, Walk};
 
 /// Differences that are told one by one.
 const TOLD: usize = 100;
@@ -79,25 +77,19 @@ pub async fn compare(
     let scratch = Scratch::create(spool_dir, TABLES)?;
     let all = Choice::default();
     for (side, source, choice) in [(0, first, choice), (1, second, &all)] {
-        let (sender, mut tasks) = mpsc::channel(1);
-        let ask = Arc::new(Ask {
+        let ask = Ask {
             chooser: choice.compile()?,
             only_failed: None,
             incomplete: false,
             spool_dir: spool_dir.to_owned(),
             spool_limit: u64::MAX,
             contents: true,
-        });
-        let walk = tokio::task::spawn_blocking(move || match source {
-            Source::File(file) => walk_file(&file, &ask, &sender),
-            Source::Stream(input) => walk_stream(input, &ask, &sender),
-        });
-        while let Some(task) = tasks.recv().await {
+        };
+        let mut walk = Walk::begin(source, ask);
+        while let Some(task) = walk.tasks.recv().await {
             section(&scratch, side, task, !choice.names_items()).await?;
         }
-        let failed =
-            |error| Error::Spool { path: spool_dir.to_owned(), source: io::Error::other(error) };
-        let walked = walk.await.map_err(failed)??;
+        let walked = walk.ended().await?;
         if let Some(broken) = walked.broken {
             return Err(broken.into());
         }

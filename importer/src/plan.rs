@@ -1,17 +1,14 @@
 //! What a restore would do, without asking the target anything.
 
-use std::sync::Arc;
-
 use archive::metadata::{self, Line};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::choice::Choice;
 use crate::error::Error;
 use crate::options::{Destination, Options};
 use crate::target::Target;
-use crate::walk::{Ask, Job, Source, Task, walk_file, walk_stream};
+use crate::walk::{Ask, Job, Source, Task, Walk};
 
 /// Upload budget of a mailbox (FACTS 2.2), in bytes per second.
 const MAILBOX_UPLOAD: u64 = 150_000_000 / 300;
@@ -61,32 +58,24 @@ pub async fn plan(
     options: &Options,
 ) -> Result<Plan, Error> {
     let is_file = matches!(source, Source::File(_));
-    let ask = Arc::new(Ask {
+    let ask = Ask {
         chooser: choice.compile()?,
         only_failed: None,
         incomplete: options.incomplete,
         spool_dir: options.spool_dir.clone(),
         spool_limit: 0,
         contents: !is_file,
-    });
-    let (sender, mut tasks) = mpsc::channel(1);
-    let walk = tokio::task::spawn_blocking(move || match source {
-        Source::File(file) => walk_file(&file, &ask, &sender),
-        Source::Stream(input) => walk_stream(input, &ask, &sender),
-    });
+    };
+    let mut walk = Walk::begin(source, ask);
     let mut plan = Plan { on_conflict: options.on_conflict.name(), ..Plan::default() };
     let is_whole = !choice.names_items();
-    while let Some(task) = tasks.recv().await {
+    while let Some(task) = walk.tasks.recv().await {
         let planned = planned(task, target, options, is_file).await?;
         if planned.items > 0 || is_whole {
             plan.sections.push(planned);
         }
     }
-    let failed = |error| Error::Spool {
-        path: options.spool_dir.clone(),
-        source: std::io::Error::other(error),
-    };
-    let walked = walk.await.map_err(failed)??;
+    let walked = walk.ended().await?;
     plan.damaged_sections = walked.damaged;
     match walked.broken {
         Some(broken) if !options.incomplete => Err(broken.into()),
@@ -103,9 +92,7 @@ async fn planned(
     let Task { section, work, mut jobs } = task;
     let named = options.to_user.clone();
     let mapped = || {
-        let is_his = |(old, _): &&(String, String)| {
-            [&section.owner.id, &section.owner.names.upn].contains(&old)
-        };
+        let is_his = |(old, _): &&(String, String)| crate::target::is_named(&section.owner, old);
         options.map_user.iter().find(is_his).map(|(_, new)| new.clone())
     };
     let label = match &options.destination {

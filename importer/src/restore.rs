@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::choice::Choice;
@@ -20,7 +19,7 @@ use crate::outcome::{Summary, Tally};
 use crate::place::{Loss, Place as _};
 use crate::section::Section;
 use crate::target::{AnyPlace, Target};
-use crate::walk::{Ask, Job, Source, Task, Walked, walk_file, walk_stream};
+use crate::walk::{Ask, Job, Source, Task, Walk, Walked};
 
 /// Mailboxes and drives that are filled side by side: each has limits of its own.
 const SECTIONS: usize = 4;
@@ -102,26 +101,22 @@ async fn run(
         false => Journal::open(order.journal, &about)?,
     };
     let journal = Arc::new(journal);
-    let ask = Arc::new(Ask {
+    let ask = Ask {
         chooser: order.choice.compile()?,
         only_failed: order.only_failed.then(|| Arc::clone(&journal)),
         incomplete: order.options.incomplete,
         spool_dir: order.options.spool_dir.clone(),
         spool_limit: order.options.spool_limit,
         contents: true,
-    });
-    let (sender, mut tasks) = mpsc::channel(1);
-    let mut walk = tokio::task::spawn_blocking(move || match source {
-        Source::File(file) => walk_file(&file, &ask, &sender),
-        Source::Stream(input) => walk_stream(input, &ask, &sender),
-    });
+    };
+    let mut walk = Walk::begin(source, ask);
     let context = Context { order, monitor, tally, journal: &journal, refused: Mutex::default() };
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             Some(ended) = under_way.next(), if !under_way.is_empty() => ended?,
-            task = tasks.recv(), if under_way.len() < SECTIONS => match task {
+            task = walk.tasks.recv(), if under_way.len() < SECTIONS => match task {
                 Some(task) => under_way.push(context.section(task)),
                 None => break,
             },
@@ -130,10 +125,7 @@ async fn run(
     while let Some(ended) = under_way.next().await {
         ended?;
     }
-    let walked = (&mut walk).await.map_err(|error| Error::Spool {
-        path: order.options.spool_dir.clone(),
-        source: std::io::Error::other(error),
-    })??;
+    let walked = walk.ended().await?;
     context.disprove(&walked)?;
     for (section, what) in &walked.damaged {
         let used = if order.options.incomplete { "only what can be read of it" } else { "nothing" };

@@ -2,17 +2,15 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
 use archive::metadata::{self, Line};
 use archive::{Index, OwnerNames, Reader, Region, Sha256Digest};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 
 use crate::choice::Choice;
 use crate::error::Error;
 use crate::section::{Owner, Section};
-use crate::walk::{Ask, Job, Source, Task, metadata_of, walk_file, walk_stream};
+use crate::walk::{Ask, Job, Source, Task, Walk, metadata_of};
 
 /// An item as the archive has it.
 #[derive(Debug)]
@@ -43,20 +41,16 @@ pub async fn survey(
     mut visit: impl FnMut(&Surveyed<'_>) -> bool,
 ) -> Result<(), Error> {
     let is_file = matches!(source, Source::File(_));
-    let ask = Arc::new(Ask {
+    let ask = Ask {
         chooser: choice.compile()?,
         only_failed: None,
         spool_dir: spool_dir.to_owned(),
         spool_limit: u64::MAX,
         incomplete: false,
         contents: !is_file,
-    });
-    let (sender, mut tasks) = mpsc::channel(1);
-    let walk = tokio::task::spawn_blocking(move || match source {
-        Source::File(file) => walk_file(&file, &ask, &sender),
-        Source::Stream(input) => walk_stream(input, &ask, &sender),
-    });
-    while let Some(task) = tasks.recv().await {
+    };
+    let mut walk = Walk::begin(source, ask);
+    while let Some(task) = walk.tasks.recv().await {
         let goes_on = match is_file {
             true => of_file(task, &mut visit)?,
             false => of_stream(task, &mut visit).await?,
@@ -65,9 +59,7 @@ pub async fn survey(
             return Ok(());
         }
     }
-    let failed =
-        |error| Error::Spool { path: spool_dir.to_owned(), source: std::io::Error::other(error) };
-    let walked = walk.await.map_err(failed)??;
+    let walked = walk.ended().await?;
     if let Some((section, what)) = walked.damaged.into_iter().next() {
         return Err(archive::Error::Invalid { place: section, what }.into());
     }

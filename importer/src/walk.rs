@@ -26,8 +26,8 @@ use crate::region::Region;
 use crate::section::{Owner, Section, label};
 use crate::work::Work;
 
-pub(crate) use file::walk as walk_file;
-pub(crate) use stream::walk as walk_stream;
+use file::walk as walk_file;
+use stream::walk as walk_stream;
 
 /// Content up to this many bytes is in memory.
 const IN_MEMORY: u64 = 1 << 20;
@@ -95,6 +95,35 @@ pub(crate) struct Walked {
     pub(crate) damaged: Vec<(String, String)>,
     /// Sections that hold anything of what was asked for, with or without wanted items.
     pub(crate) sections: u64,
+}
+
+/// A walk under way, on a thread of its own.
+pub(crate) struct Walk {
+    /// The sections, in the order of the archive.
+    pub(crate) tasks: mpsc::Receiver<Task>,
+    thread: tokio::task::JoinHandle<Result<Walked, Error>>,
+    spool_dir: PathBuf,
+}
+
+impl Walk {
+    /// Begins one, of a file or of a stream.
+    pub(crate) fn begin(source: Source, ask: Ask) -> Self {
+        let (sender, tasks) = mpsc::channel(1);
+        let spool_dir = ask.spool_dir.clone();
+        let ask = Arc::new(ask);
+        let thread = tokio::task::spawn_blocking(move || match source {
+            Source::File(file) => walk_file(&file, &ask, &sender),
+            Source::Stream(input) => walk_stream(input, &ask, &sender),
+        });
+        Self { tasks, thread, spool_dir }
+    }
+
+    /// How it ended, when no more sections come.
+    pub(crate) async fn ended(self) -> Result<Walked, Error> {
+        let failed =
+            |error| Error::Spool { path: self.spool_dir, source: std::io::Error::other(error) };
+        self.thread.await.map_err(failed)?
+    }
 }
 
 /// What the walk has seen of wanted owners, to know when all is found.

@@ -168,6 +168,9 @@ impl Work {
     /// and for a folder the archive does not know.
     pub(crate) fn trail(&self, id: &str) -> Result<Vec<Folder>, Error> {
         let mut known = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, way)) = known.iter().find(|(known, _)| known == id) {
+            return Ok(way.clone());
+        }
         let mut above = Vec::new();
         let mut next = Some(id.to_owned());
         let mut trail = Vec::new();

@@ -65,7 +65,13 @@ impl MailPlace {
         journal.place(&section.prefix, &user.id)?;
         let folders =
             Folders::new(graph, &user.id, &section.prefix, journal, beside.clone(), aside);
-        let mut place = Self::with(folders, user.clone(), beside.unwrap_or_default(), options);
+        let mut place = Self::with(
+            folders,
+            user.clone(),
+            beside.unwrap_or_default(),
+            options.on_conflict,
+            options.spool_dir.clone(),
+        );
         place.is_home = in_place && user.id.eq_ignore_ascii_case(&section.owner.id);
         place.check().await?;
         Ok(place)
@@ -80,21 +86,16 @@ impl MailPlace {
     ) -> Self {
         let user = User { id: address.to_owned(), upn: address.to_owned() };
         let folders = Folders::new(graph, address, section, journal, None, String::new());
-        Self {
-            graph: folders.graph.clone(),
-            scope: folders.scope.clone(),
-            root: folders.root(),
-            user,
-            folders,
-            destination: String::new(),
-            on_conflict: OnConflict::Skip,
-            spool_dir: PathBuf::new(),
-            is_home: false,
-            opened: Instant::now(),
-        }
+        Self::with(folders, user, String::new(), OnConflict::Skip, PathBuf::new())
     }
 
-    fn with(folders: Folders, user: User, destination: String, options: &Options) -> Self {
+    fn with(
+        folders: Folders,
+        user: User,
+        destination: String,
+        on_conflict: OnConflict,
+        spool_dir: PathBuf,
+    ) -> Self {
         Self {
             graph: folders.graph.clone(),
             scope: folders.scope.clone(),
@@ -102,8 +103,8 @@ impl MailPlace {
             user,
             folders,
             destination,
-            on_conflict: options.on_conflict,
-            spool_dir: options.spool_dir.clone(),
+            on_conflict,
+            spool_dir,
             is_home: false,
             opened: Instant::now(),
         }
