@@ -66,7 +66,9 @@ fn in_runtime(command: impl Future<Output = Result<Code, Failure>>) -> Result<Co
         .build()
         .map_err(|error| Failure::because(Code::Fatal, "starting", &error))?;
     let ended = runtime.block_on(command);
-    runtime.shutdown_background();
+    // Left running until the process ends, which is next: a task that comes back from a blocking
+    // read after its runtime was shut down panics at its next timer.
+    std::mem::forget(runtime);
     ended
 }
 
