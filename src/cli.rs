@@ -1,6 +1,7 @@
 //! The command line, as data: help, completions and man pages are made of it.
 
 mod import;
+mod plugin;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "demo")]
 pub(crate) use import::Drill;
 pub(crate) use import::{Conflict, Import, MailLayout};
+pub(crate) use plugin::{
+    Language, PluginArgs, PluginBench, PluginBuild, PluginCheck, PluginCommand, PluginList,
+    PluginNew, PluginRun, PluginSpec,
+};
 
 /// Version of the program and of the archive format it writes.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (archive format 1)");
@@ -61,6 +66,9 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Check credentials, permissions, reachability, clock and expiry.
     Doctor(Box<Doctor>),
+    /// Write, build, try and measure plugins; list those that come with the program.
+    #[command(subcommand, after_long_help = plugin::PLUGIN_EXAMPLES)]
+    Plugin(PluginCommand),
     /// Run a Microsoft 365 on loopback, to try things with.
     #[cfg(feature = "demo")]
     Simulate(Box<Simulate>),
@@ -238,6 +246,8 @@ pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) base: BaseArgs,
     #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
+    #[command(flatten)]
     pub(crate) outcome: OutcomeArgs,
     /// Content requests in flight; a mailbox never has more than 4.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -314,7 +324,7 @@ pub(crate) struct BaseArgs {
     pub(crate) full_reread: f64,
     /// Keep in this file from where the next listings go on; used with the --base FILE of the run
     /// that wrote it. It holds tokens of the service.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "plugin")]
     pub(crate) state: Option<PathBuf>,
     /// Also write the stream to this file, for --resume; it is removed when the run succeeds.
     #[arg(long, value_name = "FILE")]
@@ -432,8 +442,12 @@ pub(crate) struct Extract {
     #[arg(long)]
     pub(crate) damaged: bool,
     /// Unpack what there is of an archive that was never finished.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plugin")]
     pub(crate) incomplete: bool,
+    #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
 }
 
 #[derive(Debug, Args)]

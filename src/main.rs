@@ -1,6 +1,7 @@
 //! `tar365`: Microsoft 365 as a deterministic tar, for the backup software you already trust.
 
 mod base;
+mod bundled;
 mod cli;
 mod commands;
 mod config;
@@ -8,6 +9,7 @@ mod exit;
 mod input;
 mod narrow;
 mod output;
+mod plugins;
 mod progress;
 mod remote;
 mod report;

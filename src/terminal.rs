@@ -60,8 +60,9 @@ pub(crate) fn gone(error: &io::Error) -> Failure {
 
 /// Logs to stderr; TAR365_LOG sets what (default: warnings).
 pub(crate) fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TAR365_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TAR365_LOG").unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("error,plugin=warn,plugin_host=warn")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 pub(crate) use boundary::equal_but_boundaries;
 
-pub(crate) use self::file::BaseLines;
-use self::file::{FileBase, FileSection};
+use self::file::FileSection;
+pub(crate) use self::file::{BaseLines, FileBase};
 use self::stream::{StreamBase, StreamSection};
 use crate::Error;
 use crate::section::Context;
@@ -72,6 +72,8 @@ pub(crate) enum EarlierContent {
 pub(crate) struct OpenBase {
     kind: Kind,
     reread: f64,
+    /// It went through the same plugins.
+    is_filtered: bool,
 }
 
 enum Kind {
@@ -99,19 +101,37 @@ impl OpenBase {
     /// damaged, foreign, of another tenant, or went through other filters.
     pub(crate) fn open(base: Base, tenant: &str, filters: &[FilterRef]) -> Result<Self, Error> {
         let Base { source, incomplete, reread } = base;
-        let kind = match source {
+        let is_filtered = !filters.is_empty();
+        let (kind, head) = match source {
             BaseSource::File(file) => {
                 let base = FileBase::open(&file)?;
-                check(base.head(), tenant, filters)?;
-                Kind::File(Box::new(base))
+                let head = base.head().clone();
+                (Kind::File(Box::new(base)), head)
             }
             BaseSource::Stream(input, ended) => {
                 let base = StreamBase::open(input, ended, incomplete)?;
-                check(base.head(), tenant, filters)?;
-                Kind::Stream(Arc::new(Mutex::new(base)), Gate::default())
+                let head = base.head().clone();
+                (Kind::Stream(Arc::new(Mutex::new(base)), Gate::default()), head)
             }
         };
-        Ok(Self { kind, reread })
+        check(&head, tenant, filters)?;
+        let is_filtered = is_filtered && !head.filters.is_empty();
+        Ok(Self { kind, reread, is_filtered })
+    }
+
+    /// Whether it went through the same plugins as what is written now: its items are final.
+    pub(crate) const fn is_filtered(&self) -> bool {
+        self.is_filtered
+    }
+
+    /// Whether a section can be asked for twice.
+    pub(crate) const fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File(_))
+    }
+
+    /// An archive that is the source of everything: no plugin of this run has seen it.
+    pub(crate) fn of(base: FileBase) -> Self {
+        Self { kind: Kind::File(Box::new(base)), reread: 0.0, is_filtered: false }
     }
 
     /// The metadata of a section, if it can be read ahead of its turn.
@@ -210,8 +230,8 @@ fn check(head: &Head, tenant: &str, filters: &[FilterRef]) -> Result<(), Error> 
             what: format!("it is of the tenant {}, not of {tenant}", head.tenant),
         });
     }
-    // An unfiltered base could be filtered now; anything else can't be taken back.
-    if head.filters != filters {
+    // What no plugin has seen they can see now; what others did can't be taken back.
+    if !head.filters.is_empty() && head.filters != filters {
         return Err(Error::Base { what: "its content went through other filters".to_owned() });
     }
     Ok(())

@@ -78,6 +78,18 @@ pub enum Error {
     /// The archive's file or pipe takes no more bytes.
     #[error("the output can't be written")]
     Output(#[source] std::io::Error),
+    /// An archive with something that this version does not know.
+    #[error("the archive has {service}, which this version of tar365 can't filter")]
+    UnknownService {
+        /// The service's name.
+        service: String,
+    },
+    /// A plugin did not answer the same twice; what it answered first is written already.
+    #[error("a plugin decided otherwise on {path} the second time")]
+    SecondDecision {
+        /// Path of the item in the archive.
+        path: String,
+    },
     /// The caller asked us to stop.
     #[error("interrupted")]
     Interrupted,

@@ -24,6 +24,8 @@ pub(crate) enum Name<'a> {
     Native(&'a str),
     /// Made by us, unique in its folder.
     Unique(&'a str),
+    /// The component itself, as an archive has it; others must not clash with it.
+    Exact(&'a str),
 }
 
 /// Why an item of the inventory is not fetched.
@@ -68,8 +70,12 @@ pub(crate) struct Item {
     pub(crate) path: String,
     pub(crate) json: String,
     pub(crate) unwanted: Option<Unwanted>,
-    /// For a folder: something selected is below it.
+    /// For a folder: something that stays is below it.
     pub(crate) used: bool,
+    /// For a folder: it is written only if it is used.
+    pub(crate) hidden: bool,
+    /// No plugin sees its content.
+    pub(crate) exempt: bool,
 }
 
 impl Item {
@@ -94,15 +100,25 @@ CREATE TABLE node (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL, listing TEXT NOT NULL, parent TEXT NOT NULL,
     kind TEXT NOT NULL, folder INTEGER NOT NULL, key INTEGER NOT NULL, mtime INTEGER NOT NULL,
-    name TEXT NOT NULL, fold TEXT, json TEXT NOT NULL,
-    cause TEXT, code TEXT, message TEXT);
+    name TEXT NOT NULL, fold TEXT, exact INTEGER NOT NULL DEFAULT 0, json TEXT NOT NULL,
+    cause TEXT, code TEXT, message TEXT,
+    gone INTEGER NOT NULL DEFAULT 0, hidden INTEGER NOT NULL DEFAULT 0,
+    exempt INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX node_id ON node (id, listing);
 CREATE INDEX node_listing ON node (listing);
+CREATE TABLE memory (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE place (id TEXT PRIMARY KEY, path TEXT NOT NULL, used INTEGER NOT NULL DEFAULT 0)
     WITHOUT ROWID;
 ";
 
-const COLUMNS: &str = "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.message, p.used";
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS node_fold ON node (parent, fold) WHERE fold IS NOT NULL;
+CREATE INDEX IF NOT EXISTS node_folder ON node (parent) WHERE folder;
+CREATE INDEX IF NOT EXISTS node_order ON node (folder, key, id);
+";
+
+const COLUMNS: &str = "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.message, p.used,
+    n.hidden, n.exempt";
 
 impl Inventory {
     /// An empty inventory in a temporary file in `dir`.
@@ -127,15 +143,17 @@ impl Inventory {
 
     /// Puts a folder or item in, over what the same listing told of the same id before.
     pub(crate) fn put(&self, node: &Node<'_>) -> Result<(), Error> {
-        let (name, fold) = match node.name {
-            Name::Unique(name) => (name, None),
-            Name::Native(name) => (name, Some(fold(name, node.id, node.folder))),
+        let (name, fold, exact) = match node.name {
+            Name::Unique(name) => (name, None, false),
+            Name::Native(name) => (name, Some(fold(name, node.id, node.folder)), false),
+            Name::Exact(name) => (name, Some(path::fold(name)), true),
         };
         let unwanted = node.unwanted.as_ref();
         self.execute(
             "INSERT OR REPLACE INTO node
-             (id, listing, parent, kind, folder, key, mtime, name, fold, json, cause, code, message)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             (id, listing, parent, kind, folder, key, mtime, name, fold, json, cause, code,
+              message, exact)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 node.id,
                 node.listing,
@@ -150,6 +168,7 @@ impl Inventory {
                 unwanted.map(|u| &u.cause),
                 unwanted.map(|u| &u.code),
                 unwanted.map(|u| &u.message),
+                exact,
             ],
         )?;
         Ok(())
@@ -187,15 +206,12 @@ impl Inventory {
     /// own id is `root`. An item whose folder was not told of stands under `base` itself, its
     /// name tagged: it is in an odd place, not lost.
     pub(crate) fn arrange(&self, root: &str, base: &str) -> Result<(), Error> {
-        self.db()
-            .execute_batch(
-                "DELETE FROM node WHERE EXISTS
-                     (SELECT 1 FROM node AS later WHERE later.id = node.id AND later.seq > node.seq);
-                 CREATE INDEX IF NOT EXISTS node_fold ON node (parent, fold) WHERE fold IS NOT NULL;
-                 CREATE INDEX IF NOT EXISTS node_folder ON node (parent) WHERE folder;
-                 CREATE INDEX IF NOT EXISTS node_order ON node (folder, key, id);",
-            )
-            .map_err(|source| self.error(source))?;
+        self.execute(
+            "DELETE FROM node WHERE EXISTS
+                 (SELECT 1 FROM node AS later WHERE later.id = node.id AND later.seq > node.seq)",
+            [],
+        )?;
+        self.execute_batch(INDEXES)?;
         self.adopt(
             root,
             "parent <> ?1 AND NOT EXISTS
@@ -211,6 +227,55 @@ impl Inventory {
         Ok(())
     }
 
+    /// Puts a folder in where an archive has it.
+    pub(crate) fn put_at(&self, node: &Node<'_>, path: &str) -> Result<(), Error> {
+        self.put(node)?;
+        self.execute("INSERT OR IGNORE INTO place (id, path) VALUES (?1, ?2)", [node.id, path])?;
+        Ok(())
+    }
+
+    /// A folder without a line for all that is in none; its id is empty.
+    pub(crate) fn put_root(&self, path: &str) -> Result<(), Error> {
+        self.execute("INSERT OR IGNORE INTO place (id, path) VALUES ('', ?1)", [path])?;
+        Ok(())
+    }
+
+    /// Where an item that is still there stands, once arranged.
+    pub(crate) fn item_path(&self, id: &str) -> Result<Option<String>, Error> {
+        let sql = format!(
+            "SELECT p.path || '/' || {COMPONENT} FROM node AS n JOIN place AS p ON p.id = n.parent
+             WHERE n.id = ?1 AND NOT n.folder AND NOT n.gone"
+        );
+        self.db()
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_row([id], |row| row.get(0)).optional())
+            .map_err(|source| self.error(source))
+    }
+
+    /// The folder at a path.
+    pub(crate) fn folder_at(&self, path: &str) -> Result<Option<String>, Error> {
+        self.db()
+            .prepare_cached("SELECT id FROM place WHERE path = ?1")
+            .and_then(|mut s| s.query_row([path], |row| row.get(0)).optional())
+            .map_err(|source| self.error(source))
+    }
+
+    /// Ends what [`Inventory::put_at`] began: folders are in those whose paths theirs begin with,
+    /// or in the root.
+    pub(crate) fn arrange_by_paths(&self, root: &str) -> Result<(), Error> {
+        self.execute_batch(INDEXES)?;
+        self.execute_batch("CREATE INDEX IF NOT EXISTS place_path ON place (path)")?;
+        self.execute(
+            "UPDATE node SET parent = coalesce(
+                 (SELECT above.id FROM place AS own JOIN place AS above
+                  ON above.path = rtrim(rtrim(own.path, replace(own.path, '/', '')), '/')
+                  WHERE own.id = node.id), ?1)
+             WHERE folder AND id <> ?1",
+            [root],
+        )?;
+        Ok(())
+    }
+
     /// Moves what `condition` says right under the root, with a tagged name.
     fn adopt(&self, root: &str, condition: &str) -> Result<usize, Error> {
         self.execute(
@@ -222,7 +287,88 @@ impl Inventory {
         )
     }
 
-    fn place_folders(&self, root: &str, base: &str) -> Result<(), Error> {
+    /// Gives a folder or item, once arranged, another name and JSON; it stays where it is. Names
+    /// of folders are seen in paths after [`Inventory::place_folders`].
+    pub(crate) fn change(&self, id: &str, name: &Name<'_>, json: &str) -> Result<(), Error> {
+        let (name, is_native) = match name {
+            Name::Unique(name) | Name::Exact(name) => (name, false),
+            Name::Native(name) => (name, true),
+        };
+        self.execute(
+            "UPDATE node SET name = ?2, json = ?4, exact = 0,
+                 fold = CASE WHEN ?3 THEN folded(?2, id, folder) ELSE NULL END WHERE id = ?1",
+            params![id, name, is_native, json],
+        )?;
+        Ok(())
+    }
+
+    /// Takes an item out, once arranged. What had the same name as it keeps the one it has.
+    pub(crate) fn drop_item(&self, id: &str) -> Result<(), Error> {
+        self.execute("UPDATE node SET gone = 1 WHERE id = ?1 AND NOT folder", params![id])?;
+        Ok(())
+    }
+
+    /// A folder that is written only if something below it is.
+    pub(crate) fn hide(&self, folder: &str) -> Result<(), Error> {
+        self.execute("UPDATE node SET hidden = 1 WHERE id = ?1 AND folder", params![folder])?;
+        Ok(())
+    }
+
+    /// An item whose content no plugin is to see.
+    pub(crate) fn exempt(&self, id: &str) -> Result<(), Error> {
+        self.execute("UPDATE node SET exempt = 1 WHERE id = ?1", params![id])?;
+        Ok(())
+    }
+
+    /// Keeps what was decided on an item.
+    pub(crate) fn remember(&self, id: &str, json: &str) -> Result<(), Error> {
+        self.execute("INSERT OR REPLACE INTO memory VALUES (?1, ?2)", params![id, json])?;
+        Ok(())
+    }
+
+    /// What was decided on an item.
+    pub(crate) fn recall(&self, id: &str) -> Result<Option<String>, Error> {
+        self.db()
+            .prepare_cached("SELECT json FROM memory WHERE id = ?1")
+            .and_then(|mut s| s.query_row(params![id], |row| row.get(0)).optional())
+            .map_err(|source| self.error(source))
+    }
+
+    /// What is remembered by keys that begin with `prefix`, in order, the next `limit` after
+    /// `after`.
+    pub(crate) fn recall_all(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let select = || {
+            let db = self.db();
+            let mut statement = db.prepare_cached(
+                "SELECT id, json FROM memory WHERE id > max(?1, ?2) AND substr(id, 1, length(?1)) = ?1
+                 ORDER BY id LIMIT ?3",
+            )?;
+            statement
+                .query_map(params![prefix, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<Vec<_>, _>>()
+        };
+        select().map_err(|source| self.error(source))
+    }
+
+    /// Marks the folders that something is in.
+    pub(crate) fn use_folders(&self) -> Result<(), Error> {
+        self.execute(
+            "UPDATE place SET used = 1 WHERE id IN (SELECT parent FROM node WHERE NOT folder AND NOT gone)",
+            [],
+        )?;
+        let above = "UPDATE place SET used = 1 WHERE NOT used AND id IN
+            (SELECT n.parent FROM node AS n JOIN place AS p ON p.id = n.id WHERE n.folder AND p.used)";
+        while self.execute(above, [])? > 0 {}
+        Ok(())
+    }
+
+    /// The paths of the folders, by their names and parents.
+    pub(crate) fn place_folders(&self, root: &str, base: &str) -> Result<(), Error> {
         self.execute("DELETE FROM place", [])?;
         self.execute(
             &format!(
@@ -248,24 +394,6 @@ impl Inventory {
             .map_err(|source| self.error(source))
     }
 
-    /// Marks the folder of a selected item as used.
-    pub(crate) fn use_folder_of(&self, item: &str) -> Result<(), Error> {
-        self.execute(
-            "UPDATE place SET used = 1 WHERE NOT used
-                 AND id = (SELECT parent FROM node WHERE id = ?1 AND folder = 0)",
-            params![item],
-        )?;
-        Ok(())
-    }
-
-    /// Marks the folders above used folders as used.
-    pub(crate) fn use_parents(&self) -> Result<(), Error> {
-        let above = "UPDATE place SET used = 1 WHERE NOT used AND id IN
-            (SELECT n.parent FROM node AS n JOIN place AS p ON p.id = n.id WHERE n.folder AND p.used)";
-        while self.execute(above, [])? > 0 {}
-        Ok(())
-    }
-
     /// The next `limit` folders in stream order (by id) after `after`.
     pub(crate) fn folders_after(&self, after: &str, limit: u32) -> Result<Vec<Item>, Error> {
         self.select(
@@ -283,7 +411,7 @@ impl Inventory {
             &format!(
                 "SELECT {COLUMNS}, p.path || '/' || {COMPONENT} FROM node AS n
                  JOIN place AS p ON p.id = n.parent
-                 WHERE n.folder = 0 AND (n.key, n.id) > (?1, ?2)
+                 WHERE n.folder = 0 AND NOT n.gone AND (n.key, n.id) > (?1, ?2)
                  ORDER BY n.key, n.id LIMIT ?3"
             ),
             params![after.0, after.1, limit],
@@ -319,6 +447,10 @@ impl Inventory {
             .map_err(|source| self.error(source))
     }
 
+    fn execute_batch(&self, sql: &str) -> Result<(), Error> {
+        self.db().execute_batch(sql).map_err(|source| self.error(source))
+    }
+
     fn db(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -329,7 +461,7 @@ impl Inventory {
 }
 
 /// The component of node `n`: tagged when a sibling has the same name on some file system.
-const COMPONENT: &str = "CASE WHEN n.fold IS NULL THEN n.name
+const COMPONENT: &str = "CASE WHEN n.fold IS NULL OR n.exact THEN n.name
     WHEN EXISTS (SELECT 1 FROM node AS s
                  WHERE s.parent = n.parent AND s.fold = n.fold AND s.id <> n.id)
     THEN tagged(n.name, n.id, n.folder) ELSE component(n.name, n.id, n.folder) END";
@@ -348,7 +480,9 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
         json: row.get(4)?,
         unwanted,
         used: row.get(8)?,
-        path: row.get(9)?,
+        hidden: row.get(9)?,
+        exempt: row.get(10)?,
+        path: row.get(11)?,
     })
 }
 
@@ -371,9 +505,11 @@ fn tagged(name: &str, id: &str, folder: bool) -> String {
 /// Gives SQL the format's own naming rules.
 fn register_names(db: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    for (function, rule) in
-        [("component", component as fn(&str, &str, bool) -> String), ("tagged", tagged)]
-    {
+    for (function, rule) in [
+        ("component", component as fn(&str, &str, bool) -> String),
+        ("tagged", tagged),
+        ("folded", fold),
+    ] {
         db.create_scalar_function(function, 3, flags, move |call| {
             let (name, id): (String, String) = (call.get(0)?, call.get(1)?);
             Ok(rule(&name, &id, call.get(2)?))
@@ -509,8 +645,7 @@ mod tests {
         inventory.put(&node("c", "root", true, "C")).unwrap();
         inventory.put(&node("f", "b", false, "x")).unwrap();
         inventory.arrange("root", "d").unwrap();
-        inventory.use_folder_of("f").unwrap();
-        inventory.use_parents().unwrap();
+        inventory.use_folders().unwrap();
         let used: Vec<_> = inventory
             .folders_after("", 9)
             .unwrap()

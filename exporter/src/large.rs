@@ -11,9 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use graph::{Download, ErrorKind, Prefer, Scope, segment};
 use quickxorhash::QuickXorHash;
+use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::error::is_fatal;
+use crate::filter::Piece;
 use crate::section::Context;
 use crate::service::Note;
 use crate::service::onedrive::{listed_hash, refusal};
@@ -53,12 +55,59 @@ struct Version {
     size: Option<u64>,
 }
 
+/// Where a large file goes.
+pub(crate) enum Sink<'a> {
+    /// Into the archive.
+    Archive(&'a mut Stream),
+    /// To plugins, until nobody reads any more.
+    Pipe(mpsc::Sender<Piece>),
+}
+
+impl Sink<'_> {
+    async fn begin(&mut self, path: String, mtime: i64, size: u64) -> Result<(), Error> {
+        match self {
+            Self::Archive(stream) => stream.send(Command::Begin { path, mtime, size }).await,
+            Self::Pipe(pipe) => {
+                drop(pipe.send(Piece::Size(size)).await);
+                Ok(())
+            }
+        }
+    }
+
+    async fn chunk(&mut self, bytes: Bytes) -> Result<(), Error> {
+        match self {
+            Self::Archive(stream) => stream.send(Command::Chunk(bytes)).await,
+            Self::Pipe(pipe) => {
+                drop(pipe.send(Piece::Bytes(bytes)).await);
+                Ok(())
+            }
+        }
+    }
+
+    async fn end(&mut self, damaged: bool) -> Result<(), Error> {
+        match self {
+            Self::Archive(stream) => stream.send(Command::End { damaged }).await,
+            Self::Pipe(pipe) => {
+                if damaged {
+                    drop(pipe.send(Piece::Torn).await);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Nobody reads it any more.
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Pipe(pipe) if pipe.is_closed())
+    }
+}
+
 impl Large {
     /// Writes the member. A note when it is not what the service has, or could not be begun.
     pub(crate) async fn write(
         &self,
         context: &Context,
-        stream: &mut Stream,
+        sink: &mut Sink<'_>,
     ) -> Result<Option<Note>, Error> {
         let mut opened = match self.open(context).await {
             Ok(opened) => opened,
@@ -77,9 +126,12 @@ impl Large {
             },
         };
         let (path, mtime) = (self.path.clone(), self.mtime);
-        stream.send(Command::Begin { path, mtime, size }).await?;
+        sink.begin(path, mtime, size).await?;
         let mut body = Body { left: size, hash: QuickXorHash::new(), moved: false, surplus: false };
-        let torn = self.copy(context, stream, &mut opened, &mut body).await?;
+        let torn = self.copy(context, sink, &mut opened, &mut body).await?;
+        if sink.is_closed() {
+            return Ok(None);
+        }
         let note = match torn {
             Some(error) => {
                 let message = "the file changed or broke off while it was streamed, and the version \
@@ -99,7 +151,7 @@ impl Large {
                 self.check(context, body.moved, &opened, &hash).await
             }
         };
-        stream.send(Command::End { damaged: note.is_some() }).await?;
+        sink.end(note.is_some()).await?;
         Ok(note)
     }
 
@@ -131,7 +183,7 @@ impl Large {
     async fn compare(&self, context: &Context, hash: &str) -> Option<Note> {
         self.hash.as_ref()?;
         let path = format!("/drives/{}/items/{}", segment(&self.drive), segment(&self.id));
-        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        let item = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
         let changed = item["eTag"].as_str().is_some_and(|tag| self.etag.as_deref() != Some(tag));
         if changed || listed_hash(&item).is_none_or(|now| now == hash) {
             return None;
@@ -146,14 +198,14 @@ impl Large {
     async fn open(&self, context: &Context) -> Result<Opened, graph::Error> {
         let mut before = self.newest_version(context).await;
         for _ in 1..OPENINGS {
-            let download = context.graph.open_file(&self.drive, &self.id).await?;
+            let download = context.graph().open_file(&self.drive, &self.id).await?;
             let after = self.newest_version(context).await;
             if before == after || self.has_tag(context, download.etag.as_deref()).await {
                 return Ok(Opened { download, version: after });
             }
             before = after;
         }
-        let download = context.graph.open_file(&self.drive, &self.id).await?;
+        let download = context.graph().open_file(&self.drive, &self.id).await?;
         Ok(Opened { download, version: None })
     }
 
@@ -162,14 +214,14 @@ impl Large {
         let Some(tag) = tag else { return false };
         let path =
             format!("/drives/{}/items/{}?$select=id,eTag", segment(&self.drive), segment(&self.id));
-        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await;
+        let item = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await;
         item.is_ok_and(|item| item["eTag"].as_str() == Some(tag))
     }
 
     /// Without versions (or the right to see them) a file that changes is damaged, no more.
     async fn newest_version(&self, context: &Context) -> Option<Version> {
         let path = format!("/drives/{}/items/{}/versions", segment(&self.drive), segment(&self.id));
-        let versions = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        let versions = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
         let newest = &versions["value"][0];
         let id = newest["id"].as_str()?.to_owned();
         Some(Version { id, size: newest["size"].as_u64() })
@@ -179,16 +231,16 @@ impl Large {
     async fn copy(
         &self,
         context: &Context,
-        stream: &mut Stream,
+        sink: &mut Sink<'_>,
         opened: &mut Opened,
         body: &mut Body,
     ) -> Result<Option<graph::Error>, Error> {
         let size = body.left;
         let mut resumes = 0;
-        while body.left > 0 {
+        while body.left > 0 && !sink.is_closed() {
             let error = match opened.download.chunk().await {
                 Ok(Some(chunk)) => {
-                    stream.send(Command::Chunk(body.take(chunk))).await?;
+                    sink.chunk(body.take(chunk)).await?;
                     continue;
                 }
                 Ok(None) => break,
@@ -205,7 +257,7 @@ impl Large {
             };
             body.moved |= changed;
             let offset = size - body.left;
-            match context.graph.open_version(&self.drive, &self.id, &version.id, offset).await {
+            match context.graph().open_version(&self.drive, &self.id, &version.id, offset).await {
                 Ok(download) if download.length.is_none_or(|length| length == size) => {
                     opened.download = download;
                 }
@@ -224,7 +276,7 @@ impl Large {
     async fn told_size(&self, context: &Context) -> u64 {
         let path =
             format!("/drives/{}/items/{}?$select=id,size", segment(&self.drive), segment(&self.id));
-        let item = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await;
+        let item = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await;
         item.ok().and_then(|item| item["size"].as_u64()).unwrap_or(self.length)
     }
 

@@ -10,6 +10,7 @@
 
 mod base;
 mod error;
+mod filter;
 mod inventory;
 mod large;
 mod monitor;
@@ -18,6 +19,7 @@ mod outcome;
 mod owner;
 mod pipeline;
 mod reuse;
+mod rewrite;
 mod section;
 mod service;
 mod spool;
@@ -27,11 +29,12 @@ mod substitute;
 
 pub use base::{Base, BaseSource, Ended};
 pub use error::Error;
-pub use monitor::{Monitor, Progress, Silent};
+pub use monitor::{Decision, Monitor, Progress, Silent};
 pub use options::{Options, SpoolOptions, default_spool_dir, spool_dir_is_memory};
 pub use outcome::{Summary, Tolerance, Verdict};
 pub use owner::{Owner, Owners};
 pub use pipeline::export;
+pub use rewrite::rewrite;
 pub use service::Service;
 pub use state::{State, States};
 pub use stream::Output;

@@ -19,12 +19,29 @@ pub struct Progress {
     pub failed: u64,
 }
 
+/// What a plugin decided on a folder or item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// Path in the archive, before this decision.
+    pub path: &'a str,
+    /// Kind of its metadata line.
+    pub kind: &'a str,
+    /// `keep`, `drop`, `change`, `hold`, `keep content`, `replace content` or `fail`.
+    pub what: &'a str,
+    /// The plugin's name; empty where the chain as a whole decided.
+    pub plugin: &'a str,
+    /// The plugin's own words.
+    pub reason: &'a str,
+}
+
 /// Receives what happens. Called often: must return quickly.
 pub trait Monitor: Send + Sync {
     /// New numbers, with the path that is being written.
     fn progress(&self, progress: &Progress, path: &str);
     /// Something an admin should read, not tied to the end of the run.
     fn warn(&self, message: &str);
+    /// What plugins decide, item by item, as it happens.
+    fn decided(&self, _decision: &Decision<'_>) {}
 }
 
 /// Says nothing.

@@ -22,6 +22,8 @@ pub struct Options {
     pub include_recoverable: bool,
     /// The tenant as the head of the archive names it.
     pub tenant: String,
+    /// Plugins that decide what becomes of items.
+    pub plugins: plugin_host::Chain,
     /// From where listings go on, and where they end.
     pub states: Option<Arc<States>>,
     /// True where messages have no delta (FACTS 10: 21Vianet).

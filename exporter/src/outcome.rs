@@ -72,6 +72,10 @@ pub struct Summary {
     pub reread: u64,
     /// Of those: different from the base. The present bytes are in the archive.
     pub drifted: u64,
+    /// Items that plugins dropped.
+    pub dropped: u64,
+    /// Folders and items that a plugin failed on: they are not in the archive.
+    pub plugin_failures: u64,
     /// True when the stream carries its seal.
     pub sealed: bool,
     /// SHA-256 of the manifest, in hex, when sealed.
@@ -93,9 +97,10 @@ impl Summary {
         let tolerated = match tolerance {
             Tolerance::Partial => true,
             Tolerance::Strict => self.failed == 0 && self.failed_listings == 0 && self.damaged == 0,
+            // What plugins failed on has a limit of its own.
             Tolerance::Default => {
-                self.failed_listings == 0
-                    && self.failed + self.damaged <= (self.items / 1000).max(10)
+                let failed = self.failed.saturating_sub(self.plugin_failures);
+                self.failed_listings == 0 && failed + self.damaged <= (self.items / 1000).max(10)
             }
         };
         if !tolerated {
@@ -124,6 +129,8 @@ pub(crate) struct Tally {
     pub(crate) bad_in_base: AtomicU64,
     pub(crate) reread: AtomicU64,
     pub(crate) drifted: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) plugin_failures: AtomicU64,
     ledger: Mutex<Ledger>,
 }
 
@@ -177,6 +184,8 @@ impl Tally {
             bad_in_base: load(&self.bad_in_base),
             reread: load(&self.reread),
             drifted: load(&self.drifted),
+            dropped: load(&self.dropped),
+            plugin_failures: load(&self.plugin_failures),
             causes,
             owners_with,
             ..Summary::default()

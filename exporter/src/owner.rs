@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use archive::metadata::Line;
 use archive::{OwnerNames, Selector};
 use graph::{Graph, Prefer, Scope};
 use serde_json::{Value, json};
@@ -63,13 +64,19 @@ impl Owner {
         })
     }
 
+    /// The owner as an archive has him.
+    pub(crate) fn of_line(line: &Line) -> Option<Self> {
+        let is_owner = line.kind == archive::metadata::OWNER;
+        Some(Self { graph: line.graph.clone(), ..Self::parse(&line.graph)? }).filter(|_| is_owner)
+    }
+
     /// The folder of the owner in the archive.
     #[must_use]
     pub fn path(&self) -> String {
         format!("users/{}", archive::path::directory_component(&self.upn, &self.id))
     }
 
-    fn names(&self) -> OwnerNames {
+    pub(crate) fn names(&self) -> OwnerNames {
         OwnerNames::from_graph(&self.graph)
     }
 }

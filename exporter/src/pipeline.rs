@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use archive::{Head, Region, Seal};
 use futures::{Stream, TryStreamExt, stream};
@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::base::{Base, OpenBase};
+use crate::large::Sink;
 use crate::monitor::{Monitor, Progress};
 use crate::options::Options;
 use crate::outcome::{Summary, Tally};
 use crate::owner::{Owner, Owners};
-use crate::section::{Context, Event, Section, refused_for_all};
+use crate::section::{Context, Event, Outlet, Section, refused_for_all};
 use crate::service::Service;
-use crate::spool::{Spool, Turn};
+use crate::spool::Turn;
 use crate::stream::{Command, Output, Stream as Archive};
 
 /// Events of one section that may wait for their turn.
@@ -53,7 +54,15 @@ pub async fn export(
 ) -> (Summary, Result<(), Error>) {
     let tally = Arc::new(Tally::default());
     let run = run(graph, options, base, output, monitor, cancel, &tally);
-    match run.await {
+    summarize(&tally, run.await)
+}
+
+/// The numbers of a run that ended so.
+pub(crate) fn summarize(
+    tally: &Tally,
+    ended: Result<Option<Seal>, Error>,
+) -> (Summary, Result<(), Error>) {
+    match ended {
         Ok(seal) => {
             let mut summary = tally.summary();
             if let Some(seal) = seal {
@@ -76,19 +85,11 @@ async fn run(
     cancel: CancellationToken,
     tally: &Arc<Tally>,
 ) -> Result<Option<Seal>, Error> {
-    let selector = options.selection.compile().map_err(Error::Archive)?;
-    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options.tenant, &[]));
+    let filters = options.plugins.references();
+    let open =
+        |base| tokio::task::block_in_place(|| OpenBase::open(base, &options.tenant, &filters));
     let base = base.map(open).transpose()?;
-    let context = Arc::new(Context {
-        graph,
-        selector,
-        spool: Spool::new(options.spool.clone()),
-        tally: Arc::clone(tally),
-        monitor,
-        mail_query_level: AtomicUsize::new(0),
-        base,
-        options,
-    });
+    let context = Arc::new(Context::new(Some(graph), options, tally, monitor, base)?);
     let owners = tokio::select! {
         () = cancel.cancelled() => return Err(Error::Interrupted),
         owners = prepare(&context) => owners?,
@@ -104,7 +105,15 @@ async fn run(
         written = write(&context, &owners, &mut archive) => written,
     };
     let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
-    match written.and_then(finish) {
+    conclude(archive, written.and_then(finish)).await
+}
+
+/// Ends the stream as what was written ended.
+pub(crate) async fn conclude(
+    mut archive: Archive,
+    written: Result<(), Error>,
+) -> Result<Option<Seal>, Error> {
+    match written {
         Ok(()) => {
             archive.send(Command::Finish).await?;
             archive.ended().await
@@ -121,7 +130,7 @@ async fn run(
 
 /// Everything that can fail before the first byte.
 async fn prepare(context: &Context) -> Result<Owners, Error> {
-    let owners = Owners::list(&context.graph, &context.selector, context.spool.dir()).await?;
+    let owners = Owners::list(context.graph(), &context.selector, context.spool.dir()).await?;
     if owners.selected == 0 {
         return Err(Error::NoOwner { owners: owners.total });
     }
@@ -165,11 +174,27 @@ fn reason(error: &Error) -> String {
 }
 
 /// A section under way. Dropping it stops it.
-struct Running {
-    index: u64,
+pub(crate) struct Running {
+    section: Section,
     events: mpsc::Receiver<Event>,
     task: JoinHandle<Result<(), Error>>,
     owner_done: bool,
+}
+
+impl Running {
+    /// Starts a section as a task: it goes on by itself until its channel is full.
+    pub(crate) fn start<F>(
+        section: Section,
+        owner_done: bool,
+        run: impl FnOnce(Outlet) -> F,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let task = tokio::spawn(run(Outlet::new(sender)));
+        Self { section, events, task, owner_done }
+    }
 }
 
 impl Drop for Running {
@@ -207,11 +232,10 @@ async fn write(
             let Some((owner, service, owner_done)) = sections.try_next().await? else {
                 break;
             };
-            // A section is a task: it goes on by itself until its channel is full.
-            let (sender, events) = mpsc::channel(EVENTS_AHEAD);
             let section = Section { index, owner, service };
-            let task = tokio::spawn(section.run(Arc::clone(context), sender));
-            started.push_back(Running { index, events, task, owner_done });
+            started.push_back(Running::start(section.clone(), owner_done, |outlet| {
+                section.run(Arc::clone(context), outlet)
+            }));
             index += 1;
         }
         let Some(section) = started.pop_front() else {
@@ -228,17 +252,17 @@ fn head(options: &Options, services: &[Service]) -> Head {
         options.tenant.clone(),
         services.iter().map(|service| service.name().to_owned()).collect(),
         options.selection.to_json(),
-        Vec::new(),
+        options.plugins.references(),
     )
 }
 
 /// Writes all that one section has to say.
-async fn drain(
+pub(crate) async fn drain(
     context: &Context,
     mut section: Running,
     archive: &mut Archive,
 ) -> Result<(), Error> {
-    context.spool.set_head(Turn { section: section.index, item: 0 });
+    context.spool.set_head(Turn { section: section.section.index, item: 0 });
     while let Some(event) = section.events.recv().await {
         let turn = match event {
             Event::Ledger(line) => {
@@ -255,19 +279,30 @@ async fn drain(
                 archive.send(Command::File { path, mtime: 0, item: false, content }).await?;
                 continue;
             }
-            Event::Item { path, mtime, content } => {
+            Event::Item { path, mtime, content, .. } => {
                 report(context, &path);
                 archive.send(Command::File { path, mtime, item: true, content }).await?;
                 continue;
             }
             Event::Large { turn, large, id } => {
                 report(context, &large.path);
-                if let Some(note) = large.write(context, archive).await? {
+                if let Some(note) = large.write(context, &mut Sink::Archive(archive)).await? {
                     archive.send(Command::Ledger(note.of_item(&large.path, &id))).await?;
                 }
                 turn
             }
-            Event::Copied { turn, path, mtime, region } => {
+            Event::Filtered { turn, filtered } => {
+                report(context, filtered.path());
+                if let Some(note) = filtered.write(&section.section, context, archive).await? {
+                    let line = note.of_item(filtered.path(), filtered.id());
+                    archive.send(Command::Ledger(line)).await?;
+                }
+                turn
+            }
+            Event::Dropped { .. } | Event::Withheld => {
+                return Err(Error::Internal("an item without a decision was to be written"));
+            }
+            Event::Copied { turn, path, mtime, region, .. } => {
                 report(context, &path);
                 copy(context, archive, path, mtime, &region).await?;
                 turn

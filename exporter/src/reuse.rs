@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::base::{Earlier, EarlierContent, equal_but_boundaries, is_same_content, prove};
+use crate::filter::{self, Passed};
 use crate::inventory::Item;
 use crate::outcome::Tally;
 use crate::section::{Context, Event, Section};
@@ -17,31 +18,52 @@ use crate::spool::{Spooled, Turn};
 const MOST_COMPARED: u64 = 8 << 20;
 
 impl Section {
-    /// The item from the base if it may be used, else from the service. What was fetched and is
-    /// the base's but for boundaries that the service makes up is the base's all the same.
+    /// The item from the base if it may be used, else from the service, and through the plugins
+    /// that decide on contents. An item of a base that went through them is as they left it.
     pub(crate) async fn fetch_or_reuse(
         &self,
         context: &Context,
         root: &Value,
-        item: Item,
+        item: &Item,
+        turn: Turn,
+        earlier: Option<Earlier>,
+        sampled: bool,
+    ) -> Result<Vec<Event>, Error> {
+        let events = match &context.graph {
+            Some(_) => self.obtain(context, root, item, turn, earlier, sampled).await?,
+            None => archived(context, item, turn, earlier).await?,
+        };
+        match context.base_is_filtered() {
+            true => Ok(events),
+            false => self.pass(context, item, turn, events).await,
+        }
+    }
+
+    /// What was fetched and is the base's but for boundaries that the service makes up is the
+    /// base's all the same.
+    async fn obtain(
+        &self,
+        context: &Context,
+        root: &Value,
+        item: &Item,
         turn: Turn,
         earlier: Option<Earlier>,
         sampled: bool,
     ) -> Result<Vec<Event>, Error> {
         let Some(earlier) = earlier.filter(|_| item.unwanted.is_none()) else {
-            return self.fetch(context, root, item, turn).await;
+            return self.fetch_like_base(context, root, item, turn).await;
         };
         let now: Value = serde_json::from_str(&item.json)
             .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
         let is_same = is_same_content(&earlier.graph, &now);
         if is_same && !sampled {
-            return match reuse(context, &item, turn, earlier).await? {
+            return match reuse(context, item, turn, earlier).await? {
                 Some(events) => Ok(events),
-                None => self.fetch(context, root, item, turn).await,
+                None => self.fetch_like_base(context, root, item, turn).await,
             };
         }
         let mut earlier = earlier;
-        let mut fetched = self.fetch(context, root, item.clone(), turn).await?;
+        let mut fetched = self.fetch_like_base(context, root, item, turn).await?;
         let likeness = likeness(context, &mut fetched, &mut earlier)?;
         if is_same && likeness != Likeness::Unknown {
             Tally::add(&context.tally.reread, 1);
@@ -64,15 +86,74 @@ impl Section {
         }
         // Its room is needed for the other.
         drop(fetched);
-        match reuse(context, &item, turn, earlier).await? {
+        match reuse(context, item, turn, earlier).await? {
             Some(events) => {
                 let kept = likeness == Likeness::SameButBoundaries;
                 Tally::add(&context.tally.kept, u64::from(kept));
                 Ok(events)
             }
-            None => self.fetch(context, root, item, turn).await,
+            None => self.fetch_like_base(context, root, item, turn).await,
         }
     }
+
+    /// From the service; through plugins if the base is what went through them.
+    async fn fetch_like_base(
+        &self,
+        context: &Context,
+        root: &Value,
+        item: &Item,
+        turn: Turn,
+    ) -> Result<Vec<Event>, Error> {
+        let events = self.fetch(context, root, item, turn).await?;
+        match context.base_is_filtered() {
+            true => self.pass(context, item, turn, events).await,
+            false => Ok(events),
+        }
+    }
+
+    /// Has a spooled content decided on; what is larger must be asked about when it streams.
+    async fn pass(
+        &self,
+        context: &Context,
+        item: &Item,
+        turn: Turn,
+        mut events: Vec<Event>,
+    ) -> Result<Vec<Event>, Error> {
+        let is_content = |event: &mut Event| matches!(event, Event::Item { .. });
+        if !context.options.plugins.wants_content(self.service.name()) {
+            return Ok(events);
+        }
+        let Some(Event::Item { path, mtime, content, .. }) = events.pop_if(is_content) else {
+            return Ok(events);
+        };
+        match filter::pass(self, context, item, turn, content).await? {
+            Passed::Content(content, given) => {
+                events.push(Event::Item { path, mtime, content, given: Some(given) });
+                Ok(events)
+            }
+            Passed::Dropped(plugin) => Ok(vec![Event::Dropped { plugin }]),
+            Passed::Failed(failure) => {
+                let line = filter::failed(context, item, &failure);
+                Ok(vec![Event::Ledger(line), Event::Withheld])
+            }
+        }
+    }
+}
+
+/// An item of an archive that is the only source. What the archive says of it is told anew with
+/// the rest of its ledger.
+async fn archived(
+    context: &Context,
+    item: &Item,
+    turn: Turn,
+    earlier: Option<Earlier>,
+) -> Result<Vec<Event>, Error> {
+    let Some(earlier) = earlier else { return Ok(vec![Event::Passed { turn }]) };
+    if let Some(events) = reuse(context, item, turn, Earlier { note: None, ..earlier }).await? {
+        return Ok(events);
+    }
+    let note = Note::new(Outcome::Failed, "damaged", "its bytes in the archive are damaged");
+    Ok(vec![Event::Ledger(note.of_item(&item.path, &item.id)), Event::Passed { turn }])
 }
 
 /// How what was fetched compares with what the base has.
@@ -94,6 +175,9 @@ fn likeness(
         [Event::Item { content, .. }] => (false, content),
         [Event::Ledger(_), Event::Item { content, .. }] => (true, content),
         [Event::Ledger(line), Event::Passed { .. }] if line.outcome == Outcome::Skipped => {
+            return Ok(Likeness::Different);
+        }
+        [Event::Dropped { .. }] | [Event::Ledger(_), Event::Withheld] => {
             return Ok(Likeness::Different);
         }
         _ => return Ok(Likeness::Unknown),
@@ -135,7 +219,7 @@ async fn reuse(
     let (content, size) = match content {
         EarlierContent::Spooled(content) => {
             let size = content.size;
-            (Some(Event::Item { path, mtime, content }), size)
+            (Some(Event::Item { path, mtime, content, given: None }), size)
         }
         EarlierContent::Region(region, sha256) => {
             let size = region.length();
@@ -144,7 +228,8 @@ async fn reuse(
     };
     let Some(content) = content else {
         Tally::add(&context.tally.bad_in_base, 1);
-        context.monitor.warn(&format!("{} is bad in the base and is fetched again", item.path));
+        let then = if context.graph.is_some() { "is fetched again" } else { "is left out" };
+        context.monitor.warn(&format!("{} is bad in the base and {then}", item.path));
         return Ok(None);
     };
     Tally::add(&context.tally.from_base, 1);
@@ -170,7 +255,7 @@ fn in_file(
         return Some(Event::Copied { turn, path, mtime, region: region.clone() });
     }
     let content = Spooled::in_base(&context.spool, region, sha256, turn);
-    Some(Event::Item { path, mtime, content })
+    Some(Event::Item { path, mtime, content, given: None })
 }
 
 /// All of a region, if it is what it should be.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use archive::metadata::{self, Line};
-use archive::{LedgerLine, Outcome, Region, Selector};
+use archive::{LedgerLine, Outcome, Region, Selector, Sha256Digest};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use graph::{Graph, Scope};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::base::{Earlier, OpenBase, SectionBase};
+use crate::filter::{Decided, Drops, Filtered};
 use crate::inventory::{Inventory, Item};
 use crate::large::Large;
 use crate::monitor::Monitor;
@@ -29,11 +30,12 @@ use crate::state::Seeds;
 /// Times a torn body is asked for (FACTS 2.7).
 const TORN_TRIES: usize = 8;
 /// Rows read from the inventory at a time.
-const BATCH: u32 = 256;
+pub(crate) const BATCH: u32 = 256;
 
 /// What every part of a run shares.
 pub(crate) struct Context {
-    pub(crate) graph: Graph,
+    /// Nothing if an archive is the source, and all of it is in the base.
+    pub(crate) graph: Option<Graph>,
     pub(crate) options: Options,
     pub(crate) selector: Selector,
     pub(crate) spool: Arc<Spool>,
@@ -46,6 +48,32 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// # Errors
+    /// If the selection is none.
+    pub(crate) fn new(
+        graph: Option<Graph>,
+        options: Options,
+        tally: &Arc<Tally>,
+        monitor: Arc<dyn Monitor>,
+        base: Option<OpenBase>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            graph,
+            selector: options.selection.compile().map_err(Error::Archive)?,
+            spool: Spool::new(options.spool.clone()),
+            tally: Arc::clone(tally),
+            monitor,
+            mail_query_level: AtomicUsize::new(0),
+            base,
+            options,
+        })
+    }
+
+    /// The service that is asked for what the base does not have.
+    pub(crate) fn graph(&self) -> &Graph {
+        self.graph.as_ref().expect("services are asked for a tenant's content, never an archive's")
+    }
+
     /// Copies a `$value` into `draft`, from the beginning when its body is torn: there is no
     /// range (FACTS 4.1). Every other try was the client's. The inner error is the item's.
     pub(crate) async fn copy_value(
@@ -75,7 +103,7 @@ impl Context {
         path: &str,
         draft: &mut Draft,
     ) -> Result<Copied, Error> {
-        let mut body = match self.graph.value(scope, path).await {
+        let mut body = match self.graph().value(scope, path).await {
             Ok(body) => body,
             Err(error) => return Ok(Copied::Refused(error)),
         };
@@ -98,6 +126,11 @@ impl Context {
 
     pub(crate) fn finish(&self, draft: Draft) -> Result<Spooled, Error> {
         draft.finish().map_err(|source| self.spool_error(source))
+    }
+
+    /// True when what comes from the base went through the chain already.
+    pub(crate) fn base_is_filtered(&self) -> bool {
+        self.base.as_ref().is_some_and(OpenBase::is_filtered)
     }
 
     /// True when the selection may take some items of a folder and leave others.
@@ -134,6 +167,8 @@ pub(crate) enum Event {
         path: String,
         mtime: i64,
         content: Spooled,
+        /// If plugins had to decide on it: digest of what they were given.
+        given: Option<Sha256Digest>,
     },
     Large {
         turn: Turn,
@@ -147,10 +182,21 @@ pub(crate) enum Event {
         mtime: i64,
         region: Region,
     },
+    /// A large file that went through plugins.
+    Filtered {
+        turn: Turn,
+        filtered: Box<Filtered>,
+    },
     /// An item without content: its turn passes.
     Passed {
         turn: Turn,
     },
+    /// A plugin dropped it: no trace of it is to be written.
+    Dropped {
+        plugin: String,
+    },
+    /// A plugin failed on it; the ledger says so.
+    Withheld,
 }
 
 /// A section: whose, what, and its place in the stream.
@@ -162,18 +208,14 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("{}/{}", self.owner.path(), self.service.name())
     }
 
     /// Runs to the end, or until nobody listens any more.
-    pub(crate) async fn run(
-        self,
-        context: Arc<Context>,
-        events: mpsc::Sender<Event>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn run(self, context: Arc<Context>, outlet: Outlet) -> Result<(), Error> {
         let number = self.index;
-        let ended = self.all(&context, Outlet { events }).await;
+        let ended = self.all(&context, outlet).await;
         if let Some(base) = &context.base {
             base.section_done(number);
         }
@@ -206,13 +248,22 @@ impl Section {
             self.service.list(context, &self.owner, &root, inventory, seeds).await?;
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
-        tokio::task::block_in_place(|| inventory.arrange(&listing.root, &base))?;
-        self.ledger(&inventory, &listing, &base, &outlet).await?;
+        tokio::task::block_in_place(|| {
+            inventory.arrange(&listing.root, &base)?;
+            choose(&inventory, context)
+        })?;
+        let mut drops = Drops::default();
+        self.filter(context, &inventory, &listing, &outlet, &mut drops).await?;
+        let decided = match context.options.plugins.wants_content(self.service.name()) {
+            true => Some(self.decide(context, &inventory, &root, &outlet, &mut drops).await?),
+            false => None,
+        };
+        self.ledger(&inventory, &listing, &base, drops, &outlet).await?;
         let digest = self.metadata(context, &inventory, &base, &outlet).await?;
         if let Some(states) = context.options.states.as_ref().filter(|_| listing.failed == 0) {
             states.record(&self.key(), digest, listing.links);
         }
-        self.content(context, &inventory, &root, &outlet).await
+        self.content(context, &inventory, &root, decided.as_ref(), &outlet).await
     }
 
     /// What is to be said of the section as a whole, sorted by scope.
@@ -221,6 +272,7 @@ impl Section {
         inventory: &Inventory,
         listing: &Listing,
         base: &str,
+        drops: Drops,
         outlet: &Outlet,
     ) -> Result<(), Error> {
         let mut lines: Vec<LedgerLine> = self
@@ -240,6 +292,7 @@ impl Section {
             line.id = Some(folder.clone()).filter(|id| !id.is_empty());
             lines.push(line);
         }
+        lines.extend(drops.lines(base));
         lines.sort_by_cached_key(LedgerLine::encode);
         for line in lines {
             outlet.send(Event::Ledger(line)).await?;
@@ -248,24 +301,14 @@ impl Section {
     }
 
     /// The metadata member, then the folders as directory members.
-    async fn metadata(
+    pub(crate) async fn metadata(
         &self,
         context: &Context,
         inventory: &Inventory,
         base: &str,
         outlet: &Outlet,
     ) -> Result<String, Error> {
-        let selector = &context.selector;
-        let narrowed = context.narrows();
-        if narrowed {
-            for_each_batch(inventory, |items| {
-                for item in items.iter().filter(|item| selected(selector, item)) {
-                    inventory.use_folder_of(&item.id)?;
-                }
-                Ok(())
-            })?;
-            inventory.use_parents()?;
-        }
+        tokio::task::block_in_place(|| inventory.use_folders())?;
         let turn = Turn { section: self.index, item: 0 };
         let mut draft = context.spool.draft(turn);
         let owner = Line {
@@ -275,11 +318,10 @@ impl Section {
             graph: self.owner.graph.clone(),
         };
         context.write(&mut draft, owner.encode().as_bytes()).await?;
-        let folder_selected =
-            |folder: &Item| (narrowed && folder.used) || selector.matches_path(&folder.path);
+        let is_kept = |folder: &Item| folder.used || !folder.hidden;
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
-            for folder in folders.iter().filter(|folder| folder_selected(folder)) {
+            for folder in folders.iter().filter(|folder| is_kept(folder)) {
                 context.write(&mut draft, line(folder)?.as_bytes()).await?;
             }
             folders = inventory.folders_after(&last, BATCH)?;
@@ -287,7 +329,7 @@ impl Section {
         let mut items = inventory.items_after((i64::MIN, ""), BATCH)?;
         while let Some(last) = items.last().map(|item| (item.key, item.id.clone())) {
             let mut lines = String::new();
-            for item in items.iter().filter(|item| selected(selector, item)) {
+            for item in &items {
                 lines.push_str(&line(item)?);
             }
             context.write(&mut draft, lines.as_bytes()).await?;
@@ -299,7 +341,7 @@ impl Section {
         outlet.send(Event::Metadata { path, content }).await?;
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
-            for folder in folders.into_iter().filter(folder_selected) {
+            for folder in folders.into_iter().filter(is_kept) {
                 let Item { path, mtime, .. } = folder;
                 outlet.send(Event::Directory { path, mtime }).await?;
             }
@@ -317,7 +359,9 @@ impl Section {
     /// where a selection goes by paths or times: renaming a folder selects other items, and no
     /// listing tells of them.
     fn seeds(&self, context: &Context) -> Result<Seeds, Error> {
-        let is_whole = !context.narrows() && context.options.selection.exclude.is_empty();
+        let is_whole = !context.narrows()
+            && context.options.selection.exclude.is_empty()
+            && context.options.plugins.is_empty();
         let (Some(states), Some(base), true) = (&context.options.states, &context.base, is_whole)
         else {
             return Ok(Seeds::default());
@@ -330,26 +374,30 @@ impl Section {
     }
 
     /// The items, fetched a few at a time, handed on in order.
-    async fn content(
+    pub(crate) async fn content(
         &self,
         context: &Context,
         inventory: &Inventory,
         root: &Value,
+        decided: Option<&Decided>,
         outlet: &Outlet,
     ) -> Result<(), Error> {
-        let width = context.options.concurrency.min(self.service.owner_concurrency()).max(1);
-        let (owner, service) = (&self.owner.id, self.service.name());
-        let base = match &context.base {
-            Some(base) => base.section(context, self.index, owner, service).await?,
-            None => SectionBase::None,
+        // What passed by on a pipe while contents were decided on does not come again.
+        let base = match (&context.base, decided) {
+            (Some(base), Some(_)) if !base.is_file() => SectionBase::None,
+            _ => self.section_base(context).await?,
         };
         let fetched = self
-            .placed(context, inventory, base)
+            .placed(context, inventory, base, None)
             .map(|next| async move {
-                let Placed { turn, item, earlier, sampled } = next?;
-                self.fetch_or_reuse(context, root, item, turn, earlier, sampled).await
+                let placed = next?;
+                if let Some(decided) = decided {
+                    return self.recall(context, inventory, root, decided, placed).await;
+                }
+                let Placed { turn, item, earlier, sampled } = placed;
+                self.fetch_or_reuse(context, root, &item, turn, earlier, sampled).await
             })
-            .buffered(width);
+            .buffered(self.width(context));
         let mut fetched = std::pin::pin!(fetched);
         while let Some(events) = fetched.try_next().await? {
             for event in events {
@@ -359,18 +407,24 @@ impl Section {
         Ok(())
     }
 
+    /// Contents under way at the same time.
+    pub(crate) fn width(&self, context: &Context) -> usize {
+        context.options.concurrency.min(self.service.owner_concurrency()).max(1)
+    }
+
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
-    /// go back.
-    fn placed<'a>(
+    /// go back. All have the turn `at` if it is given, else each its own.
+    pub(crate) fn placed<'a>(
         &'a self,
         context: &'a Context,
         inventory: &'a Inventory,
         base: SectionBase<'a>,
+        at: Option<Turn>,
     ) -> BoxStream<'a, Result<Placed, Error>> {
-        let items = in_order(inventory, &context.selector).boxed();
+        let items = in_order(inventory).boxed();
         stream::try_unfold((items, base), move |(mut items, mut base)| async move {
             let Some((number, item)) = items.try_next().await? else { return Ok(None) };
-            let turn = Turn { section: self.index, item: number };
+            let turn = at.unwrap_or(Turn { section: self.index, item: number });
             let earlier = base.take(context, item.key, &item.id, turn).await?;
             let is_sampled =
                 |open: &OpenBase| earlier.is_some() && open.is_sampled(&item.id, base.metadata());
@@ -384,7 +438,7 @@ impl Section {
         &self,
         context: &Context,
         root: &Value,
-        item: Item,
+        item: &Item,
         turn: Turn,
     ) -> Result<Vec<Event>, Error> {
         if let Some(unwanted) = item.unwanted.clone() {
@@ -398,34 +452,45 @@ impl Section {
             line.path = line.path.filter(|_| item.has_path());
             return Ok(vec![Event::Ledger(line), Event::Passed { turn }]);
         }
-        let asked = Asked { owner: &self.owner, root, item: &item, turn };
-        let fetched = self.service.fetch(context, asked).await?;
-        let Item { id, path, mtime, .. } = item;
-        Ok(match fetched {
-            Fetched::Whole(content, None) => vec![Event::Item { path, mtime, content }],
-            Fetched::Whole(content, Some(note)) => {
-                let line = note.of_item(&path, &id);
-                vec![Event::Ledger(line), Event::Item { path, mtime, content }]
+        let asked = Asked { owner: &self.owner, root, item, turn };
+        let line = |note: Note| Event::Ledger(note.of_item(&item.path, &item.id));
+        Ok(match self.service.fetch(context, asked).await? {
+            Fetched::Whole(content, note) => {
+                let (path, mtime) = (item.path.clone(), item.mtime);
+                let content = Event::Item { path, mtime, content, given: None };
+                note.map(line).into_iter().chain([content]).collect()
             }
-            Fetched::TooLarge(large) => vec![Event::Large { turn, large, id }],
-            Fetched::Without(note) => {
-                vec![Event::Ledger(note.of_item(&path, &id)), Event::Passed { turn }]
-            }
+            Fetched::TooLarge(large) => vec![Event::Large { turn, large, id: item.id.clone() }],
+            Fetched::Without(note) => vec![line(note), Event::Passed { turn }],
         })
     }
 }
 
 /// An item, its turn, and what the base has of it.
-struct Placed {
-    turn: Turn,
-    item: Item,
-    earlier: Option<Earlier>,
+pub(crate) struct Placed {
+    pub(crate) turn: Turn,
+    pub(crate) item: Item,
+    pub(crate) earlier: Option<Earlier>,
     /// To be fetched all the same.
-    sampled: bool,
+    pub(crate) sampled: bool,
 }
 
-fn selected(selector: &Selector, item: &Item) -> bool {
-    selector.matches_path(&item.path) && selector.matches_time(item.mtime)
+/// Takes out what is not selected. Folders that only lead to something stay.
+fn choose(inventory: &Inventory, context: &Context) -> Result<(), Error> {
+    let (selector, selection) = (&context.selector, &context.options.selection);
+    if !context.narrows() && selection.exclude.is_empty() {
+        return Ok(());
+    }
+    for_each_folder(inventory, |folder| match selector.matches_path(&folder.path) {
+        true => Ok(()),
+        false => inventory.hide(&folder.id),
+    })?;
+    for_each_item(inventory, |item| {
+        match selector.matches_path(&item.path) && selector.matches_time(item.mtime) {
+            true => Ok(()),
+            false => inventory.drop_item(&item.id),
+        }
+    })
 }
 
 fn line(item: &Item) -> Result<String, Error> {
@@ -435,45 +500,55 @@ fn line(item: &Item) -> Result<String, Error> {
     Ok(Line { kind: item.kind.clone(), id: item.id.clone(), path, graph }.encode())
 }
 
-fn for_each_batch(
+fn for_each_folder(
     inventory: &Inventory,
-    mut act: impl FnMut(&[Item]) -> Result<(), Error>,
+    mut act: impl FnMut(&Item) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut folders = inventory.folders_after("", BATCH)?;
+    while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
+        folders.iter().try_for_each(&mut act)?;
+        folders = inventory.folders_after(&last, BATCH)?;
+    }
+    Ok(())
+}
+
+fn for_each_item(
+    inventory: &Inventory,
+    mut act: impl FnMut(&Item) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut items = inventory.items_after((i64::MIN, ""), BATCH)?;
     while let Some(last) = items.last().map(|item| (item.key, item.id.clone())) {
-        act(&items)?;
+        items.iter().try_for_each(&mut act)?;
         items = inventory.items_after((last.0, &last.1), BATCH)?;
     }
     Ok(())
 }
 
-/// The selected items in stream order, numbered from 1 (0 is the metadata).
-fn in_order<'a>(
-    inventory: &'a Inventory,
-    selector: &'a Selector,
-) -> impl Stream<Item = Result<(u64, Item), Error>> + 'a {
+/// The items in stream order, numbered from 1 (0 is the metadata).
+fn in_order(inventory: &Inventory) -> impl Stream<Item = Result<(u64, Item), Error>> + '_ {
     let batches = stream::try_unfold((i64::MIN, String::new()), move |after| async move {
         let items = inventory.items_after((after.0, &after.1), BATCH)?;
         let last = items.last().map(|item| (item.key, item.id.clone()));
         Ok::<_, Error>(last.map(|last| (stream::iter(items.into_iter().map(Ok)), last)))
     });
     let mut number = 0;
-    batches
-        .try_flatten()
-        .try_filter(move |item| std::future::ready(selected(selector, item)))
-        .map_ok(move |item| {
-            number += 1;
-            (number, item)
-        })
+    batches.try_flatten().map_ok(move |item| {
+        number += 1;
+        (number, item)
+    })
 }
 
 /// Where events go. A closed channel is the pipeline ending, not an error of ours.
-struct Outlet {
+pub(crate) struct Outlet {
     events: mpsc::Sender<Event>,
 }
 
 impl Outlet {
-    async fn send(&self, event: Event) -> Result<(), Error> {
+    pub(crate) const fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events }
+    }
+
+    pub(crate) async fn send(&self, event: Event) -> Result<(), Error> {
         self.events.send(event).await.map_err(|_| Error::Interrupted)
     }
 }

@@ -65,6 +65,11 @@ impl Spool {
         self.options.disk_bytes
     }
 
+    /// Room on disk for what is needed until a section is written; none yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Reserved {
+        Reserved(Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 })
+    }
+
     /// All before `head` is written, or has no content.
     pub(crate) fn set_head(&self, head: Turn) {
         let mut used = self.used();
@@ -148,6 +153,23 @@ struct Lease {
     memory: u64,
     disk: u64,
     files: u64,
+}
+
+/// Room on disk for something that the spool does not see; freed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved(Lease);
+
+impl Reserved {
+    /// Takes room for so many bytes more, if there is any to spare: nobody waits for it.
+    pub(crate) fn grow(&mut self, bytes: u64) -> bool {
+        let mut used = self.0.spool.used();
+        let fits = used.disk + bytes <= self.0.spool.options.disk_bytes / 2;
+        if fits {
+            used.disk += bytes;
+            self.0.disk += bytes;
+        }
+        fits
+    }
 }
 
 impl Lease {
@@ -341,16 +363,27 @@ impl Spooled {
         }
     }
 
+    /// Whether it is still where the base has it.
+    pub(crate) const fn is_in_base(&self) -> bool {
+        matches!(self.held, Held::Base(_))
+    }
+
     /// All of it; it can be read again after that.
     pub(crate) fn bytes(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
         self.read_to_end(&mut bytes)?;
+        self.rewind()?;
+        Ok(bytes)
+    }
+
+    /// To be read from its beginning again.
+    pub(crate) fn rewind(&mut self) -> io::Result<()> {
         match &mut self.held {
             Held::Memory(_) => self.position = 0,
             Held::Disk(file) => drop(file.seek(SeekFrom::Start(0))?),
             Held::Base(region) => drop(region.seek(SeekFrom::Start(0))?),
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// It is written; whose turn is next may take what he needs. Not before: what waits in the

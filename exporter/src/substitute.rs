@@ -135,7 +135,7 @@ impl Substitute<'_> {
     }
 
     async fn get(&self, path: &str, prefer: Prefer) -> Result<Result<Value, graph::Error>, Error> {
-        match self.context.graph.get(&self.scope, path, prefer).await {
+        match self.context.graph().get(&self.scope, path, prefer).await {
             Err(error) if crate::error::is_fatal(&error) => {
                 Err(Error::graph(format!("reading {}", self.asked.item.path), error))
             }
@@ -152,7 +152,7 @@ impl Substitute<'_> {
         {
             let path = format!("{}/attachments?$select={select}", self.base);
             answer.clear();
-            let mut pages = self.context.graph.pages(self.scope.clone(), &path, Prefer::none());
+            let mut pages = self.context.graph().pages(self.scope.clone(), &path, Prefer::none());
             loop {
                 match pages.next().await {
                     Ok(Some(page)) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Connection, ProgressMode, SelectionArgs, SpoolArgs};
+use super::{Connection, PluginArgs, ProgressMode, SelectionArgs, SpoolArgs};
 
 pub(super) const IMPORT_EXAMPLES: &str = "\
 EXAMPLES
@@ -44,11 +44,13 @@ pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) items: ItemArgs,
     #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
+    #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
     /// Restore what there is of an archive that was never finished.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plugin")]
     pub(crate) incomplete: bool,
     /// Say what would be done, and do nothing.
     #[arg(long, conflicts_with_all = ["undo", "only_failed"])]

@@ -87,6 +87,7 @@ async fn exported(archive: &Path) -> Result<String, Failure> {
         include_recoverable: false,
         tenant: tenant.name.clone(),
         states: None,
+        plugins: plugin_host::Chain::default(),
         without_message_delta: false,
     };
     let summary = export::to_file(archive, &tenant, options, None).await?;

@@ -77,6 +77,7 @@ async fn present(
         include_recoverable: false,
         tenant: tenant.name.clone(),
         states: None,
+        plugins: plugin_host::Chain::default(),
         without_message_delta: tenant.without_message_delta,
     };
     let dir = tempfile::tempdir_in(&spool.dir)

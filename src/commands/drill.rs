@@ -127,6 +127,7 @@ impl Trial<'_> {
             include_recoverable: true,
             tenant: tenant.name.clone(),
             states: None,
+            plugins: plugin_host::Chain::default(),
             without_message_delta: false,
         };
         export::to_file(to, tenant, options, None).await.map(drop)

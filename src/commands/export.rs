@@ -10,6 +10,7 @@ use exporter::{
     Base, Monitor, Options, Service, Silent, SpoolOptions, Summary, Tolerance, Verdict,
 };
 use graph::Counters;
+use plugin_host::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::base;
@@ -17,6 +18,7 @@ use crate::cli::{Export, OutcomeArgs, ProgressMode, Sink, SpoolArgs};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Engine};
+use crate::plugins;
 use crate::progress::Shown;
 use crate::report::Report;
 use crate::signals::{self, Stop};
@@ -33,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     let started = Utc::now();
-    let plan = Plan::new(&args)?;
+    let plan = tokio::task::block_in_place(|| Plan::new(&args))?;
     let stop = signals::watch()?;
     let mut outcome = Outcome::default();
     let ended = export(&args, plan, &stop, &mut outcome).await;
@@ -50,6 +52,7 @@ struct Plan {
     services: Vec<Service>,
     services_named: bool,
     spool: SpoolOptions,
+    plugins: Chain,
 }
 
 impl Plan {
@@ -57,7 +60,9 @@ impl Plan {
         let (services, services_named) = config::services(&args.selection)?;
         let selection = config::selection(&args.selection)?;
         output::refuse_terminal(&args.sink)?;
-        Ok(Self { selection, services, services_named, spool: spool(&args.spool)? })
+        let spool = spool(&args.spool)?;
+        let plugins = plugins::chain(&args.plugins)?;
+        Ok(Self { selection, services, services_named, spool, plugins })
     }
 }
 
@@ -93,6 +98,7 @@ async fn export(
     warn_of_roles(&tenant, &plan.services, shown.as_ref());
     let states = state::read(args.base.state.as_deref(), &tenant.name, &plan.selection)?;
     let options = Options {
+        plugins: plan.plugins,
         states: states.clone(),
         services: plan.services.clone(),
         selection: plan.selection,
@@ -214,6 +220,9 @@ fn warn_of_roles(tenant: &Tenant, services: &[Service], monitor: &Shown) {
 
 /// The verdict on what was written, by the flags.
 fn verdict(args: &Export, summary: &Summary, services: &[Service], named: bool) -> Verdict {
+    if summary.plugin_failures > args.plugins.max_plugin_failures {
+        return Verdict::TooMuchMissing;
+    }
     let OutcomeArgs { strict, allow_partial, allow_empty } = args.outcome;
     let tolerance = match (strict, allow_partial) {
         (true, _) => Tolerance::Strict,
@@ -249,6 +258,12 @@ fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
             summary.bad_in_base,
             summary.drifted,
             summary.reread
+        ));
+    }
+    if !args.plugins.plugin.is_empty() {
+        terminal::line(&format!(
+            "tar365: plugins: {} dropped, {} failed",
+            summary.dropped, summary.plugin_failures
         ));
     }
     terminal::line(&format!(

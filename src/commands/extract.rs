@@ -4,17 +4,35 @@ use std::io::Read;
 
 use archive::extract::{Options, extract};
 use archive::{End, Index};
+use tokio::runtime::Handle;
 
 use crate::cli::Extract;
+use crate::commands::export;
 use crate::config;
 use crate::exit::{self, Code, Failure};
 use crate::input::{Input, Wanted};
 use crate::narrow;
+use crate::plugins;
 use crate::terminal;
 
 pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
-    let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
+    let selection = config::selection(&args.selection)?;
     let input = Input::open(&args.archive)?;
+    if args.plugins.plugin.is_empty() {
+        return unpack(args, input);
+    }
+    let spool = export::spool(&args.spool)?;
+    let filtered = plugins::filtered(input, &args.plugins, &selection, spool);
+    let (region, summary) = Handle::current().block_on(filtered)?;
+    let code = unpack(args, Input::Seekable(region))?;
+    Ok(match plugins::too_many_failed(&args.plugins, &summary) {
+        true => Code::Missing,
+        false => code,
+    })
+}
+
+fn unpack(args: &Extract, input: Input) -> Result<Code, Failure> {
+    let mut wanted = Wanted::new(config::selection(&args.selection)?)?;
     if let (Input::Seekable(file), false) = (&input, args.incomplete) {
         refuse_unsealed(file)?;
     }

@@ -12,6 +12,7 @@ use crate::commands::export;
 use crate::config;
 use crate::exit::{Code, Failure};
 use crate::input::Input;
+use crate::plugins;
 use crate::progress::Shown;
 use crate::report;
 use crate::signals::{self, Stop};
@@ -30,7 +31,7 @@ pub(super) async fn run(args: Import) -> Result<Code, Failure> {
         return undo(&args, journal, &stop).await;
     }
     let (choice, options) = (choice(&args)?, options(&args)?);
-    let source = source(&args)?;
+    let (source, too_many_failed) = source(&args, &choice).await?;
     check_mappings(&source, &options)?;
     let target = tokio::select! {
         target = target::open(&args) => target?,
@@ -40,7 +41,8 @@ pub(super) async fn run(args: Import) -> Result<Code, Failure> {
         let plan = importer::plan(source, &target.target, &choice, &options).await?;
         return show(&plan, args.json);
     }
-    restore(&args, source, target, &choice, &options, &stop).await
+    let code = restore(&args, source, target, &choice, &options, &stop).await?;
+    Ok(if too_many_failed && code == Code::Success { Code::Missing } else { code })
 }
 
 async fn restore(
@@ -230,12 +232,24 @@ fn check_mappings(source: &Source, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The archive. One that can be seen to be unfinished is refused before the first write.
-fn source(args: &Import) -> Result<Source, Failure> {
+/// The archive, and whether plugins failed on too much of it.
+async fn source(args: &Import, choice: &Choice) -> Result<(Source, bool), Failure> {
     let Some(path) = &args.archive else {
         return Err(Failure::usage("no archive is named"));
     };
-    let file = match Input::open(path)? {
+    let input = tokio::task::block_in_place(|| Input::open(path))?;
+    if args.plugins.plugin.is_empty() {
+        return unfiltered(args, input).map(|source| (source, false));
+    }
+    let spool = export::spool(&args.spool)?;
+    let (region, summary) =
+        plugins::filtered(input, &args.plugins, &choice.selection, spool).await?;
+    Ok((Source::File(region), plugins::too_many_failed(&args.plugins, &summary)))
+}
+
+/// The archive. One that can be seen to be unfinished is refused before the first write.
+fn unfiltered(args: &Import, input: Input) -> Result<Source, Failure> {
+    let file = match input {
         Input::Seekable(file) => file,
         Input::Stream(_) if args.target.in_place && !args.incomplete && !args.dry_run => {
             return Err(Failure::usage(

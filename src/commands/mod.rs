@@ -14,6 +14,7 @@ mod extract;
 mod find;
 mod import;
 mod list;
+mod plugin;
 #[cfg(feature = "demo")]
 mod simulate;
 mod verify;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Extract(args) => blocking(move || extract::run(&args)),
         Command::Verify(args) => blocking(move || verify::run(&args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
+        Command::Plugin(command) => in_runtime(plugin::run(command)),
         #[cfg(feature = "demo")]
         Command::Drill(args) => in_runtime(drill::run(*args)),
         #[cfg(feature = "demo")]

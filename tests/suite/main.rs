@@ -19,6 +19,9 @@ mod dovecot;
 mod drill;
 mod engines;
 mod faults;
+#[path = "../../plugins/host/tests/suite/guest.rs"]
+#[allow(dead_code, reason = "what only the host's own tests use")]
+mod guest;
 mod harness;
 mod imap;
 mod import;
@@ -35,5 +38,8 @@ mod independent;
 mod look;
 mod look_diff;
 mod names;
+mod plugin_author;
+mod plugin_bundled;
+mod plugins;
 mod readers;
 mod web;

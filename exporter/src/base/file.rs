@@ -17,7 +17,7 @@ use crate::Error;
 use crate::service::Note;
 
 /// A sealed archive in a file.
-pub(super) struct FileBase {
+pub(crate) struct FileBase {
     whole: Region,
     head: Head,
     /// By owner's id and service.
@@ -34,7 +34,7 @@ struct Place {
 }
 
 impl FileBase {
-    pub(super) fn open(whole: &Region) -> Result<Self, Error> {
+    pub(crate) fn open(whole: &Region) -> Result<Self, Error> {
         let index = Index::open(whole.reader()).map_err(damaged)?;
         let (head, seal) = (index.head().clone(), index.seal().clone());
         let mut base = Self {
@@ -65,8 +65,13 @@ impl FileBase {
         Ok(base)
     }
 
-    pub(super) fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Owner's id and service of each section.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sections.keys().map(|(owner, service)| (owner.as_str(), service.as_str()))
     }
 
     /// The section of that owner and service. Its metadata is proven first.
@@ -88,7 +93,7 @@ impl FileBase {
     }
 
     /// The metadata of a section, proven, and its digest in hex.
-    pub(super) fn metadata(&self, owner: &str, service: &str) -> Result<Option<BaseLines>, Error> {
+    pub(crate) fn metadata(&self, owner: &str, service: &str) -> Result<Option<BaseLines>, Error> {
         let key = (owner.to_owned(), service.to_owned());
         let Some(Place { metadata, .. }) = self.sections.get(&key) else { return Ok(None) };
         let digest = archive::hex(&self.prove(metadata)?);

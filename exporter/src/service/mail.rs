@@ -94,11 +94,24 @@ const WELL_KNOWN: [&str; 15] = [
     "syncissues",
 ];
 
+/// When a message came; what never came was made.
+const DATES: [&str; 2] = ["/receivedDateTime", "/createdDateTime"];
+
 /// Asks for the root of the folder tree.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id));
-    let root = context.graph.get(&scope(owner), &path, Prefer::none()).await?;
+    let root = context.graph().get(&scope(owner), &path, Prefer::none()).await?;
     Ok(Presence::Present(root))
+}
+
+/// When a message came, seconds since 1970.
+pub(super) fn mtime(message: &Value) -> i64 {
+    time::seconds(time::first_real(message, &DATES))
+}
+
+/// What messages are ordered by.
+pub(super) fn order(message: &Value) -> i64 {
+    time::order_key(time::first(message, &DATES))
 }
 
 fn root_id(root: &Value) -> &str {
@@ -191,7 +204,7 @@ impl Mailbox<'_> {
         }
         while let Some((parent, path)) = queue.pop() {
             let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
-            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self.context.graph().pages(scope(self.owner), &path, Prefer::none());
             while let Some(page) = self.next(&mut pages, &parent).await? {
                 for item in &page.items {
                     let folder = item.parse().map_err(|e| self.fatal(e))?;
@@ -218,7 +231,7 @@ impl Mailbox<'_> {
     /// Recoverable items stand beside the ordinary folders, under the name the service gives.
     async fn recoverable(&self, root: &str, found: &mut Vec<String>) -> Result<(), Error> {
         let path = format!("/users/{}/mailFolders/recoverableitemsdeletions", self.user());
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(folder) => {
                 if let Some(id) = folder.get("id").and_then(Value::as_str) {
                     self.put_folder(&folder, id, root, Some("recoverableitemsdeletions"))?;
@@ -268,7 +281,7 @@ impl Mailbox<'_> {
         name: &'static str,
     ) -> Result<Option<(&'static str, String)>, Error> {
         let path = format!("/users/{}/mailFolders/{name}?$select=id", self.user());
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(_) => Ok(None),
@@ -327,9 +340,11 @@ impl Mailbox<'_> {
         for _ in 0..=RESYNCS {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let mut pages = match start.take() {
-                Some(link) => {
-                    self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE))
-                }
+                Some(link) => self.context.graph().delta_from(
+                    scope(self.owner),
+                    &link,
+                    Prefer::page_size(PAGE),
+                ),
                 None => {
                     let path = format!(
                         "/users/{}/mailFolders/{}/messages/delta?{}",
@@ -337,7 +352,7 @@ impl Mailbox<'_> {
                         segment(&id),
                         query(level)
                     );
-                    self.context.graph.pages(scope(self.owner), &path, Prefer::page_size(PAGE))
+                    self.context.graph().pages(scope(self.owner), &path, Prefer::page_size(PAGE))
                 }
             };
             match self.take_pages(&id, &mut pages, level).await? {
@@ -361,14 +376,14 @@ impl Mailbox<'_> {
         for _ in 0..CLOSING_ROUNDS {
             let level = self.context.mail_query_level.load(Ordering::Relaxed);
             let path = format!("{folder}/messages?{}&$top={PAGE}", query(level));
-            let mut pages = self.context.graph.pages(scope(self.owner), &path, Prefer::none());
+            let mut pages = self.context.graph().pages(scope(self.owner), &path, Prefer::none());
             let rows = match self.take_pages(&id, &mut pages, level).await? {
                 Round::Ended { rows, .. } => rows,
                 Round::Lost(_) => continue,
                 Round::Over => return Ok(None),
             };
             let path = format!("{folder}?$select=totalItemCount");
-            match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+            match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
                 Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
                 Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
                 _ => break,
@@ -393,7 +408,7 @@ impl Mailbox<'_> {
         }
         let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
         let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph.pages(scope(self.owner), &path, prefer);
+        let mut pages = self.context.graph().pages(scope(self.owner), &path, prefer);
         Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
     }
 
@@ -404,7 +419,7 @@ impl Mailbox<'_> {
             return Ok(true);
         };
         let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph.delta_from(scope(self.owner), &link, prefer);
+        let mut pages = self.context.graph().delta_from(scope(self.owner), &link, prefer);
         let Some((rows, link)) = self.drain_tree(&mut pages).await? else {
             return Ok(true);
         };
@@ -440,7 +455,7 @@ impl Mailbox<'_> {
                 continue;
             };
             let mut pages =
-                self.context.graph.delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
+                self.context.graph().delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
             match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
                 Round::Ended { delta, rows } => {
                     quiet &= rows == 0;
@@ -573,9 +588,7 @@ impl Mailbox<'_> {
             properties.sort_by_cached_key(|property| property["id"].to_string());
         }
         let graph = Value::Object(graph);
-        let dates = ["/receivedDateTime", "/createdDateTime"];
-        let received = time::first(&graph, &dates);
-        let mtime = time::seconds(time::first_real(&graph, &dates));
+        let mtime = mtime(&graph);
         let subject = graph.get("subject").and_then(Value::as_str).unwrap_or_default();
         inventory.put(&Node {
             id,
@@ -583,7 +596,7 @@ impl Mailbox<'_> {
             parent: folder,
             kind: "message",
             folder: false,
-            key: time::order_key(received),
+            key: order(&graph),
             mtime,
             name: Name::Unique(&archive::path::mail_name(mtime, subject, id)),
             json: &archive::json::canonical(&graph),
@@ -595,7 +608,7 @@ impl Mailbox<'_> {
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
         let level = self.context.mail_query_level.load(Ordering::Relaxed);
         let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
-        match self.context.graph.get(&scope(self.owner), &path, Prefer::none()).await {
+        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(Value::Object(mut graph)) => {
                 // Lists name the type of every row, single answers only of those that have another.
                 let known = self.inventory.json(folder, id)?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::error::is_fatal;
-use crate::inventory::{Inventory, Item};
+use crate::inventory::{Inventory, Item, Name};
 use crate::large::Large;
 use crate::owner::Owner;
 use crate::section::Context;
@@ -51,6 +51,21 @@ pub(crate) struct Listing {
     pub(crate) failed: u64,
     /// Where the next listings may begin, by container.
     pub(crate) links: Vec<(String, DeltaLink)>,
+}
+
+/// A name that follows from changed metadata; see [`Name`].
+pub(crate) enum NewName {
+    Native(String),
+    Unique(String),
+}
+
+impl NewName {
+    pub(crate) fn as_name(&self) -> Name<'_> {
+        match self {
+            Self::Native(name) => Name::Native(name),
+            Self::Unique(name) => Name::Unique(name),
+        }
+    }
 }
 
 /// Why something is not here, or not as it was.
@@ -228,6 +243,47 @@ impl Service {
         match self {
             Self::Mail => mail::fetch(context, asked).await,
             Self::OneDrive => onedrive::fetch(context, asked).await,
+        }
+    }
+
+    /// The time of an item or folder in its member, seconds since 1970.
+    pub(crate) fn mtime_of(self, kind: &str, graph: &Value) -> i64 {
+        match (self, kind) {
+            (Self::Mail, archive::metadata::FOLDER) => 0,
+            (Self::Mail, _) => mail::mtime(graph),
+            (Self::OneDrive, _) => onedrive::mtime(graph),
+        }
+    }
+
+    /// The key that items are ordered by, from their metadata.
+    pub(crate) fn order_of(self, graph: &Value) -> i64 {
+        match self {
+            Self::Mail => mail::order(graph),
+            Self::OneDrive => onedrive::order(graph),
+        }
+    }
+
+    /// The name that follows from an item's metadata.
+    pub(crate) fn name_of(self, graph: &Value, item: &Item) -> NewName {
+        let text = |key: &str| graph.get(key).and_then(Value::as_str).unwrap_or_default();
+        match (self, item.kind.as_str()) {
+            (Self::Mail, archive::metadata::FOLDER) => NewName::Native(text("displayName").into()),
+            (Self::Mail, _) => {
+                NewName::Unique(archive::path::mail_name(item.mtime, text("subject"), &item.id))
+            }
+            (Self::OneDrive, _) => NewName::Native(text("name").into()),
+        }
+    }
+
+    /// Media type and length of an item's content, as far as the listing tells.
+    pub(crate) fn media(self, json: &str) -> (Option<String>, Option<u64>) {
+        match self {
+            Self::Mail => (Some("message/rfc822".to_owned()), None),
+            Self::OneDrive => {
+                let graph: Value = serde_json::from_str(json).unwrap_or_default();
+                let media_type = graph.pointer("/file/mimeType").and_then(Value::as_str);
+                (media_type.map(str::to_owned), graph["size"].as_u64())
+            }
         }
     }
 

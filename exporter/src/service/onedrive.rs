@@ -59,8 +59,19 @@ const VOLATILE: [&str; 17] = [
 /// Asks which drive is the owner's OneDrive.
 pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
     let path = format!("/users/{}/drive", segment(&owner.id));
-    let drive = context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await?;
+    let drive = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await?;
     Ok(Presence::Present(drive))
+}
+
+/// When a file or folder was changed, seconds since 1970; by its owner's clock if that is known.
+pub(super) fn mtime(item: &Value) -> i64 {
+    let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
+    time::seconds(time::first(item, &changed))
+}
+
+/// What files are ordered by.
+pub(super) fn order(item: &Value) -> i64 {
+    time::order_key(time::first(item, &["/createdDateTime"]))
 }
 
 fn drive_id(drive: &Value) -> &str {
@@ -86,7 +97,7 @@ pub(super) async fn list(
     let mut link = drive.enumerate(start).await?;
     for _ in 0..CLOSING_ROUNDS {
         let Some(from) = link.take() else { break };
-        let mut pages = context.graph.delta_from(Scope::SharePoint, &from, Prefer::none());
+        let mut pages = context.graph().delta_from(Scope::SharePoint, &from, Prefer::none());
         match drive.take_pages(&mut pages).await? {
             Round::Over => break,
             Round::Ended { delta, news } => {
@@ -143,14 +154,14 @@ impl Drive<'_> {
         for _ in 0..=RESYNCS {
             let mut pages = match start.take() {
                 Some(link) => {
-                    self.context.graph.delta_from(Scope::SharePoint, &link, Prefer::none())
+                    self.context.graph().delta_from(Scope::SharePoint, &link, Prefer::none())
                 }
                 None => {
                     let mut path = format!("/drives/{}/root/delta", segment(self.id));
                     if let Some(page) = self.page {
                         path.push_str(&format!("?$top={page}"));
                     }
-                    self.context.graph.pages(Scope::SharePoint, &path, Prefer::none())
+                    self.context.graph().pages(Scope::SharePoint, &path, Prefer::none())
                 }
             };
             match self.take_pages(&mut pages).await? {
@@ -237,15 +248,14 @@ impl Drive<'_> {
         let kind = kind(graph);
         let parent = graph.pointer("/parentReference/id").and_then(Value::as_str);
         let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
-        let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
         self.inventory.put(&Node {
             id,
             listing: LISTING,
             parent: if is_root { "" } else { parent.unwrap_or_default() },
             kind: kind.name,
             folder: is_root || kind.folder,
-            key: time::order_key(time::first(graph, &["/createdDateTime"])),
-            mtime: time::seconds(time::first(graph, &changed)),
+            key: order(graph),
+            mtime: mtime(graph),
             name: Name::Native(name),
             json,
             unwanted: kind.unwanted,
@@ -375,7 +385,7 @@ impl File<'_> {
 
     async fn attempt(&mut self) -> Result<Attempt, Error> {
         let mut hash = QuickXorHash::new();
-        let graph = &self.context.graph;
+        let graph = &self.context.graph();
         let opened = match is_notebook_part(self.listed) {
             true => graph.open_file_briefly(self.drive, &self.asked.item.id).await,
             false => graph.open_file(self.drive, &self.asked.item.id).await,
@@ -414,7 +424,7 @@ impl File<'_> {
             return Ok(Attempt::Whole(None));
         }
         let path = format!("/drives/{}/items/{}", segment(self.drive), segment(self.id()));
-        match self.context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
+        match self.context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await {
             Ok(now) => {
                 let moved_on =
                     |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
@@ -503,7 +513,7 @@ pub(crate) async fn refusal(
 /// A download host that says 404 is not the last word: the drive knows.
 async fn is_gone(context: &Context, drive: &str, id: &str) -> bool {
     let path = format!("/drives/{}/items/{}?$select=id", segment(drive), segment(id));
-    match context.graph.get(&Scope::SharePoint, &path, Prefer::none()).await {
+    match context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await {
         Ok(item) => item.get("deleted").is_some(),
         Err(error) => matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound),
     }
