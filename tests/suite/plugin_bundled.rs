@@ -158,3 +158,38 @@ fn the_list_names_what_comes_with_the_program() {
         );
     }
 }
+
+/// The components in the repository are what the sources beside them make: byte by byte with the
+/// compiler that they were made with, and with another one at least in what they decide.
+#[test]
+fn the_components_are_made_of_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = root.join("target/plugins");
+    let bundled = root.join("plugins/bundled");
+    for name in ["drop-attachments", "keep-only", "legal-hold", "redact-pii", "strip-tracking"] {
+        let mut build = tool("sh");
+        build.arg(root.join("plugins/build")).arg(root.join("plugins/filters").join(name));
+        build.env("CARGO_TARGET_DIR", &built);
+        let path = String::from_utf8(run(build).expect(0).stdout).unwrap();
+        let made = std::fs::read(path.trim()).unwrap();
+        let committed = std::fs::read(bundled.join(format!("{name}.wasm"))).unwrap();
+        let compiler = |at: &Path| std::fs::read_to_string(at).unwrap();
+        if compiler(&built.join("rustc-version")) == compiler(&bundled.join("RUSTC")) {
+            assert!(made == committed, "{name}: run plugins/build --bundled");
+            continue;
+        }
+        let shelf = Shelf::new();
+        let settings = match name {
+            "keep-only" => r#"{"keep": "has(item.subject) && item.subject.size() % 2 == 0"}"#,
+            "legal-hold" => r#"{"holds": [{"name": "a", "custodians": ["anna.*"]}]}"#,
+            _ => "{}",
+        };
+        let settings = shelf.put("settings.json", settings.as_bytes());
+        let decides = |component: &Path| {
+            let plugin = format!("{}={settings}", component.display());
+            run(tar365(&["plugin", "check", &plugin, "--json"])).expect(0).stdout
+        };
+        let made = decides(path.trim().as_ref());
+        assert!(made == decides(&bundled.join(format!("{name}.wasm"))), "{name} decides otherwise");
+    }
+}

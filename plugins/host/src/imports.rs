@@ -18,6 +18,7 @@ use wasmtime::{
 use crate::{
     ContentError,
     failure::Violation,
+    fields::Fields,
     limits::{FUEL_PER_BYTE_WRITTEN, FUEL_PER_CALL, MESSAGE, READ, WRITE},
     state::{Content, State},
     text::shown,
@@ -101,17 +102,21 @@ pub(crate) fn metadata(mut caller: Caller, (): ()) -> Result<(Arc<str>,)> {
 /// `current.value`.
 pub(crate) fn value(mut caller: Caller, (pointer,): (String,)) -> Result<(Option<String>,)> {
     charge(&mut caller, pointer.len())?;
-    if caller.data().metadata.get().is_none() {
+    let wrong = |error: serde_json::Error| {
+        Violation::Misuse(format!("the item's metadata is not a JSON object: {error}"))
+    };
+    if caller.data().fields.get().is_none() {
         let text = Arc::clone(&caller.data().item()?.metadata);
         spend(&mut caller, text.len() as u64)?;
-        let parsed = serde_json::from_str(&text).map_err(|error| {
-            Violation::Misuse(format!("the item's metadata is not JSON: {error}"))
-        })?;
-        let state = caller.data_mut();
-        state.metadata.get_or_init(|| parsed);
+        let fields = Fields::new(&text).map_err(wrong)?;
+        caller.data_mut().fields.get_or_init(|| fields);
     }
-    let root = caller.data().metadata.get();
-    let found = root.and_then(|root| root.pointer(&pointer)).map(archive::json::canonical);
+    let found = if pointer.is_empty() {
+        Some(caller.data().item()?.metadata.to_string())
+    } else {
+        let fields = caller.data().fields.get();
+        fields.and_then(|fields| fields.value(&pointer).transpose()).transpose().map_err(wrong)?
+    };
     spend(&mut caller, found.as_ref().map_or(0, String::len) as u64)?;
     Ok((found,))
 }

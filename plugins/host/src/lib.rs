@@ -21,6 +21,7 @@ mod contract;
 mod engine;
 mod error;
 mod failure;
+mod fields;
 mod host;
 mod imports;
 mod item;

@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::Value;
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::{
     ContentError, Item, Limits,
     failure::Violation,
+    fields::Fields,
     limits::{INSTANCES, MEMORIES, MESSAGES, TABLE_ELEMENTS, TABLES},
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct State {
     /// None while it is loaded.
     pub(crate) item: Option<Item>,
     /// The item's metadata, parsed when a value is first asked for.
-    pub(crate) metadata: OnceCell<Value>,
+    pub(crate) fields: OnceCell<Fields>,
     pub(crate) settings: Arc<str>,
     /// There in the content phase alone.
     pub(crate) content: Option<Content>,
@@ -40,7 +40,7 @@ impl State {
         State {
             plugin: Arc::clone(plugin),
             item: None,
-            metadata: OnceCell::new(),
+            fields: OnceCell::new(),
             settings: Arc::clone(settings),
             content: None,
             io_error: None,

@@ -78,7 +78,8 @@ fn is_same(first: &Region, second: &Region) -> io::Result<bool> {
     let (mut first, mut second) = (first.reader(), second.reader());
     let (mut one, mut other) = (Vec::new(), Vec::new());
     loop {
-        (one.clear(), other.clear());
+        one.clear();
+        other.clear();
         let read = first.by_ref().take(1 << 20).read_to_end(&mut one)?;
         second.by_ref().take(1 << 20).read_to_end(&mut other)?;
         if one != other {

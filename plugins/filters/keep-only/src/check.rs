@@ -1,6 +1,8 @@
 //! Finds mistakes in an expression before the first item is asked about: names that there are not,
 //! and patterns that are none.
 
+use std::collections::BTreeSet;
+
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue};
 
@@ -11,13 +13,10 @@ use crate::variables;
 const TYPES: [&str; 10] =
     ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"];
 
-/// Functions of CEL and, in the last line, ours. Macros are gone when an expression is read, and
-/// operators have names like `_==_`.
-const FUNCTIONS: [&str; 28] = [
+/// Functions of CEL's library. Macros are gone when an expression is read, and operators have names
+/// like `_==_`.
+const LIBRARY: [&str; 21] = [
     "size",
-    "contains",
-    "startsWith",
-    "endsWith",
     "timestamp",
     "duration",
     "type",
@@ -37,19 +36,32 @@ const FUNCTIONS: [&str; 28] = [
     "getHours",
     "getMinutes",
     "getSeconds",
-    "getMilliseconds", //
-    "matches",
-    "glob",
-    "lower",
-    "domain",
+    "getMilliseconds",
 ];
 
-/// Says what is wrong with an expression.
-pub(crate) fn check(expression: &IdedExpr, patterns: &Patterns) -> Result<(), String> {
-    Check { patterns, bound: Vec::new() }.expression(expression)
+/// Functions that there are without the library: those on texts, and ours.
+const OTHERS: [&str; 7] =
+    ["contains", "startsWith", "endsWith", "matches", "glob", "lower", "domain"];
+
+/// What an expression needs to be evaluated.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Needs {
+    /// The fields of `item` that it names; `None` if it asks for `item` as a whole.
+    pub(crate) fields: Option<BTreeSet<String>>,
+    /// Functions and types of the library: operators and macros are none.
+    pub(crate) library: bool,
+}
+
+/// Says what is wrong with an expression, or else what it needs.
+pub(crate) fn check(expression: &IdedExpr, patterns: &Patterns) -> Result<Needs, String> {
+    let needs = Needs { fields: Some(BTreeSet::new()), library: false };
+    let mut check = Check { needs, patterns, bound: Vec::new() };
+    check.expression(expression)?;
+    Ok(check.needs)
 }
 
 struct Check<'a> {
+    needs: Needs,
     patterns: &'a Patterns,
     /// Names that macros bind around the place.
     bound: Vec<&'a str>,
@@ -60,7 +72,14 @@ impl<'a> Check<'a> {
         match &expression.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
-            Expr::Select(select) => self.expression(&select.operand),
+            Expr::Select(select) => {
+                // A macro may bind the name to something else: then there is a field too many.
+                if matches!(&select.operand.expr, Expr::Ident(name) if name == "item") {
+                    self.needs.fields.as_mut().map(|fields| fields.insert(select.field.clone()));
+                    return Ok(());
+                }
+                self.expression(&select.operand)
+            }
             Expr::List(list) => list.elements.iter().try_for_each(|one| self.expression(one)),
             Expr::Call(call) => self.call(call),
             Expr::Comprehension(comprehension) => {
@@ -90,7 +109,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn name(&self, name: &str) -> Result<(), String> {
+    fn name(&mut self, name: &str) -> Result<(), String> {
+        if name == "item" {
+            self.needs.fields = None;
+        }
+        self.needs.library |= TYPES.contains(&name);
         let known = self.bound.contains(&name)
             || variables::NAMES.contains(&name)
             || TYPES.contains(&name)
@@ -104,8 +127,9 @@ impl<'a> Check<'a> {
 
     fn call(&mut self, call: &'a CallExpr) -> Result<(), String> {
         let name = call.func_name.as_str();
-        if name.starts_with(|first: char| first.is_ascii_alphabetic()) && !FUNCTIONS.contains(&name)
-        {
+        self.needs.library |= LIBRARY.contains(&name);
+        let is_function = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        if is_function && !LIBRARY.contains(&name) && !OTHERS.contains(&name) {
             return Err(format!("there is no function `{name}`"));
         }
         if name == "matches"

@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cel::common::functions::Function;
+use cel::common::types::{CelBool, CelString, STRING_TYPE};
+use cel::common::value::CowVal;
 use cel::extractors::This;
 use cel::parser::PrattParser;
-use cel::{Context, ExecutionError, IdedExpr, ParseErrors, Value};
+use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, ParseErrors, Value};
 use regex::Regex;
 use tar365_plugin::Item;
 use wildmatch::WildMatch;
 
-use crate::{check, variables};
+use crate::check::{self, Needs};
+use crate::variables;
 
 /// An expression that is ready to be asked.
 pub(crate) struct Expression {
     /// As the operator wrote it, for messages.
     text: String,
     program: IdedExpr,
+    needs: Needs,
     patterns: Patterns,
 }
 
@@ -33,18 +38,22 @@ impl Expression {
         // The library's other parser sets itself up in a millisecond, and would for every item.
         let program = PrattParser::new().parse(&text).map_err(|errors| first(&errors))?;
         let patterns = Patterns::default();
-        check::check(&program, &patterns)?;
-        Ok(Expression { text, program, patterns })
+        let needs = check::check(&program, &patterns)?;
+        Ok(Expression { text, program, needs, patterns })
     }
 
     /// What it says of an item. An error if it can't say, because a value is missing or has
     /// another type.
     pub(crate) fn evaluate(&self, item: &Item) -> Result<bool, String> {
         let error = |what: String| format!("the expression `{}`: {what}", self.text);
-        let mut context = Context::default();
-        self.add_functions(&mut context).map_err(|conflict| error(conflict.to_string()))?;
+        // To declare all of the library takes longer than all else, and few expressions need it.
+        let language = if self.needs.library { Ok(Env::stdlib()) } else { functions_on_texts() };
+        let conflict = |conflict: DeclarationError| error(conflict.to_string());
+        let mut context = Context::with_env(Arc::new(language.map_err(conflict)?));
+        self.add_functions(&mut context).map_err(conflict)?;
         let references = self.program.references();
-        for (name, value) in variables::of(item, |name| references.has_variable(name)) {
+        for (name, value) in variables::of(item, &self.needs, |name| references.has_variable(name))
+        {
             context.add_variable_from_value(name, value);
         }
         match context.resolve(&self.program) {
@@ -83,6 +92,31 @@ fn first(errors: &ParseErrors) -> String {
     errors.errors.first().map_or_else(String::new, |error| {
         format!("line {}, column {}: {}", error.pos.0, error.pos.1, error.msg)
     })
+}
+
+/// The functions of the library that expressions about mails and files use most.
+fn functions_on_texts() -> Result<Env, DeclarationError> {
+    let functions: [(&str, Function); 3] = [
+        ("contains", |texts| compare(&texts, |text, part| text.contains(part))),
+        ("startsWith", |texts| compare(&texts, |text, part| text.starts_with(part))),
+        ("endsWith", |texts| compare(&texts, |text, part| text.ends_with(part))),
+    ];
+    let mut env = Env::default();
+    for (name, function) in functions {
+        env.add_member_overload(name, name, STRING_TYPE, vec![STRING_TYPE], function)?;
+    }
+    Ok(env)
+}
+
+fn compare<'v>(
+    texts: &[CowVal<'_, '_>],
+    fits: fn(&str, &str) -> bool,
+) -> Result<CowVal<'v, 'v>, ExecutionError> {
+    let text = |index: usize| texts.get(index)?.downcast_ref::<CelString>();
+    let (Some(text), Some(part)) = (text(0), text(1)) else {
+        return Err(ExecutionError::InvalidArgumentCount { expected: 2, actual: texts.len() });
+    };
+    Ok(CowVal::owned(CelBool::from(fits(text.inner(), part.inner()))))
 }
 
 /// Regular expressions that are compiled: those of macros are asked many times.

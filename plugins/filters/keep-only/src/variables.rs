@@ -1,6 +1,6 @@
 //! What an expression knows of an item.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cel::Value;
@@ -8,6 +8,8 @@ use cel::objects::{Key, Map};
 use chrono::DateTime;
 use tar365_plugin::Item;
 use tar365_plugin::serde_json::Value as Json;
+
+use crate::check::Needs;
 
 /// All that there are.
 pub(crate) const NAMES: [&str; 13] = [
@@ -30,15 +32,20 @@ pub(crate) const NAMES: [&str; 13] = [
 /// metadata costs more than the rest.
 pub(crate) fn of(
     item: &Item,
+    needs: &Needs,
     wanted: impl Fn(&'static str) -> bool,
 ) -> impl Iterator<Item = (&'static str, Value)> {
-    NAMES.into_iter().filter(move |name| wanted(name)).map(move |name| (name, value(item, name)))
+    let wanted = NAMES.into_iter().filter(move |name| wanted(name));
+    wanted.map(move |name| (name, value(item, needs, name)))
 }
 
-fn value(item: &Item, name: &str) -> Value {
+fn value(item: &Item, needs: &Needs, name: &str) -> Value {
     let address = |pointer| item.text(pointer).unwrap_or_default().to_lowercase();
     match name {
-        "item" => from_json(item.metadata()),
+        "item" => match &needs.fields {
+            Some(fields) => from_json(only(item, fields)),
+            None => from_json(item.metadata()),
+        },
         "kind" => item.kind.as_str().into(),
         "service" => item.service.as_str().into(),
         "owner" => item.owner.as_str().into(),
@@ -79,6 +86,15 @@ fn time(item: &Item, pointers: &[&str]) -> Value {
     let text = pointers.iter().find_map(|pointer| item.text(pointer));
     let time = text.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
     time.map_or(Value::Null, Value::Timestamp)
+}
+
+/// These fields of the metadata.
+fn only(item: &Item, fields: &BTreeSet<String>) -> Json {
+    let field = |name: &String| {
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        Some((name.clone(), item.value(&pointer)?))
+    };
+    Json::Object(fields.iter().filter_map(field).collect())
 }
 
 /// As JSON has it, but without what is null: for Graph that is another word for missing, and so

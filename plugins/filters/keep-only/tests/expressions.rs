@@ -107,6 +107,50 @@ fn every_function_of_the_language_is_there() {
     }
 }
 
+/// `size` is of the library, which declares functions on texts of its own.
+#[test]
+fn functions_on_texts_are_the_same_with_the_library_and_without() {
+    for (expression, expected) in [
+        ("name.contains('REP')", Ok(true)),
+        ("name.contains('rep')", Ok(false)),
+        ("name.startsWith('Re')", Ok(true)),
+        ("name.startsWith('REPORT')", Ok(false)),
+        ("name.endsWith('REPORT')", Ok(true)),
+        ("name.endsWith('Re')", Ok(false)),
+        ("name.contains(1)", Err(())),
+        ("item.isRead.startsWith('t')", Err(())),
+        ("item.categories.contains('red')", Err(())),
+        ("contains(name, 'REP')", Err(())),
+        ("name.endsWith()", Err(())),
+    ] {
+        let answer = |expression: &str| ask(&json!({"keep": expression}), &mail()).map_err(drop);
+        assert_eq!(answer(expression), expected, "{expression}");
+        let with_library = format!("size('') == 0 && {expression}");
+        assert_eq!(answer(&with_library), expected, "{with_library}");
+    }
+}
+
+#[test]
+fn the_item_is_the_same_as_a_whole_and_by_fields() {
+    for (expression, expected) in [
+        ("has(item.subject) && item.subject == item['subject']", Ok(true)),
+        ("has(item.flag) || 'flag' in item", Ok(false)),
+        ("item.exists(name, name == 'flag')", Ok(false)),
+        ("item.exists(name, name == 'importance')", Ok(true)),
+        ("item.from == item['from'] && item.from.emailAddress.name == 'Ben'", Ok(true)),
+        ("recipients.exists(item, item == 'li@example.com')", Ok(true)),
+        ("recipients.exists(item, item.subject == 'x')", Err(())),
+        ("item.toRecipients.exists(item, item.emailAddress.name == 'Ada')", Ok(true)),
+        ("item.nothing == 'x'", Err(())),
+        ("item.flag == 'x'", Err(())),
+    ] {
+        let answer = |expression: &str| ask(&json!({"keep": expression}), &mail()).map_err(drop);
+        assert_eq!(answer(expression), expected, "{expression}");
+        let with_whole = format!("item != {{}} && ({expression})");
+        assert_eq!(answer(&with_whole), expected, "{with_whole}");
+    }
+}
+
 #[test]
 fn what_is_known_of_a_file() {
     for (expression, expected) in [

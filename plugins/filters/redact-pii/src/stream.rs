@@ -119,41 +119,42 @@ fn fill(held: &mut Vec<u8>, content: &mut impl Read) -> io::Result<usize> {
     Ok(held.len())
 }
 
-/// Where the first window can be cut: at the end of a line that nothing found goes across.
+/// Where the first window can be cut: at the end of a line, or else of a word, that nothing found
+/// goes across.
 fn quiet(rules: &Rules, held: &[u8], form: Form, label: &str) -> usize {
     let end = held.len().min(WINDOW) - MARGIN;
-    let mut cut = end;
-    for _ in 0..TRIES {
-        let Some(found) = held[..cut].iter().rposition(|byte| *byte == b'\n') else { break };
-        if found < WINDOW / 2 {
-            break;
+    let is_wide = label.starts_with("utf-16");
+    for sign in [b'\n', b' '] {
+        let mut from = end;
+        for _ in 0..TRIES {
+            let Some(found) = held[WINDOW / 2..from].iter().rposition(|byte| *byte == sign) else {
+                break;
+            };
+            let found = found + WINDOW / 2;
+            // Characters of two bytes stay whole.
+            let cut = if is_wide { (found + 2) & !1 } else { found + 1 };
+            if is_quiet(rules, &held[cut - MARGIN..cut + MARGIN], form, label) {
+                return cut;
+            }
+            from = found;
         }
-        // Characters of two bytes stay whole.
-        cut = if label.starts_with("utf-16") { (found + 2) & !1 } else { found + 1 };
-        let around = &held[cut - MARGIN..cut + MARGIN];
-        let both = charset::redact(&rules.finder, around, Some(label), form);
-        let halves = [&around[..MARGIN], &around[MARGIN..]].map(|half| {
-            let redacted = charset::redact(&rules.finder, half, Some(label), form);
-            redacted.map_or_else(|| half.to_vec(), |redacted| redacted.bytes)
-        });
-        let both = both.map_or_else(|| around.to_vec(), |redacted| redacted.bytes);
-        if both == halves.concat() {
-            return cut;
-        }
-        cut = found;
     }
+    // Many megabytes without a blank: at least between characters.
     let mut cut = end & !3;
-    // One line of many megabytes: between words, or at least between characters.
-    if let Some(blank) = held[..cut].iter().rposition(|byte| *byte == b' ')
-        && blank > cut - MARGIN
-        && !label.starts_with("utf-16")
-    {
-        return blank;
-    }
-    while held[cut] & 0xc0 == 0x80 && cut > end - 8 && !label.starts_with("utf-16") {
+    while held[cut] & 0xc0 == 0x80 && cut > end - 8 && !is_wide {
         cut -= 1;
     }
     cut
+}
+
+/// Whether the halves of a text read as the whole does.
+fn is_quiet(rules: &Rules, around: &[u8], form: Form, label: &str) -> bool {
+    let read = |bytes: &[u8]| {
+        let redacted = charset::redact(&rules.finder, bytes, Some(label), form);
+        redacted.map_or_else(|| bytes.to_vec(), |redacted| redacted.bytes)
+    };
+    let (before, behind) = around.split_at(MARGIN);
+    read(around) == [read(before), read(behind)].concat()
 }
 
 /// A file of unknown kind and any length.

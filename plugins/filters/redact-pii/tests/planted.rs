@@ -110,3 +110,48 @@ fn nothing_planted_in_the_corpus_is_left() {
     assert!(changed > 120 && dropped == 0, "{changed} changed, {dropped} dropped");
     python(&["check", from.to_str().unwrap(), to.to_str().unwrap()]);
 }
+
+#[test]
+fn real_documents_without_secrets_stay_as_they_are() {
+    let Some(corpus) = corpus() else { return };
+    let mut kept = 0;
+    for directory in ["docx", "xlsx", "pptx", "odt", "ods"] {
+        for entry in fs::read_dir(corpus.join("files").join(format!("tika-{directory}"))).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let item = native::item("onedrive", "file", json!({ "id": "1", "name": name }));
+            let settings = r#"{"opaque": "pass"}"#;
+            let answer =
+                native::on_content::<RedactPii>(settings, &item, bytes.as_slice(), Vec::new());
+            assert_eq!(answer, Ok(ContentDecision::Keep), "{}", path.display());
+            kept += 1;
+        }
+    }
+    assert!(kept > 40, "{kept}");
+}
+
+/// Text beyond what is held goes through in windows; nothing is lost or left where they meet.
+#[test]
+fn large_text_is_redacted_piece_by_piece() {
+    let line = "The number is 4111 1111\r\n1111 1111, and this line is a line of text.\r\n";
+    let redacted = line.replace("4111 1111\r\n1111 1111", "[redacted:card]");
+    let count = (20 << 20) / line.len();
+    let item = native::item("onedrive", "file", json!({ "id": "1", "name": "a.txt" }));
+    let settings = r#"{"max_held_mib": 1}"#;
+    let mut output = Vec::new();
+    let text = line.repeat(count);
+    let answer = native::on_content::<RedactPii>(settings, &item, text.as_bytes(), &mut output);
+    assert_eq!(answer, Ok(ContentDecision::Replace));
+    assert!(output == redacted.repeat(count).as_bytes());
+    // One line without an end.
+    let text = line.replace("\r\n", " ").repeat(count);
+    let mut output = Vec::new();
+    let answer = native::on_content::<RedactPii>(settings, &item, text.as_bytes(), &mut output);
+    assert_eq!(answer, Ok(ContentDecision::Replace));
+    let left = String::from_utf8(output).unwrap().matches("1111").count();
+    assert!(left == 0, "{left}");
+    let mail = native::item("mail", "message", json!({ "id": "1" }));
+    let error = native::on_content::<RedactPii>(settings, &mail, text.as_bytes(), Vec::new());
+    assert!(error.is_err_and(|error| error.contains("larger than 1 MiB")));
+}
