@@ -217,6 +217,19 @@ pub(crate) struct SelectionArgs {
     pub(crate) until: Option<String>,
 }
 
+/// A part of the tenant, for several processes that do the whole.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct ShardArgs {
+    /// Only the owners of shard I of N, counted from 0: every owner is in one of the N.
+    #[arg(long, env = "TAR365_SHARD", value_name = "I/N")]
+    pub(crate) shard: Option<archive::Shard>,
+    /// So many shards; which one is this comes from the scheduler: JOB_COMPLETION_INDEX
+    /// (Kubernetes) or SLURM_ARRAY_TASK_ID.
+    #[arg(long, env = "TAR365_SHARDS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(archive::Shard::MOST)))]
+    pub(crate) shards: Option<u32>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compression {
     Zstd,
@@ -239,6 +252,8 @@ pub(crate) struct Export {
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) shard: ShardArgs,
     #[command(flatten)]
     pub(crate) sink: Sink,
     #[command(flatten)]

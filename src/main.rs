@@ -13,6 +13,7 @@ mod plugins;
 mod progress;
 mod remote;
 mod report;
+mod shard;
 mod signals;
 mod state;
 mod terminal;

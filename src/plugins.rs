@@ -72,7 +72,13 @@ pub(crate) async fn rewritten(
     let file = tempfile::tempfile_in(&spool.dir).map_err(failed)?;
     let output = Kept(BufWriter::new(file.try_clone().map_err(failed)?));
     let options = exporter::Options {
-        services: Service::ALL.to_vec(),
+        services: Service::ALL
+            .into_iter()
+            .filter(|service| {
+                let wanted = &selection.services;
+                wanted.is_empty() || wanted.contains(service.name())
+            })
+            .collect(),
         selection: Selection {
             users: selection.users.clone(),
             services: selection.services.clone(),

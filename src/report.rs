@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use archive::Shard;
 use chrono::{DateTime, Utc};
 use exporter::{Summary, Verdict};
 use graph::Counters;
@@ -15,6 +16,7 @@ pub(crate) struct Report<'a> {
     pub(crate) started: DateTime<Utc>,
     pub(crate) ended: DateTime<Utc>,
     pub(crate) tenant: &'a str,
+    pub(crate) shard: Option<Shard>,
     pub(crate) summary: &'a Summary,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) counters: Option<&'a Counters>,
@@ -28,6 +30,7 @@ impl Report<'_> {
             "tar365": env!("CARGO_PKG_VERSION"),
             "format": archive::FORMAT,
             "tenant": self.tenant,
+            "shard": self.shard.map(|shard| shard.to_string()),
             "started": self.started.to_rfc3339(),
             "ended": self.ended.to_rfc3339(),
             "seconds": (self.ended - self.started).as_seconds_f64(),
@@ -52,11 +55,12 @@ impl Report<'_> {
     /// Writes Prometheus text for node_exporter's textfile collector.
     pub(crate) fn write_metrics(&self, path: &Path) -> io::Result<()> {
         let tenant = self.tenant.replace(['\\', '"', '\n'], "_");
+        let shard = self.shard.map(|shard| format!(",shard=\"{shard}\"")).unwrap_or_default();
         let mut text = String::new();
         for (name, help, value) in self.gauges() {
             text.push_str(&format!(
                 "# HELP tar365_{name} {help}\n# TYPE tar365_{name} gauge\n\
-                 tar365_{name}{{tenant=\"{tenant}\"}} {value}\n"
+                 tar365_{name}{{tenant=\"{tenant}\"{shard}}} {value}\n"
             ));
         }
         replace(path, text.as_bytes())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, FORMAT, digest::Sha256Digest, json};
+use crate::{Error, FORMAT, Shard, digest::Sha256Digest, json};
 
 /// The first member, `.tar365/archive.json`. It says nothing about the run (no clock, host or
 /// program version): the same content must give the same bytes.
@@ -45,6 +45,11 @@ impl Head {
         filters: Vec<FilterRef>,
     ) -> Self {
         Head { format: FORMAT, tenant, services, selection, filters }
+    }
+
+    /// The shard of the tenant it is, if it is one.
+    pub fn shard(&self) -> Option<Shard> {
+        self.selection.get("shard")?.as_str()?.parse().ok()
     }
 
     /// The member's content: canonical JSON and a newline.

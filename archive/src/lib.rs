@@ -30,6 +30,7 @@ pub mod reader;
 pub mod region;
 pub mod seal;
 pub mod select;
+pub mod shard;
 mod spool;
 pub mod verify;
 pub mod writer;
@@ -44,6 +45,7 @@ pub use reader::{End, Entry, Kind, Reader};
 pub use region::Region;
 pub use seal::{Completeness, Extent, Seal};
 pub use select::{OwnerNames, Selection, Selector};
+pub use shard::Shard;
 pub use writer::Writer;
 
 /// The format version this crate writes, and the newest it reads.

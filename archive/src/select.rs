@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate};
 use globset::{GlobBuilder, GlobMatcher};
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, Shard};
 
 /// What to take, as given. An empty list is no condition; all empty = everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Selection {
     pub since: Option<i64>,
     /// Up to this time: seconds since 1970, exclusive.
     pub until: Option<i64>,
+    /// Of the owners that all this leaves, those of one shard.
+    pub shard: Option<Shard>,
 }
 
 /// The names an owner is known by.
@@ -59,6 +61,7 @@ pub struct Selector {
     exclude: Vec<PathGlob>,
     since: Option<i64>,
     until: Option<i64>,
+    shard: Option<Shard>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +109,9 @@ impl Selection {
                 map.insert(name.into(), time.into());
             }
         }
+        if let Some(shard) = self.shard {
+            map.insert("shard".into(), shard.to_string().into());
+        }
         Value::Object(map)
     }
 
@@ -140,6 +146,7 @@ impl Selection {
                 .collect::<Result<_, _>>()?,
             since: self.since,
             until: self.until,
+            shard: self.shard,
         })
     }
 }
@@ -169,8 +176,14 @@ impl Selector {
         self.services.is_empty() || self.services.contains(service)
     }
 
-    /// Whether the user is wanted. If only groups, sites or teams are named, no user is.
+    /// Whether the user is wanted: named, and in the shard.
     pub fn matches_owner(&self, owner: &OwnerNames) -> bool {
+        self.names_owner(owner) && self.shard.is_none_or(|shard| shard.holds(&owner.id))
+    }
+
+    /// Whether the user is wanted in this or another shard. If only groups, sites or teams are
+    /// named, no user is.
+    pub fn names_owner(&self, owner: &OwnerNames) -> bool {
         if !self.names_owners {
             return true;
         }

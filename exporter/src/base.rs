@@ -24,6 +24,7 @@ use self::file::FileSection;
 pub(crate) use self::file::{BaseLines, FileBase};
 use self::stream::{StreamBase, StreamSection};
 use crate::Error;
+use crate::options::Options;
 use crate::section::Context;
 use crate::service::Note;
 use crate::spool::{Spooled, Turn};
@@ -98,8 +99,10 @@ impl OpenBase {
     ///
     /// # Errors
     /// For anything that would silently make a full export of an incremental one: a base that is
-    /// damaged, foreign, of another tenant, or went through other filters.
-    pub(crate) fn open(base: Base, tenant: &str, filters: &[FilterRef]) -> Result<Self, Error> {
+    /// damaged, foreign, of another tenant, of a shard that has no owner of ours, or went through
+    /// other filters.
+    pub(crate) fn open(base: Base, options: &Options) -> Result<Self, Error> {
+        let filters = options.plugins.references();
         let Base { source, incomplete, reread } = base;
         let is_filtered = !filters.is_empty();
         let (kind, head) = match source {
@@ -114,7 +117,7 @@ impl OpenBase {
                 (Kind::Stream(Arc::new(Mutex::new(base)), Gate::default()), head)
             }
         };
-        check(&head, tenant, filters)?;
+        check(&head, options, &filters)?;
         let is_filtered = is_filtered && !head.filters.is_empty();
         Ok(Self { kind, reread, is_filtered })
     }
@@ -224,11 +227,18 @@ impl SectionBase<'_> {
 }
 
 /// What must be equal between two nights.
-fn check(head: &Head, tenant: &str, filters: &[FilterRef]) -> Result<(), Error> {
-    if head.tenant != tenant {
+fn check(head: &Head, options: &Options, filters: &[FilterRef]) -> Result<(), Error> {
+    let tenant = &options.tenant;
+    if head.tenant != *tenant {
         return Err(Error::Base {
             what: format!("it is of the tenant {}, not of {tenant}", head.tenant),
         });
+    }
+    if let (Some(base), Some(ours)) = (head.shard(), options.selection.shard)
+        && base.is_disjoint_from(ours)
+    {
+        let what = format!("it is shard {base}, which has no owner of shard {ours}");
+        return Err(Error::Base { what });
     }
     // What no plugin has seen they can see now; what others did can't be taken back.
     if !head.filters.is_empty() && head.filters != filters {

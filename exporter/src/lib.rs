@@ -32,7 +32,7 @@ pub use error::Error;
 pub use monitor::{Decision, Monitor, Progress, Silent};
 pub use options::{Options, SpoolOptions, default_spool_dir, spool_dir_is_memory};
 pub use outcome::{Summary, Tolerance, Verdict};
-pub use owner::{Owner, Owners};
+pub use owner::{Owner, OwnerList, Owners};
 pub use pipeline::export;
 pub use rewrite::rewrite;
 pub use service::Service;

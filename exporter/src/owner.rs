@@ -81,14 +81,25 @@ impl Owner {
     }
 }
 
-/// The selected users, on disk: a tenant may have 200,000 of them.
+/// The users of the tenant that a selection names.
 #[derive(Debug)]
 pub struct Owners {
-    inventory: Inventory,
-    /// How many are selected.
-    pub selected: u64,
-    /// How many the tenant has.
+    /// Those that are wanted.
+    pub ours: OwnerList,
+    /// Those of other shards; none without shards.
+    pub others: OwnerList,
+    /// How many both are.
+    pub named: u64,
+    /// How many users the tenant has.
     pub total: u64,
+}
+
+/// Users in stream order, on disk: a tenant may have 200,000 of them.
+#[derive(Debug)]
+pub struct OwnerList {
+    inventory: Inventory,
+    /// How many there are.
+    pub count: u64,
 }
 
 impl Owners {
@@ -97,7 +108,7 @@ impl Owners {
     /// # Errors
     /// When the directory can't be read, or `dir` takes no temporary file.
     pub async fn list(graph: &Graph, selector: &Selector, dir: &Path) -> Result<Self, Error> {
-        let inventory = Inventory::create(dir)?;
+        let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
         let mut total = 0;
         let path = format!("/users?$select={SELECT}&$top={PAGE}");
         let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
@@ -110,16 +121,25 @@ impl Owners {
                     continue;
                 };
                 total += 1;
-                if selector.matches_owner(&owner.names()) {
-                    put(&inventory, &owner, &user)?;
+                let names = owner.names();
+                if selector.matches_owner(&names) {
+                    put(&ours, &owner, &user)?;
+                } else if selector.names_owner(&names) {
+                    put(&others, &owner, &user)?;
                 }
             }
         }
-        let selected = inventory.items()?;
-        Ok(Self { inventory, selected, total })
+        let (ours, others) = (OwnerList::new(ours)?, OwnerList::new(others)?);
+        Ok(Self { named: ours.count + others.count, ours, others, total })
+    }
+}
+
+impl OwnerList {
+    fn new(inventory: Inventory) -> Result<Self, Error> {
+        Ok(Self { count: inventory.items()?, inventory })
     }
 
-    /// The selected owners after `after` (an id), in stream order.
+    /// The owners after `after` (an id), at most `limit`.
     ///
     /// # Errors
     /// When the temporary database fails.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use archive::{Head, Region, Seal};
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use graph::Graph;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::large::Sink;
 use crate::monitor::{Monitor, Progress};
 use crate::options::Options;
 use crate::outcome::{Summary, Tally};
-use crate::owner::{Owner, Owners};
+use crate::owner::{Owner, OwnerList, Owners};
 use crate::section::{Context, Event, Outlet, Section, refused_for_all};
 use crate::service::Service;
 use crate::spool::Turn;
@@ -85,16 +85,14 @@ async fn run(
     cancel: CancellationToken,
     tally: &Arc<Tally>,
 ) -> Result<Option<Seal>, Error> {
-    let filters = options.plugins.references();
-    let open =
-        |base| tokio::task::block_in_place(|| OpenBase::open(base, &options.tenant, &filters));
+    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options));
     let base = base.map(open).transpose()?;
     let context = Arc::new(Context::new(Some(graph), options, tally, monitor, base)?);
     let owners = tokio::select! {
         () = cancel.cancelled() => return Err(Error::Interrupted),
         owners = prepare(&context) => owners?,
     };
-    tally.owners.store(owners.selected, Ordering::Relaxed);
+    tally.owners.store(owners.ours.count, Ordering::Relaxed);
     let writer = archive::writer::Options {
         align: context.options.align,
         spool_dir: context.options.spool.dir.clone(),
@@ -131,11 +129,13 @@ pub(crate) async fn conclude(
 /// Everything that can fail before the first byte.
 async fn prepare(context: &Context) -> Result<Owners, Error> {
     let owners = Owners::list(context.graph(), &context.selector, context.spool.dir()).await?;
-    if owners.selected == 0 {
+    if owners.named == 0 {
         return Err(Error::NoOwner { owners: owners.total });
     }
     for service in services(&context.options) {
-        if let Some((count, source)) = refused_for_all(context, each(&owners), service).await? {
+        // The owners of other shards are asked when ours are refused: they decide whether all are.
+        let all = each(&owners.ours).chain(each(&owners.others));
+        if let Some((count, source)) = refused_for_all(context, all, service).await? {
             let source = Box::new(source);
             return Err(Error::Refused { service: service.name(), owners: count, source });
         }
@@ -151,8 +151,8 @@ fn services(options: &Options) -> Vec<Service> {
     services
 }
 
-/// The selected owners in stream order.
-fn each(owners: &Owners) -> impl Stream<Item = Result<Owner, Error>> + '_ {
+/// Owners in stream order.
+fn each(owners: &OwnerList) -> impl Stream<Item = Result<Owner, Error>> + '_ {
     stream::try_unfold(String::new(), move |after| async move {
         let batch = owners.after(&after, 64)?;
         let last = batch.last().map(|owner| owner.id.clone());
@@ -213,7 +213,7 @@ async fn write(
     let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).clamp(1, MOST_SECTIONS);
     let last = services.len().saturating_sub(1);
     let mut index = 0;
-    let sections = each(owners)
+    let sections = each(&owners.ours)
         .map_ok(move |owner| {
             let owner = Arc::new(owner);
             let sections: Vec<_> = services

@@ -9,7 +9,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use archive::metadata::{self, Line};
-use archive::{LEDGER_PATH, LedgerLine, Region, Seal};
+use archive::{LEDGER_PATH, LedgerLine, OwnerNames, Region, Seal, Selector};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -53,26 +53,45 @@ async fn run(
     let base = tokio::task::block_in_place(|| FileBase::open(&archive))?;
     let mut head = base.head().clone();
     head.filters.extend(options.plugins.references());
-    let sections = tokio::task::block_in_place(|| sections(&base, &options))?;
-    let ledger = Arc::new(Ledger::read(&archive, &options.spool.dir)?);
+    let selector = options.selection.compile().map_err(Error::Archive)?;
+    let (sections, left_out) =
+        tokio::task::block_in_place(|| sections(&base, &options, &selector))?;
+    let known: BTreeSet<String> = sections.iter().map(Section::base).collect();
+    let is_told = |section: &str| {
+        let mut parts = section.split('/').skip(1);
+        let (owner, service) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let upn = archive::path::unescape(owner);
+        !left_out.contains(section)
+            && selector.matches_owner(&OwnerNames { upn, ..OwnerNames::default() })
+            && options.services.iter().any(|known| known.name() == service)
+    };
+    let ledger = Arc::new(Ledger::read(&archive, &options.spool.dir, &known, is_told)?);
     let writer =
         archive::writer::Options { align: options.align, spool_dir: options.spool.dir.clone() };
     let context = Arc::new(Context::new(None, options, tally, monitor, Some(OpenBase::of(base)))?);
     let mut stream = Archive::start(output, writer, Arc::clone(tally))?;
     let write = async {
         stream.send(Command::Head(Box::new(head))).await?;
-        let known: BTreeSet<String> = sections.iter().map(Section::base).collect();
-        let mut others = ledger.lines("");
-        while let Some((section, line)) = others.next()? {
-            if !known.contains(&section) {
-                stream.send(Command::Ledger(line)).await?;
-            }
-        }
+        let mut others = ledger.lines(OTHERS);
+        let mut other = others.next()?;
         for section in sections {
+            // What is said of owners without the service, where it was said.
+            let first = ledger.lines(&format!("{}\n", section.base())).next()?;
+            let is_before = |(number, _): &mut (String, LedgerLine)| {
+                first.as_ref().is_some_and(|(first, _)| *number < *first)
+            };
+            while let Some((_, line)) = other.take_if(is_before) {
+                stream.send(Command::Ledger(line)).await?;
+                other = others.next()?;
+            }
             let running = Running::start(section.clone(), true, |outlet| {
                 section.rewrite(Arc::clone(&context), Arc::clone(&ledger), outlet)
             });
             drain(&context, running, &mut stream).await?;
+        }
+        while let Some((_, line)) = other {
+            stream.send(Command::Ledger(line)).await?;
+            other = others.next()?;
         }
         Ok(())
     };
@@ -83,23 +102,31 @@ async fn run(
     conclude(stream, written).await
 }
 
-/// The archive's sections that are selected, in stream order.
-fn sections(base: &FileBase, options: &Options) -> Result<Vec<Section>, Error> {
-    let selector = options.selection.compile().map_err(Error::Archive)?;
-    let mut sections = Vec::new();
+/// The archive's sections that are selected, in stream order, and the paths of the others.
+fn sections(
+    base: &FileBase,
+    options: &Options,
+    selector: &Selector,
+) -> Result<(Vec<Section>, BTreeSet<String>), Error> {
+    let (mut sections, mut left_out) = (Vec::new(), BTreeSet::new());
     for (owner, service) in base.sections() {
         let service = Service::from_name(service)
             .ok_or_else(|| Error::UnknownService { service: service.to_owned() })?;
         let Some(mut lines) = base.metadata(owner, service.name())? else { continue };
         let Some(line) = lines.next_line()? else { continue };
         let Some(owner) = Owner::of_line(&line) else { continue };
-        if selector.matches_owner(&owner.names()) && options.services.contains(&service) {
-            sections.push(Section { index: 0, owner: Arc::new(owner), service });
+        let is_selected =
+            selector.matches_owner(&owner.names()) && options.services.contains(&service);
+        let section = Section { index: 0, owner: Arc::new(owner), service };
+        if is_selected {
+            sections.push(section);
+        } else {
+            left_out.insert(section.base());
         }
     }
     sections.sort_by(|a, b| (&a.owner.id, a.service).cmp(&(&b.owner.id, b.service)));
     (0..).zip(&mut sections).for_each(|(index, section)| section.index = index);
-    Ok(sections)
+    Ok((sections, left_out))
 }
 
 impl Section {
@@ -238,16 +265,26 @@ fn placed_anew(
         };
         return Ok(Some(LedgerLine { scope: Some(scope), ..line }));
     }
-    let path = inventory.item_path(&id)?;
-    // What never had a path has nothing to hide; else it was dropped.
-    Ok((path.is_some() || line.path.is_none()).then_some(LedgerLine { path, ..line }))
+    // What was dropped is not told of; what never had a path has none now.
+    let Some(path) = inventory.item_path(&id)? else {
+        return Ok(Some(line).filter(|line| line.path.is_none()));
+    };
+    Ok(Some(LedgerLine { path: line.path.is_some().then_some(path), ..line }))
 }
+
+/// Keys of the lines of what has no section here, such as owners without the service.
+const OTHERS: &str = "\n";
 
 /// The archive's ledger, on disk, by section.
 struct Ledger(Inventory);
 
 impl Ledger {
-    fn read(archive: &Region, dir: &std::path::Path) -> Result<Self, Error> {
+    fn read(
+        archive: &Region,
+        dir: &std::path::Path,
+        sections: &BTreeSet<String>,
+        is_told: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
         tokio::task::block_in_place(|| {
             let index = archive::Index::open(archive.reader()).map_err(Error::BadBase)?;
             let extent = index.seal().ledger;
@@ -267,7 +304,11 @@ impl Ledger {
                 if let Some(place) = line.scope.as_deref().or(line.path.as_deref()) {
                     section = place.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
                 }
-                ledger.remember(&format!("{section}\n{number:020}"), &text)?;
+                if sections.contains(&section) {
+                    ledger.remember(&format!("{section}\n{number:020}"), &text)?;
+                } else if is_told(&section) {
+                    ledger.remember(&format!("{OTHERS}{number:020}"), &text)?;
+                }
                 number += 1;
             }
             Ok(Self(ledger))
@@ -290,14 +331,14 @@ struct LedgerLines<'a> {
 }
 
 impl LedgerLines<'_> {
-    /// The next line, and the section that it is of.
+    /// The next line, and its number in the ledger; numbers compare as texts.
     fn next(&mut self) -> Result<Option<(String, LedgerLine)>, Error> {
         if self.batch.is_empty() {
             self.batch = self.ledger.recall_all(&self.prefix, &self.after, BATCH)?.into();
         }
         let Some((key, text)) = self.batch.pop_front() else { return Ok(None) };
-        let section = key.split('\n').next().unwrap_or_default().to_owned();
+        let number = key.rsplit('\n').next().unwrap_or_default().to_owned();
         self.after = key;
-        Ok(Some((section, LedgerLine::parse(&text).map_err(Error::BadBase)?)))
+        Ok(Some((number, LedgerLine::parse(&text).map_err(Error::BadBase)?)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use archive::Selection;
 use exporter::{Base, BaseSource};
 use importer::{Choice, Source};
 use serde_json::json;
@@ -64,13 +65,15 @@ async fn present(
         return Err(Failure::usage("--tenant wants an archive in a file")
             .hint("save the pipe to a file first"));
     };
-    let services = archive::Index::open(file.reader())?.head().services.clone();
+    let head = archive::Index::open(file.reader())?.head().clone();
+    let services = head.services.clone();
     let named = &choice.selection.services;
     let services = services.iter().filter(|name| named.is_empty() || named.contains(*name));
     let tenant = config::connect(&args.connection).await?;
     let options = exporter::Options {
         services: services.filter_map(|name| exporter::Service::from_name(name)).collect(),
-        selection: choice.selection.clone(),
+        // Who is in other shards is not missing in this one.
+        selection: Selection { shard: head.shard(), ..choice.selection.clone() },
         concurrency: 16,
         spool: spool.clone(),
         align: None,

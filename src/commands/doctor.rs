@@ -201,8 +201,8 @@ async fn reach(
             return findings.hint("an export needs User.Read.All");
         }
     };
-    findings.ok(&format!("users: {} of {} selected", owners.selected, owners.total))?;
-    let sample = owners.after("", args.sample)?;
+    findings.ok(&format!("users: {} of {} selected", owners.ours.count, owners.total))?;
+    let sample = owners.ours.after("", args.sample)?;
     for service in services {
         let mut tally = [0_u32; 3];
         let mut refusal = None;

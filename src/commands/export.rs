@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::Selection;
+use archive::{Selection, Shard};
 use chrono::Utc;
 use exporter::{
     Base, Monitor, Options, Service, Silent, SpoolOptions, Summary, Tolerance, Verdict,
@@ -21,6 +21,7 @@ use crate::output::{self, Engine};
 use crate::plugins;
 use crate::progress::Shown;
 use crate::report::Report;
+use crate::shard;
 use crate::signals::{self, Stop};
 use crate::state;
 use crate::terminal;
@@ -35,15 +36,19 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     let started = Utc::now();
-    let plan = tokio::task::block_in_place(|| Plan::new(&args))?;
-    let stop = signals::watch()?;
     let mut outcome = Outcome::default();
-    let ended = export(&args, plan, &stop, &mut outcome).await;
+    let ended = planned(&args, &mut outcome).await;
     write_reports(&args, started, &outcome, &ended);
     if ended.is_ok() {
-        last_line(&args, &outcome.summary, outcome.verdict);
+        last_line(&args, &outcome);
     }
     ended
+}
+
+async fn planned(args: &Export, outcome: &mut Outcome) -> Result<Code, Failure> {
+    let plan = tokio::task::block_in_place(|| Plan::new(args))?;
+    outcome.shard = plan.selection.shard;
+    export(args, plan, &signals::watch()?, outcome).await
 }
 
 /// What the flags say, checked before anything is asked or written.
@@ -58,7 +63,8 @@ struct Plan {
 impl Plan {
     fn new(args: &Export) -> Result<Self, Failure> {
         let (services, services_named) = config::services(&args.selection)?;
-        let selection = config::selection(&args.selection)?;
+        let mut selection = config::selection(&args.selection)?;
+        selection.shard = shard::chosen(&args.shard)?;
         output::refuse_terminal(&args.sink)?;
         let spool = spool(&args.spool)?;
         let plugins = plugins::chain(&args.plugins)?;
@@ -70,6 +76,7 @@ impl Plan {
 #[derive(Default)]
 struct Outcome {
     tenant: String,
+    shard: Option<Shard>,
     summary: Summary,
     verdict: Option<Verdict>,
     counters: Option<Counters>,
@@ -128,7 +135,7 @@ async fn export(
     if let (Some(states), Some(path)) = (states, &args.base.state) {
         state::write(path, &states);
     }
-    let verdict = verdict(args, &outcome.summary, &plan.services, plan.services_named);
+    let verdict = verdict(args, outcome, &plan.services, plan.services_named);
     outcome.verdict = Some(verdict);
     Ok(if verdict == Verdict::Complete { Code::Success } else { Code::Missing })
 }
@@ -219,7 +226,8 @@ fn warn_of_roles(tenant: &Tenant, services: &[Service], monitor: &Shown) {
 }
 
 /// The verdict on what was written, by the flags.
-fn verdict(args: &Export, summary: &Summary, services: &[Service], named: bool) -> Verdict {
+fn verdict(args: &Export, outcome: &Outcome, services: &[Service], named: bool) -> Verdict {
+    let summary = &outcome.summary;
     if summary.plugin_failures > args.plugins.max_plugin_failures {
         return Verdict::TooMuchMissing;
     }
@@ -229,13 +237,17 @@ fn verdict(args: &Export, summary: &Summary, services: &[Service], named: bool) 
         (_, true) => Tolerance::Partial,
         _ => Tolerance::Default,
     };
+    // That nobody has a service can only be seen in all shards together.
+    let allow_empty = allow_empty || outcome.shard.is_some();
     summary.verdict(tolerance, services, named, allow_empty)
 }
 
 /// The loud last line: a silent 0 is the field's worst habit.
-fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
+fn last_line(args: &Export, outcome: &Outcome) {
+    let Outcome { summary, verdict, .. } = outcome;
     let what = match verdict {
         Some(Verdict::TooMuchMissing) => "INCOMPLETE, more is missing than tolerated",
+        _ if summary.owners == 0 => "complete, but no owner belongs to it",
         Some(Verdict::Empty) => "EMPTY, no owner has the service (--allow-empty)",
         _ if summary.failed + summary.damaged + summary.failed_listings > 0 => {
             "sealed, but some items are missing"
@@ -266,8 +278,9 @@ fn last_line(args: &Export, summary: &Summary, verdict: Option<Verdict>) {
             summary.dropped, summary.plugin_failures
         ));
     }
+    let shard = outcome.shard.map(|shard| format!("shard {shard}: ")).unwrap_or_default();
     terminal::line(&format!(
-        "tar365: {what}: {} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \
+        "tar365: {shard}{what}: {} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \
          damaged, {} failed listings{}",
         summary.owners,
         summary.items,
@@ -296,6 +309,7 @@ fn write_reports(
         started,
         ended: Utc::now(),
         tenant: &outcome.tenant,
+        shard: outcome.shard,
         summary: &outcome.summary,
         verdict: outcome.verdict,
         counters: outcome.counters.as_ref(),

@@ -42,4 +42,6 @@ mod plugin_author;
 mod plugin_bundled;
 mod plugins;
 mod readers;
+mod schedulers;
+mod shards;
 mod web;

@@ -10,4 +10,5 @@ mod readers;
 mod round_trip;
 mod sample;
 mod select;
+mod shard;
 mod verify;

@@ -15,27 +15,28 @@ impl Fields {
         serde_json::from_str(text).map(Fields)
     }
 
-    /// The value at a JSON pointer (RFC 6901) below the whole, as canonical text; `None` if there
-    /// is nothing.
-    pub(crate) fn value(&self, pointer: &str) -> serde_json::Result<Option<String>> {
-        let Some(path) = pointer.strip_prefix('/') else {
-            return Ok(None);
-        };
-        let end = path.find('/').unwrap_or(path.len());
-        let (field, rest) = path.split_at(end);
-        let Some(text) = self.0.get(&field.replace("~1", "/").replace("~0", "~")) else {
-            return Ok(None);
-        };
-        let value: Value = serde_json::from_str(text.get())?;
-        Ok(value.pointer(rest).map(canonical))
+    /// The text of the field that a JSON pointer (RFC 6901) below the whole leads to or into, and
+    /// the rest of the pointer, for [`value`].
+    pub(crate) fn find<'a>(&self, pointer: &'a str) -> Option<(&str, &'a str)> {
+        let path = pointer.strip_prefix('/')?;
+        let (field, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+        let text = self.0.get(&field.replace("~1", "/").replace("~0", "~"))?;
+        Some((text.get(), rest))
     }
+}
+
+/// The value at a JSON pointer in the text of a field, as canonical text; `None` if there is
+/// nothing. Takes time with the length of the text.
+pub(crate) fn value(text: &str, pointer: &str) -> serde_json::Result<Option<String>> {
+    let field: Value = serde_json::from_str(text)?;
+    Ok(field.pointer(pointer).map(canonical))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
-    use super::{Fields, canonical};
+    use super::{Fields, canonical, value};
 
     #[test]
     fn values_are_those_of_the_whole() {
@@ -47,7 +48,8 @@ mod tests {
             "/", "//", "/é", "/z", "a", "a/b", "/nothing",
         ] {
             let expected = whole.pointer(pointer).map(canonical);
-            assert_eq!(fields.value(pointer).unwrap(), expected, "{pointer}");
+            let found = fields.find(pointer).and_then(|(text, rest)| value(text, rest).unwrap());
+            assert_eq!(found, expected, "{pointer}");
         }
     }
 

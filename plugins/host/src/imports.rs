@@ -18,7 +18,7 @@ use wasmtime::{
 use crate::{
     ContentError,
     failure::Violation,
-    fields::Fields,
+    fields::{self, Fields},
     limits::{FUEL_PER_BYTE_WRITTEN, FUEL_PER_CALL, MESSAGE, READ, WRITE},
     state::{Content, State},
     text::shown,
@@ -114,8 +114,14 @@ pub(crate) fn value(mut caller: Caller, (pointer,): (String,)) -> Result<(Option
     let found = if pointer.is_empty() {
         Some(caller.data().item()?.metadata.to_string())
     } else {
-        let fields = caller.data().fields.get();
-        fields.and_then(|fields| fields.value(&pointer).transpose()).transpose().map_err(wrong)?
+        match caller.data().fields.get().and_then(|fields| fields.find(&pointer)) {
+            Some((text, rest)) => {
+                let (read, found) = (text.len() as u64, fields::value(text, rest).map_err(wrong)?);
+                spend(&mut caller, read)?;
+                found
+            }
+            None => None,
+        }
     };
     spend(&mut caller, found.as_ref().map_or(0, String::len) as u64)?;
     Ok((found,))

@@ -65,24 +65,34 @@ impl Call<'_> {
 /// Counts the calls under way, so that the pool has a place for each.
 #[derive(Default)]
 pub(crate) struct Calls {
-    running: Mutex<u32>,
+    places: Mutex<Places>,
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct Places {
+    taken: u32,
+    /// Calls that wait for one: to wake somebody is a system call, also where there is nobody.
+    wanted: u32,
 }
 
 impl Calls {
     /// Waits until there is a place.
     fn turn(&self) -> Turn<'_> {
-        let mut running = self
+        let mut places = self.places();
+        places.wanted += 1;
+        places = self
             .ended
-            .wait_while(self.running(), |running| *running >= CALLS)
+            .wait_while(places, |places| places.taken >= CALLS)
             .unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
+        places.wanted -= 1;
+        places.taken += 1;
         Turn(self)
     }
 
-    /// A number can't be left half written.
-    fn running(&self) -> MutexGuard<'_, u32> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Numbers can't be left half written.
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,7 +101,10 @@ struct Turn<'a>(&'a Calls);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.running() -= 1;
-        self.0.ended.notify_one();
+        let mut places = self.0.places();
+        places.taken -= 1;
+        if places.wanted > 0 {
+            self.0.ended.notify_one();
+        }
     }
 }

@@ -60,7 +60,7 @@ mod tests {
             let item = native::item("mail", "message", json!({ "subject": subject }));
             native::on_metadata::<MyFilter>(settings, &item)
         };
-        assert_eq!(ask("For Internal Only!"), Ok(MetadataDecision::Drop("its subject".into())));
+        assert_eq!(ask("Quarterly Report"), Ok(MetadataDecision::Drop("its subject".into())));
         assert_eq!(ask("Lunch"), Ok(MetadataDecision::Keep));
     }
 
