@@ -17,6 +17,9 @@ use crate::spool::{Spooled, Turn};
 /// Mails longer than this are not compared: both would be in memory, twice.
 const MOST_COMPARED: u64 = 8 << 20;
 
+/// What the ledger says of an item that an archive has in no usable form.
+pub(crate) const DAMAGED: &str = "its bytes in the archive are damaged";
+
 impl Section {
     /// The item from the base if it may be used, else from the service, and through the plugins
     /// that decide on contents. An item of a base that went through them is as they left it.
@@ -152,7 +155,7 @@ async fn archived(
     if let Some(events) = reuse(context, item, turn, Earlier { note: None, ..earlier }).await? {
         return Ok(events);
     }
-    let note = Note::new(Outcome::Failed, "damaged", "its bytes in the archive are damaged");
+    let note = Note::new(Outcome::Failed, "damaged", DAMAGED);
     Ok(vec![Event::Ledger(note.of_item(&item.path, &item.id)), Event::Passed { turn }])
 }
 

@@ -9,7 +9,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use archive::metadata::{self, Line};
-use archive::{LEDGER_PATH, LedgerLine, OwnerNames, Region, Seal, Selector};
+use archive::{LEDGER_PATH, LedgerLine, Outcome, OwnerNames, Region, Seal, Selector};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::inventory::{Inventory, Name, Node};
 use crate::outcome::{Summary, Tally};
 use crate::owner::Owner;
 use crate::pipeline::{Running, conclude, drain};
+use crate::reuse::DAMAGED;
 use crate::section::{BATCH, Context, Event, Outlet, Section};
 use crate::service::{Listing, Service};
 use crate::stream::{Command, Output, Stream as Archive};
@@ -144,8 +145,14 @@ impl Section {
         let listing = Listing { root, ..Listing::default() };
         let mut drops = Drops::default();
         self.filter(&context, &inventory, &listing, &outlet, &mut drops).await?;
-        let decided = match context.options.plugins.wants_content(self.service.name()) {
+        let by_content = context.options.plugins.wants_content(self.service.name());
+        let decided = match by_content {
             true => {
+                // What the archive does not hold can't be decided on, and is not there afterwards.
+                self.tell_anew(&inventory, &ledger, &outlet, |line| {
+                    Some(LedgerLine { path: None, ..line }).filter(|line| !is_of_held(line))
+                })
+                .await?;
                 let nothing = Value::Null;
                 Some(self.decide(&context, &inventory, &nothing, &outlet, &mut drops).await?)
             }
@@ -155,14 +162,31 @@ impl Section {
         for line in drops.lines(&base) {
             outlet.send(Event::Ledger(line)).await?;
         }
+        self.tell_anew(&inventory, &ledger, &outlet, |line| {
+            Some(line).filter(|line| !by_content || is_of_held(line))
+        })
+        .await?;
+        self.metadata(&context, &inventory, &base, &outlet).await?;
+        self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet).await
+    }
+
+    /// Tells what the archive's ledger says of the section and what is still there of it, as far
+    /// as `choose` wants it told.
+    async fn tell_anew(
+        &self,
+        inventory: &Inventory,
+        ledger: &Ledger,
+        outlet: &Outlet,
+        choose: impl Fn(LedgerLine) -> Option<LedgerLine>,
+    ) -> Result<(), Error> {
+        let base = self.base();
         let mut lines = ledger.lines(&format!("{base}\n"));
         while let Some((_, line)) = lines.next()? {
-            if let Some(line) = placed_anew(&inventory, &base, line)? {
+            if let Some(line) = placed_anew(inventory, &base, line)?.and_then(&choose) {
                 outlet.send(Event::Ledger(line)).await?;
             }
         }
-        self.metadata(&context, &inventory, &base, &outlet).await?;
-        self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet).await
+        Ok(())
     }
 
     /// The archive's lines into the inventory; the root's id.
@@ -269,7 +293,20 @@ fn placed_anew(
     let Some(path) = inventory.item_path(&id)? else {
         return Ok(Some(line).filter(|line| line.path.is_none()));
     };
-    Ok(Some(LedgerLine { path: line.path.is_some().then_some(path), ..line }))
+    let line = LedgerLine { path: line.path.is_some().then_some(path), ..line };
+    Ok(Some(match line.outcome {
+        // It is not handed on, so it is not there any more.
+        Outcome::Damaged => {
+            let message = DAMAGED.to_owned();
+            LedgerLine { outcome: Outcome::Failed, cause: "damaged".to_owned(), message, ..line }
+        }
+        _ => line,
+    }))
+}
+
+/// Whether a line speaks of an item whose content the archive has.
+fn is_of_held(line: &LedgerLine) -> bool {
+    line.scope.is_none() && line.outcome == Outcome::Converted
 }
 
 /// Keys of the lines of what has no section here, such as owners without the service.

@@ -1,11 +1,13 @@
 //! Plugins in `export`, `extract` and `import`: what is dropped leaves no trace, what fails fails
 //! closed, and the same chain makes the same bytes whichever way they are made.
 
+use std::collections::BTreeSet;
+
 use simulator::Options;
 
 use crate::base::{Shelf, WAYS, contents, night, same};
 use crate::guest::Guest;
-use crate::harness::{Archive, Run, Tenant, files_below, run, sha256, tar365, text, verify};
+use crate::harness::{Archive, Run, Tenant, files_below, run, sha256, tar365, text, tool, verify};
 
 /// A subject, a name and a content that are nowhere else.
 const SUBJECT: &str = "Zebrafink 4711 geheim";
@@ -208,9 +210,14 @@ fn content_beyond_the_spool_goes_through_plugins_too() {
     let whole = tenant.export(&[]).expect(0).stdout;
     let shelf = Shelf::new();
     let stamp = "stamped\n";
+    // It has seen enough at once, the one before it has not.
+    let early =
+        shelf.put("early.wat", Guest::new("early").on_content("(call $keep)").wat().as_bytes());
     let chain = [
         shelf.put("drops.wat", by_content().wat().as_bytes()),
+        early.clone(),
         shelf.put("stamps.wat", stamps(stamp).wat().as_bytes()),
+        early,
         shelf.put("copies.wat", copies().wat().as_bytes()),
     ];
     let chain = chain.each_ref().map(String::as_str);
@@ -488,4 +495,82 @@ fn folders_are_named_only_where_a_plugin_lets_them() {
     assert!(!has(&run.stdout, "Zebrafink/") && !has(&run.stdout, "Kranichzug"));
     let archive = Archive::new(&run.stdout);
     assert!(archive.members.iter().any(|member| member.path.contains(" inside ~")));
+}
+
+/// More contents wait to be written than a process may have files open.
+#[test]
+fn what_is_decided_on_waits_in_one_file_a_section() {
+    let tenant = Tenant::start(Options { users: 4, mails: 500, files: 0, ..Options::default() });
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&copies());
+    // Six sections at a time.
+    let flags = ["export", "--service", "mail", "--concurrency", "24", "--plugin", &plugin];
+    let mut limited = tool("sh");
+    limited.args(["-c", "ulimit -n 400; exec \"$TAR365\" \"$@\"", "sh"]).args(flags);
+    run(tenant.known_to(limited)).expect(0);
+}
+
+/// Whoever opens the large file finds it changed, every read of it breaks, and after a while what
+/// was begun can't be had any more.
+#[test]
+fn a_large_file_that_changes_costs_that_file_at_most() {
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&stamps("stamped\n"));
+    let mut ends = BTreeSet::new();
+    for spared in [0, 2, 8, 20] {
+        let size = Some(6 << 20);
+        let tenant = Tenant::start(Options { users: 1, big_file: size, ..Options::default() });
+        let office = tenant.simulator.tenant();
+        let owner = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap();
+        let files = office.files(&owner.id).unwrap();
+        let large = files.iter().max_by_key(|file| file.size).unwrap();
+        let (id, unique) = (&large.id, large.etag[2..38].to_lowercase());
+        let faults = [
+            "restless:versions=gone,match=/versions".to_owned(),
+            format!("change:rate=1,match={id}/content"),
+            format!("truncate:rate=1,times=12,match={unique}"),
+            format!("url-expired:times=1,after={spared},match={unique}"),
+        ];
+        tenant.simulator.set_faults(faults.iter().map(|fault| fault.parse().unwrap()).collect());
+        let flags = ["--service", "onedrive", "--spool-limit", "1MiB"];
+        let run = with(&tenant, &[&plugin], &flags).expect(0);
+        verify(&run.stdout);
+        let archive = Archive::new(&run.stdout);
+        let line = archive.ledger().into_iter().find(|line| text(line, "id") == id);
+        let outcome = line.as_ref().map_or("written", |line| text(line, "outcome"));
+        // What no plugin decided on is not there, nor is its name.
+        let section = "users/anna.schmidt@contoso.onmicrosoft.com/onedrive";
+        let is_there = archive.items(section).contains_key(id);
+        assert_eq!(is_there, outcome != "failed", "after {spared} reads: {line:?}");
+        assert!(is_there || line.as_ref().is_some_and(|line| line.get("path").is_none()));
+        ends.insert(outcome.to_owned());
+    }
+    assert!(ends.contains("damaged") && ends.contains("failed"), "{ends:?}");
+}
+
+/// Of what an archive does not hold its filtered copy tells as well.
+#[test]
+fn a_filtered_archive_tells_of_all_that_is_missing() {
+    let (tenant, _) = tenant();
+    let whole = tenant.export(&[]).expect(0).stdout;
+    let missing = |archive: &Archive| -> Vec<(String, String, String)> {
+        let of_items = archive.ledger().into_iter().filter(|line| line.get("id").is_some());
+        let mut told: Vec<_> = of_items
+            .map(|line| ["id", "outcome", "cause"].map(|key| text(&line, key).to_owned()).into())
+            .collect();
+        told.sort();
+        told
+    };
+    let wanted = missing(&Archive::new(&whole));
+    assert!(wanted.iter().any(|(_, _, cause)| cause == "malware"));
+    let shelf = Shelf::new();
+    let archive = shelf.put("whole.tar", &whole);
+    for guest in [by_metadata(), by_content()] {
+        let (plugin, filtered) = (shelf.guest(&guest), shelf.path("filtered.tar"));
+        let to = filtered.display().to_string();
+        run(tar365(&["plugin", "run", &plugin, &archive, "-o", &to])).expect(0);
+        let filtered = std::fs::read(&filtered).unwrap();
+        verify(&filtered);
+        assert_eq!(missing(&Archive::new(&filtered)), wanted);
+    }
 }

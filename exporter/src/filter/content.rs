@@ -63,7 +63,7 @@ async fn run(
     let (service, input) = (section.service.name(), lent.clone());
     let plugin = tokio::task::spawn_blocking(move || {
         let plugin = chain.content_plugins(service).nth(number)?;
-        Some(plugin.on_content(&subject, input, PipeWriter(sender)).0)
+        Some(plugin.on_content(&subject, input, PipeWriter::new(sender)).0)
     });
     let mut draft = context.spool.draft(turn);
     while let Some(piece) = pieces.recv().await {

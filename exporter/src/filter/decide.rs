@@ -175,7 +175,7 @@ impl Section {
         let Record { ledger, left } =
             record.ok_or(Error::Internal("an item was not decided on"))?;
         if let Left::Held(extent) = left {
-            let content = decided.0.get(extent, turn).map_err(|e| context.spool_error(e))?;
+            let content = decided.0.get(extent, turn);
             let (path, mtime) = (item.path, item.mtime);
             let item = Event::Item { path, mtime, content, given: None };
             return Ok(ledger.into_iter().map(Event::Ledger).chain([item]).collect());

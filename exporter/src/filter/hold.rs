@@ -1,7 +1,7 @@
 //! Contents that are decided on and wait for their section's metadata to be written.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use archive::{Region, Sha256Digest};
@@ -12,7 +12,7 @@ use crate::spool::{Reserved, Spool, Spooled, Turn};
 /// fetched, and decided on, once more.
 pub(crate) struct Hold {
     spool: Arc<Spool>,
-    file: File,
+    file: Arc<File>,
     length: u64,
     room: Reserved,
 }
@@ -27,7 +27,7 @@ pub(super) struct Extent {
 
 impl Hold {
     pub(super) fn new(spool: &Arc<Spool>) -> io::Result<Self> {
-        let file = tempfile::tempfile_in(spool.dir())?;
+        let file = Arc::new(tempfile::tempfile_in(spool.dir())?);
         Ok(Self { spool: Arc::clone(spool), file, length: 0, room: spool.reserve() })
     }
 
@@ -37,14 +37,14 @@ impl Hold {
             return Ok(None);
         }
         let extent = Extent { offset: self.length, size: content.size, sha256: content.sha256 };
-        self.length += io::copy(content, &mut self.file)?;
-        self.file.flush()?;
+        self.length += io::copy(content, &mut self.file.as_ref())?;
         Ok(Some(extent))
     }
 
-    /// A content that was kept.
-    pub(super) fn get(&self, extent: Extent, turn: Turn) -> io::Result<Spooled> {
-        let region = Region::whole(self.file.try_clone()?)?.slice(extent.offset, extent.size);
-        Ok(Spooled::in_base(&self.spool, &region, extent.sha256, turn))
+    /// A content that was kept. All of them share one handle: more may wait to be written than a
+    /// process may have files open.
+    pub(super) fn get(&self, extent: Extent, turn: Turn) -> Spooled {
+        let region = Region::new(Arc::clone(&self.file), extent.offset, extent.size);
+        Spooled::in_base(&self.spool, &region, extent.sha256, turn)
     }
 }

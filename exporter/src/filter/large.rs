@@ -1,9 +1,13 @@
 //! The chain on a content that the spool does not hold: it flows through all plugins at once, and
 //! again for each of them that is yet to decide, and once more to be written (design 9). A second
-//! decision that is not the first one is fatal.
+//! decision that is not the first one is fatal; other bytes, because the file has changed since, are
+//! not: what is written is decided on while it is.
+
+use std::cmp::Ordering;
 
 use archive::{Outcome, Region, Sha256Digest};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::join_all;
 use plugin_host::{ContentDecision, ContentError, Failure};
 use sha2::{Digest, Sha256};
@@ -68,37 +72,64 @@ impl Filtered {
         context: &Context,
         stream: &mut Stream,
     ) -> Result<Option<Note>, Error> {
-        let twice = || Error::SecondDecision { path: self.item.path.clone() };
         let mut member = Member {
             path: &self.item.path,
             mtime: self.item.mtime,
             size: self.left.as_ref().map(|(size, _)| *size),
             begun: false,
-            written: 0,
+            came: 0,
             stream,
         };
         let mut digest = Sha256::new();
         let out = Out::Member(&mut member, &mut digest);
         let flow = Flow { section, context, item: &self.item, replaced: &self.replaced };
         let ran = flow.run(&self.source, self.replaced.len(), out).await?;
+        // Also of what broke off: some of it may be written that a plugin does not let pass.
+        if !ran.is_as(&self.replaced) {
+            return Err(Error::SecondDecision { path: self.item.path.clone() });
+        }
         if let Some(note) = ran.trouble {
             if !member.begun {
-                return Ok(Some(note));
+                return Ok(Some(not_there(note)));
             }
             member.end(true).await?;
             return Ok(Some(note));
         }
-        let is_as_before = ran.decisions.len() == self.replaced.len()
-            && ran.decisions.iter().zip(&self.replaced).all(|(now, before)| is(now, *before));
-        let is_same = self.left.as_ref().is_none_or(|(size, sha256)| {
-            (member.written, archive::hex(&digest.finalize().into())) == (*size, sha256.clone())
-        });
-        if !is_as_before || !is_same {
-            return Err(twice());
-        }
         member.begin(0).await?;
-        member.end(false).await?;
-        Ok(None)
+        let digest = archive::hex(&digest.finalize().into());
+        let note = self.compare(member.came, &digest)?;
+        member.end(note.is_some()).await?;
+        Ok(note)
+    }
+
+    /// What is to be said if a plugin left something else than what was measured: the header has
+    /// the length of then.
+    fn compare(&self, came: u64, digest: &str) -> Result<Option<Note>, Error> {
+        let Some((size, _)) = self.left.as_ref().filter(|(_, sha256)| *sha256 != digest) else {
+            return Ok(None);
+        };
+        if matches!(self.source, Source::Region(_)) {
+            return Err(Error::SecondDecision { path: self.item.path.clone() });
+        }
+        let (cause, message) = match came.cmp(size) {
+            Ordering::Less => ("short", "the file changed and is shorter now; the rest is zeros"),
+            Ordering::Equal => return Ok(None),
+            Ordering::Greater => {
+                ("long", "the file changed and is longer now; the rest is missing")
+            }
+        };
+        Ok(Some(Note::new(Outcome::Damaged, cause, message)))
+    }
+}
+
+/// What the ledger says of a file that would be damaged if it were there.
+fn not_there(note: Note) -> Note {
+    match note.outcome {
+        Outcome::Damaged => {
+            let message = "the file could not be had whole, so no plugin could decide on it";
+            Note { outcome: Outcome::Failed, message: message.to_owned(), ..note }
+        }
+        _ => note,
     }
 }
 
@@ -128,13 +159,15 @@ impl Section {
             let out = Out::Measure(&mut size, &mut digest);
             let mut ran = flow.run(source, number + 1, out).await?;
             if let Some(note) = ran.trouble {
-                return Ok(Judged::Unreadable(note));
+                return Ok(Judged::Unreadable(not_there(note)));
             }
-            let Some(decision) = ran.decisions.pop() else {
+            let Some(decision) = ran.decisions.pop().flatten() else {
                 return Err(Error::Internal("a plugin did not decide"));
             };
-            if !ran.decisions.iter().zip(&replaced).all(|(now, before)| is(now, *before)) {
-                return Err(Error::SecondDecision { path: item.path.clone() });
+            // Nothing of it is written yet.
+            if !ran.is_as(&replaced) {
+                let message = "the file changed whenever it was read";
+                return Ok(Judged::Unreadable(Note::new(Outcome::Failed, "changing", message)));
             }
             tell(context, self, item, number, &decision);
             match decision {
@@ -167,7 +200,16 @@ struct Flow<'a> {
 struct Ran {
     /// What was wrong with the source.
     trouble: Option<Note>,
-    decisions: Vec<Result<ContentDecision, Failure>>,
+    /// None of a plugin that did not see the end.
+    decisions: Vec<Option<Result<ContentDecision, Failure>>>,
+}
+
+impl Ran {
+    /// Whether all that decided did so as before.
+    fn is_as(&self, replaced: &[bool]) -> bool {
+        let mut both = self.decisions.iter().zip(replaced);
+        both.all(|(now, before)| now.as_ref().is_none_or(|now| is(now, *before)))
+    }
 }
 
 type Decision = Result<ContentDecision, ContentError>;
@@ -190,19 +232,19 @@ impl Flow<'_> {
             pieces = after;
         }
         let source = source.send(self.context, first);
-        let (trouble, _, drained) = futures::join!(source, join_all(branches), out.drain(pieces));
-        drained?;
-        let mut trouble = trouble?;
+        let branches = join_all(branches).map(Ok);
+        // If there is nowhere to go, nobody is to read on for nothing.
+        let (mut trouble, _, ()) = futures::try_join!(source, branches, out.drain(pieces))?;
         let mut decisions = Vec::new();
         for plugin in plugins {
             let decision = plugin.await.ok().flatten();
             match decision.ok_or(Error::Internal("a plugin's thread panicked"))? {
-                Ok(decision) => decisions.push(Ok(decision)),
-                Err(ContentError::Failure(failure)) => decisions.push(Err(failure)),
-                Err(ContentError::Input(_)) if trouble.is_some() => {}
+                Ok(decision) => decisions.push(Some(Ok(decision))),
+                Err(ContentError::Failure(failure)) => decisions.push(Some(Err(failure))),
                 Err(ContentError::Input(_) | ContentError::Output(_)) => {
                     let message = "the content broke off while a plugin read it";
                     trouble.get_or_insert(Note::new(Outcome::Failed, "torn", message));
+                    decisions.push(None);
                 }
             }
         }
@@ -223,26 +265,30 @@ impl Flow<'_> {
             let plugin = chain.content_plugins(service.name()).nth(number)?;
             let input = PipeReader::new(pieces);
             Some(match next {
-                Some(next) => plugin.on_content(&subject, input, PipeWriter(next)).0,
+                Some(next) => {
+                    let out = PipeWriter::outliving(next);
+                    let (decision, out) = plugin.on_content(&subject, input, out);
+                    if decision.is_err() {
+                        out.tear();
+                    }
+                    decision
+                }
                 None => plugin.on_content(&subject, input, std::io::sink()).0,
             })
         })
     }
 }
 
-/// Passes pieces on, and gives a plugin a copy for as long as it reads.
+/// Passes pieces on, and gives a plugin a copy of them; each for as long as it reads.
 async fn branch(
     mut pieces: mpsc::Receiver<Piece>,
     copies: mpsc::Sender<Piece>,
     next: mpsc::Sender<Piece>,
 ) {
     while let Some(piece) = pieces.recv().await {
-        match &piece {
-            Piece::Bytes(bytes) => drop(copies.send(Piece::Bytes(bytes.clone())).await),
-            Piece::Torn => drop(copies.send(Piece::Torn).await),
-            Piece::Size(_) => {}
-        }
-        if next.send(piece).await.is_err() {
+        let is_copied = copies.send(piece.clone()).await.is_ok();
+        let is_passed = next.send(piece).await.is_ok();
+        if !is_copied && !is_passed {
             return;
         }
     }
@@ -319,7 +365,8 @@ struct Member<'a> {
     /// Its length, if it is not the source's.
     size: Option<u64>,
     begun: bool,
-    written: u64,
+    /// Bytes that came for it; no more are written than it has room for.
+    came: u64,
     stream: &'a mut Stream,
 }
 
@@ -335,13 +382,15 @@ impl Member<'_> {
         self.stream.send(Command::Begin { path, mtime, size }).await
     }
 
-    async fn chunk(&mut self, bytes: Bytes) -> Result<(), Error> {
+    async fn chunk(&mut self, mut bytes: Bytes) -> Result<(), Error> {
         self.begin(0).await?;
-        self.written += bytes.len() as u64;
-        if self.size.is_some_and(|size| self.written > size) {
-            return Err(Error::SecondDecision { path: self.path.to_owned() });
+        let left = self.size.unwrap_or_default().saturating_sub(self.came);
+        self.came += bytes.len() as u64;
+        bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.stream.send(Command::Chunk(bytes)).await,
         }
-        self.stream.send(Command::Chunk(bytes)).await
     }
 
     async fn end(&mut self, damaged: bool) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::spool::Spooled;
 pub(super) const AHEAD: usize = 4;
 
 /// What comes through a pipe.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Piece {
     /// All there will be, told first where it is known.
     Size(u64),
@@ -50,13 +50,37 @@ impl Read for PipeReader {
 }
 
 /// The writing end, for a plugin.
-pub(super) struct PipeWriter(pub(super) mpsc::Sender<Piece>);
+pub(super) struct PipeWriter {
+    pieces: mpsc::Sender<Piece>,
+    /// Writing goes on when nobody reads any more.
+    outlives: bool,
+}
+
+impl PipeWriter {
+    /// Ends the plugin when the reader goes.
+    pub(super) const fn new(pieces: mpsc::Sender<Piece>) -> Self {
+        Self { pieces, outlives: false }
+    }
+
+    /// For a reader that may have enough: the plugin is to come to a decision all the same.
+    pub(super) const fn outliving(pieces: mpsc::Sender<Piece>) -> Self {
+        Self { pieces, outlives: true }
+    }
+
+    /// Whoever reads it must not take what came for all there is.
+    pub(super) fn tear(self) {
+        // Nobody may be left to be told.
+        let _ = self.pieces.blocking_send(Piece::Torn);
+    }
+}
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Piece::Bytes(Bytes::copy_from_slice(bytes));
-        self.0.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
+        match self.pieces.blocking_send(piece) {
+            Err(_) if !self.outlives => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Ok(bytes.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

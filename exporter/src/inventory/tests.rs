@@ -1,0 +1,135 @@
+use super::*;
+
+fn inventory() -> Inventory {
+    Inventory::create(&std::env::temp_dir()).unwrap()
+}
+
+fn node<'a>(id: &'a str, parent: &'a str, folder: bool, name: &'a str) -> Node<'a> {
+    let kind = if folder { "folder" } else { "file" };
+    Node {
+        id,
+        listing: "drive",
+        parent,
+        kind,
+        folder,
+        key: 0,
+        mtime: 0,
+        name: Name::Native(name),
+        json: "{}",
+        unwanted: None,
+    }
+}
+
+fn paths(inventory: &Inventory) -> Vec<String> {
+    inventory.arrange("root", "d").unwrap();
+    let folders = inventory.folders_after("", 100).unwrap();
+    let items = inventory.items_after((i64::MIN, ""), 100).unwrap();
+    folders.into_iter().chain(items).map(|item| item.path).collect()
+}
+
+#[test]
+fn paths_are_rebuilt_from_parents_in_any_order() {
+    let inventory = inventory();
+    inventory.put(&node("f", "b", false, "x.txt")).unwrap();
+    inventory.put(&node("b", "a", true, "B")).unwrap();
+    inventory.put(&node("a", "root", true, "A")).unwrap();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    assert_eq!(paths(&inventory), ["d/A", "d/A/B", "d", "d/A/B/x.txt"]);
+}
+
+#[test]
+fn names_that_some_file_system_folds_together_are_all_tagged() {
+    let inventory = inventory();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    inventory.put(&node("1", "root", false, "Readme.TXT")).unwrap();
+    inventory.put(&node("2", "root", false, "readme.txt")).unwrap();
+    inventory.put(&node("3", "root", true, "README.txt")).unwrap();
+    inventory.put(&node("4", "root", false, "other.txt")).unwrap();
+    let tag = archive::path::tag;
+    assert_eq!(
+        paths(&inventory),
+        [
+            format!("d/README.txt~{}", tag("3")),
+            "d".to_owned(),
+            format!("d/Readme~{}.TXT", tag("1")),
+            format!("d/readme~{}.txt", tag("2")),
+            "d/other.txt".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn what_has_no_folder_is_in_an_odd_place_but_not_lost() {
+    let inventory = inventory();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    inventory.put(&node("1", "gone", false, "orphan.txt")).unwrap();
+    inventory.put(&node("c1", "c2", true, "circle one")).unwrap();
+    inventory.put(&node("c2", "c1", true, "circle two")).unwrap();
+    inventory.put(&node("2", "c1", false, "in the circle.txt")).unwrap();
+    let found = paths(&inventory);
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert!(found.iter().any(|path| path.starts_with("d/orphan~")), "{found:?}");
+    assert!(found.iter().any(|path| path.ends_with("/in the circle.txt")), "{found:?}");
+}
+
+#[test]
+fn a_mail_told_of_by_two_folders_is_where_it_was_told_last() {
+    let inventory = inventory();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    inventory.put(&node("a", "root", true, "A")).unwrap();
+    inventory.put(&node("b", "root", true, "B")).unwrap();
+    let told = |listing: &'static str| Node {
+        listing,
+        parent: listing,
+        name: Name::Unique("m.eml"),
+        ..node("m", "", false, "")
+    };
+    inventory.put(&told("a")).unwrap();
+    inventory.put(&told("b")).unwrap();
+    inventory.remove("a", "m").unwrap();
+    assert_eq!(paths(&inventory), ["d/A", "d/B", "d", "d/B/m.eml"]);
+    // The other order: back to A before B was asked what left it.
+    inventory.put(&told("a")).unwrap();
+    inventory.remove("b", "m").unwrap();
+    assert_eq!(paths(&inventory), ["d/A", "d/B", "d", "d/A/m.eml"]);
+}
+
+#[test]
+fn very_deep_trees_stay_extractable() {
+    let inventory = inventory();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    let name = "n".repeat(150);
+    let ids: Vec<String> = (0..60).map(|depth| format!("{depth:03}")).collect();
+    for (depth, id) in ids.iter().enumerate() {
+        let parent = if depth == 0 { "root" } else { &ids[depth - 1] };
+        inventory.put(&node(id, parent, true, &name)).unwrap();
+    }
+    inventory.put(&node("x", "059", false, "deepest.txt")).unwrap();
+    let found = paths(&inventory);
+    assert_eq!(found.len(), 62);
+    assert!(
+        found.iter().all(|path| path.len() < 2000),
+        "{:?}",
+        found.iter().map(String::len).max()
+    );
+}
+
+#[test]
+fn only_folders_above_what_is_used_are_used() {
+    let inventory = inventory();
+    inventory.put(&node("root", "", true, "root")).unwrap();
+    inventory.put(&node("a", "root", true, "A")).unwrap();
+    inventory.put(&node("b", "a", true, "B")).unwrap();
+    inventory.put(&node("c", "root", true, "C")).unwrap();
+    inventory.put(&node("f", "b", false, "x")).unwrap();
+    inventory.arrange("root", "d").unwrap();
+    inventory.use_folders().unwrap();
+    let used: Vec<_> = inventory
+        .folders_after("", 9)
+        .unwrap()
+        .into_iter()
+        .map(|folder| (folder.id, folder.used))
+        .collect();
+    let expected = [("a", true), ("b", true), ("c", false), ("root", true)];
+    assert_eq!(used, expected.map(|(id, used)| (id.to_owned(), used)));
+}
