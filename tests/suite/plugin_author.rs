@@ -91,7 +91,7 @@ fn stranger(language: &str) {
     assert_eq!(head["filters"][0]["name"], "my-own");
     assert_eq!(head["filters"][0]["sha256"], sha256.as_str());
 
-    std::fs::write(&settings, "{\"subject").unwrap();
+    std::fs::write(folder.join("my-own/settings.json"), "{\"subject").unwrap();
     let refused = in_folder(folder, checking).expect(2);
     assert!(refused.stderr.contains("its settings are not accepted"), "{}", refused.stderr);
     let without = in_folder(folder, &["plugin", "check", "my-own/my-own.wasm"]).expect(2);

@@ -517,9 +517,15 @@ fn a_large_file_that_changes_costs_that_file_at_most() {
     let shelf = Shelf::new();
     let plugin = shelf.guest(&stamps("stamped\n"));
     let mut ends = BTreeSet::new();
-    for spared in [0, 2, 8, 20] {
-        let size = Some(6 << 20);
-        let tenant = Tenant::start(Options { users: 1, big_file: size, ..Options::default() });
+    for spared in [0, 5, 20] {
+        let tenant = Tenant::start(Options {
+            users: 1,
+            special_users: false,
+            mails: 8,
+            files: 12,
+            big_file: Some(30 << 20),
+            ..Options::default()
+        });
         let office = tenant.simulator.tenant();
         let owner = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap();
         let files = office.files(&owner.id).unwrap();

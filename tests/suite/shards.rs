@@ -197,11 +197,14 @@ const KUBERNETES: &str = "JOB_COMPLETION_INDEX";
 const SLURM: &str = "SLURM_ARRAY_TASK_ID";
 const SLURM_MAX: &str = "SLURM_ARRAY_TASK_MAX";
 
+type Flags = &'static [&'static str];
+type Environment = &'static [(&'static str, &'static str)];
+
 #[test]
 fn the_scheduler_says_which_shard_it_is() {
     let tenant = Tenant::start(Options { users: 6, mails: 2, files: 0, ..Options::default() });
     let wanted = scheduled(&tenant, &["--shard", "3/4"], &[]).expect(0).stdout;
-    let ways: [(&[&str], &[(&str, &str)]); 7] = [
+    let ways: [(Flags, Environment); 7] = [
         (&["--shards", "4"], &[(KUBERNETES, "3")]),
         (&[], &[("TAR365_SHARDS", "4"), (KUBERNETES, "3")]),
         (&[], &[("TAR365_SHARDS", "4"), (SLURM, "3"), (SLURM_MAX, "3")]),
@@ -224,7 +227,7 @@ fn the_scheduler_says_which_shard_it_is() {
 #[test]
 fn no_other_shard_than_the_one_meant_and_never_all_of_them() {
     let tenant = Tenant::start(Options { users: 1, mails: 1, files: 0, ..Options::default() });
-    let mistakes: [(&[&str], &[(&str, &str)], &str); 15] = [
+    let mistakes: [(Flags, Environment, &str); 15] = [
         (&["--shards", "4"], &[], "does not say which"),
         (&[], &[("TAR365_SHARDS", "4")], "does not say which"),
         (&["--shards", "4"], &[(KUBERNETES, "")], "does not say which"),
