@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Region, Selection};
-use exporter::{Monitor, Output, Service, Silent, SpoolOptions, Summary};
+use exporter::{Monitor, Output, Progress, Service, SpoolOptions, Summary};
 use plugin_host::{Chain, Host, Limits, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ pub(crate) async fn filtered(
     spool: SpoolOptions,
 ) -> Result<(Region, Summary), Failure> {
     let plugins = tokio::task::block_in_place(|| chain(args))?;
-    rewritten(input, plugins, selection, spool, Arc::new(Silent)).await
+    rewritten(input, plugins, selection, spool, Arc::new(Warnings)).await
 }
 
 /// See [`filtered`].
@@ -111,15 +111,30 @@ fn bad_archive(error: exporter::Error) -> Failure {
     }
 }
 
-/// More than are tolerated of what plugins failed on.
-pub(crate) fn too_many_failed(args: &PluginArgs, summary: &Summary) -> bool {
-    if !args.plugin.is_empty() {
-        terminal::line(&format!(
-            "tar365: plugins: {} dropped, {} failed",
-            summary.dropped, summary.plugin_failures
-        ));
+/// Says how filtering an archive went, and how it makes the command end: items that are damaged in
+/// the archive are not among what was filtered.
+pub(crate) fn told(args: &PluginArgs, summary: &Summary) -> Code {
+    let Summary { dropped, plugin_failures, .. } = summary;
+    let damaged = summary.causes.get("damaged").copied().unwrap_or_default();
+    terminal::line(&format!(
+        "tar365: plugins: {dropped} dropped, {plugin_failures} failed; {damaged} damaged in the archive"
+    ));
+    match (damaged, *plugin_failures > args.max_plugin_failures) {
+        (0, false) => Code::Success,
+        (0, true) => Code::Missing,
+        _ => Code::Fatal,
     }
-    summary.plugin_failures > args.max_plugin_failures
+}
+
+/// Says what goes wrong, and nothing else.
+struct Warnings;
+
+impl Monitor for Warnings {
+    fn progress(&self, _: &Progress, _: &str) {}
+
+    fn warn(&self, message: &str) {
+        terminal::line(&format!("tar365: warning: {message}"));
+    }
 }
 
 /// A file that is kept open.

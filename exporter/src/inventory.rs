@@ -265,6 +265,15 @@ impl Inventory {
     pub(crate) fn arrange_by_paths(&self, root: &str) -> Result<(), Error> {
         self.execute_batch(INDEXES)?;
         self.execute_batch("CREATE INDEX IF NOT EXISTS place_path ON place (path)")?;
+        // Of an archive whose selection left its folder out: in an odd place, but not lost.
+        self.execute(
+            "UPDATE node SET name = tagged(name, id, 1), fold = NULL, exact = 0
+             WHERE folder AND id <> ?1 AND NOT EXISTS
+                 (SELECT 1 FROM place AS own JOIN place AS above
+                  ON above.path = rtrim(rtrim(own.path, replace(own.path, '/', '')), '/')
+                  WHERE own.id = node.id)",
+            [root],
+        )?;
         self.execute(
             "UPDATE node SET parent = coalesce(
                  (SELECT above.id FROM place AS own JOIN place AS above
@@ -355,10 +364,11 @@ impl Inventory {
         select().map_err(|source| self.error(source))
     }
 
-    /// Marks the folders that something is in.
+    /// Marks the folders that something is in which stays.
     pub(crate) fn use_folders(&self) -> Result<(), Error> {
         self.execute(
-            "UPDATE place SET used = 1 WHERE id IN (SELECT parent FROM node WHERE NOT folder AND NOT gone)",
+            "UPDATE place SET used = 1 WHERE id IN (SELECT parent FROM node
+                 WHERE CASE WHEN folder THEN NOT hidden ELSE NOT gone END)",
             [],
         )?;
         let above = "UPDATE place SET used = 1 WHERE NOT used AND id IN
@@ -384,6 +394,18 @@ impl Inventory {
             params![root, base],
         )?;
         Ok(())
+    }
+
+    /// Whether a folder was left out, and nothing that stays is in it.
+    pub(crate) fn is_left_out(&self, id: &str) -> Result<bool, Error> {
+        self.db()
+            .prepare_cached(
+                "SELECT n.hidden AND NOT p.used FROM node AS n JOIN place AS p ON p.id = n.id
+                 WHERE n.id = ?1",
+            )
+            .and_then(|mut s| s.query_row(params![id], |row| row.get(0)).optional())
+            .map(|is_left_out| is_left_out.unwrap_or(false))
+            .map_err(|source| self.error(source))
     }
 
     /// Where a folder stands, once arranged.

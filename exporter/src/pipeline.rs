@@ -103,13 +103,16 @@ async fn run(
         written = write(&context, &owners, &mut archive) => written,
     };
     let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
-    conclude(archive, written.and_then(finish)).await
+    let may_name = context.options.plugins.is_empty();
+    conclude(archive, written.and_then(finish), may_name).await
 }
 
-/// Ends the stream as what was written ended.
+/// Ends the stream as what was written ended. Where plugins filter, its last words name nothing:
+/// what failed may be what they were to keep back.
 pub(crate) async fn conclude(
     mut archive: Archive,
     written: Result<(), Error>,
+    may_name: bool,
 ) -> Result<Option<Seal>, Error> {
     match written {
         Ok(()) => {
@@ -119,7 +122,11 @@ pub(crate) async fn conclude(
         Err(error) => {
             // Tell the consumer in the data. If the pipe is what failed, this fails as well, and
             // the first error is the one to report.
-            let _ = archive.send(Command::Fail(reason(&error))).await;
+            let reason = match may_name {
+                true => reason(&error),
+                false => "the run failed; its own messages say why".to_owned(),
+            };
+            let _ = archive.send(Command::Fail(reason)).await;
             let _ = archive.ended().await;
             Err(error)
         }

@@ -100,7 +100,7 @@ async fn run(
         () = cancel.cancelled() => Err(Error::Interrupted),
         written = write => written,
     };
-    conclude(stream, written).await
+    conclude(stream, written, false).await
 }
 
 /// The archive's sections that are selected, in stream order, and the paths of the others.
@@ -144,46 +144,57 @@ impl Section {
         Tally::add(&context.tally.listed, inventory.items()?);
         let listing = Listing { root, ..Listing::default() };
         let mut drops = Drops::default();
+        // As in an export: what plugins are told of by id alone comes after what names the section.
+        let is_whole = |line: &LedgerLine| self.is_whole(line);
+        self.tell_anew(&inventory, &ledger, &outlet, is_whole, true).await?;
         self.filter(&context, &inventory, &listing, &outlet, &mut drops).await?;
+        tokio::task::block_in_place(|| inventory.use_folders())?;
         let by_content = context.options.plugins.wants_content(self.service.name());
         let decided = match by_content {
             true => {
                 // What the archive does not hold can't be decided on, and is not there afterwards.
-                self.tell_anew(&inventory, &ledger, &outlet, |line| {
-                    Some(LedgerLine { path: None, ..line }).filter(|line| !is_of_held(line))
-                })
-                .await?;
+                let others = |line: &LedgerLine| !self.is_whole(line) && !is_of_held(line);
+                self.tell_anew(&inventory, &ledger, &outlet, others, false).await?;
                 let nothing = Value::Null;
                 Some(self.decide(&context, &inventory, &nothing, &outlet, &mut drops).await?)
             }
             false => None,
         };
+        tokio::task::block_in_place(|| inventory.use_folders())?;
         let base = self.base();
         for line in drops.lines(&base) {
             outlet.send(Event::Ledger(line)).await?;
         }
-        self.tell_anew(&inventory, &ledger, &outlet, |line| {
-            Some(line).filter(|line| !by_content || is_of_held(line))
-        })
-        .await?;
+        let rest = |line: &LedgerLine| !self.is_whole(line) && (!by_content || is_of_held(line));
+        self.tell_anew(&inventory, &ledger, &outlet, rest, true).await?;
         self.metadata(&context, &inventory, &base, &outlet).await?;
         self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet).await
     }
 
+    /// Whether a line speaks of the section as a whole.
+    fn is_whole(&self, line: &LedgerLine) -> bool {
+        line.id.is_none() && line.scope.as_deref() == Some(self.base().as_str())
+    }
+
     /// Tells what the archive's ledger says of the section and what is still there of it, as far
-    /// as `choose` wants it told.
+    /// as that is `wanted`; of items that are not there any more without their paths.
     async fn tell_anew(
         &self,
         inventory: &Inventory,
         ledger: &Ledger,
         outlet: &Outlet,
-        choose: impl Fn(LedgerLine) -> Option<LedgerLine>,
+        wanted: impl Fn(&LedgerLine) -> bool,
+        is_there: bool,
     ) -> Result<(), Error> {
         let base = self.base();
         let mut lines = ledger.lines(&format!("{base}\n"));
         while let Some((_, line)) = lines.next()? {
-            if let Some(line) = placed_anew(inventory, &base, line)?.and_then(&choose) {
-                outlet.send(Event::Ledger(line)).await?;
+            if !wanted(&line) {
+                continue;
+            }
+            if let Some(line) = placed_anew(inventory, &base, line)? {
+                let path = line.path.filter(|_| is_there);
+                outlet.send(Event::Ledger(LedgerLine { path, ..line })).await?;
             }
         }
         Ok(())
@@ -283,6 +294,9 @@ fn placed_anew(
 ) -> Result<Option<LedgerLine>, Error> {
     let id = line.id.clone().unwrap_or_default();
     if line.scope.is_some() {
+        if inventory.is_left_out(&id)? {
+            return Ok(Some(LedgerLine { scope: Some(base.to_owned()), id: None, ..line }));
+        }
         let scope = match inventory.folder_path(&id)?.filter(|_| !id.is_empty()) {
             Some(path) => path,
             None => base.to_owned(),

@@ -253,12 +253,21 @@ impl Section {
             choose(&inventory, context)
         })?;
         let mut drops = Drops::default();
+        let mut lines = self.not_covered(&base);
+        if !context.options.plugins.is_empty() {
+            // Plugins make lines that name an id alone: one that names the section comes first.
+            for line in std::mem::take(&mut lines) {
+                outlet.send(Event::Ledger(line)).await?;
+            }
+        }
         self.filter(context, &inventory, &listing, &outlet, &mut drops).await?;
         let decided = match context.options.plugins.wants_content(self.service.name()) {
             true => Some(self.decide(context, &inventory, &root, &outlet, &mut drops).await?),
             false => None,
         };
-        self.ledger(&inventory, &listing, &base, drops, &outlet).await?;
+        tokio::task::block_in_place(|| inventory.use_folders())?;
+        lines.extend(drops.lines(&base));
+        self.ledger(&inventory, &listing, lines, &outlet).await?;
         let digest = self.metadata(context, &inventory, &base, &outlet).await?;
         if let Some(states) = context.options.states.as_ref().filter(|_| listing.failed == 0) {
             states.record(&self.key(), digest, listing.links);
@@ -266,33 +275,38 @@ impl Section {
         self.content(context, &inventory, &root, decided.as_ref(), &outlet).await
     }
 
+    /// What this version leaves in the tenant.
+    fn not_covered(&self, base: &str) -> Vec<LedgerLine> {
+        let lines = self.service.not_covered().iter().map(|(code, message)| {
+            let mut note = Note::new(Outcome::Skipped, "not-covered", message);
+            note.code = Some((*code).to_owned());
+            note.of_scope(base)
+        });
+        let mut lines: Vec<LedgerLine> = lines.collect();
+        lines.sort_by_cached_key(LedgerLine::encode);
+        lines
+    }
+
     /// What is to be said of the section as a whole, sorted by scope.
     async fn ledger(
         &self,
         inventory: &Inventory,
         listing: &Listing,
-        base: &str,
-        drops: Drops,
+        mut lines: Vec<LedgerLine>,
         outlet: &Outlet,
     ) -> Result<(), Error> {
-        let mut lines: Vec<LedgerLine> = self
-            .service
-            .not_covered()
-            .iter()
-            .map(|(code, message)| {
-                let mut note = Note::new(Outcome::Skipped, "not-covered", message);
-                note.code = Some((*code).to_owned());
-                note.of_scope(base)
-            })
-            .collect();
+        let base = self.base();
         for (folder, note) in &listing.notes {
+            if inventory.is_left_out(folder)? {
+                lines.push(note.clone().of_scope(&base));
+                continue;
+            }
             let path = inventory.folder_path(folder)?;
-            let mut line = note.clone().of_scope(path.as_deref().unwrap_or(base));
+            let mut line = note.clone().of_scope(path.as_deref().unwrap_or(&base));
             // A folder that vanished has no path any more; its id still tells which it was.
             line.id = Some(folder.clone()).filter(|id| !id.is_empty());
             lines.push(line);
         }
-        lines.extend(drops.lines(base));
         lines.sort_by_cached_key(LedgerLine::encode);
         for line in lines {
             outlet.send(Event::Ledger(line)).await?;
@@ -308,7 +322,6 @@ impl Section {
         base: &str,
         outlet: &Outlet,
     ) -> Result<String, Error> {
-        tokio::task::block_in_place(|| inventory.use_folders())?;
         let turn = Turn { section: self.index, item: 0 };
         let mut draft = context.spool.draft(turn);
         let owner = Line {
@@ -388,7 +401,7 @@ impl Section {
             _ => self.section_base(context).await?,
         };
         let fetched = self
-            .placed(context, inventory, base, None)
+            .placed(context, inventory, base)
             .map(|next| async move {
                 let placed = next?;
                 if let Some(decided) = decided {
@@ -413,18 +426,17 @@ impl Section {
     }
 
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
-    /// go back. All have the turn `at` if it is given, else each its own.
+    /// go back.
     pub(crate) fn placed<'a>(
         &'a self,
         context: &'a Context,
         inventory: &'a Inventory,
         base: SectionBase<'a>,
-        at: Option<Turn>,
     ) -> BoxStream<'a, Result<Placed, Error>> {
         let items = in_order(inventory).boxed();
         stream::try_unfold((items, base), move |(mut items, mut base)| async move {
             let Some((number, item)) = items.try_next().await? else { return Ok(None) };
-            let turn = at.unwrap_or(Turn { section: self.index, item: number });
+            let turn = Turn { section: self.index, item: number };
             let earlier = base.take(context, item.key, &item.id, turn).await?;
             let is_sampled =
                 |open: &OpenBase| earlier.is_some() && open.is_sampled(&item.id, base.metadata());

@@ -8,6 +8,7 @@
 //! him for ever. All others together take at most half of the disk budget, so that a head of no
 //! more than the other half never breaks it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -40,6 +41,16 @@ struct Used {
     disk: u64,
     files: u64,
     head: Turn,
+    /// Of sections whose contents are decided on: the first item that is not decided on yet.
+    fronts: BTreeMap<u64, u64>,
+}
+
+impl Used {
+    /// Whether everything waits for this one: it may take what it needs.
+    fn is_head(&self, turn: Turn) -> bool {
+        let is_front = || self.fronts.get(&turn.section).is_some_and(|front| turn.item <= *front);
+        turn <= self.head || (turn.section == self.head.section && is_front())
+    }
 }
 
 /// The budgets, shared by all that fetch.
@@ -74,6 +85,19 @@ impl Spool {
     pub(crate) fn set_head(&self, head: Turn) {
         let mut used = self.used();
         used.head = used.head.max(head);
+        drop(used);
+        self.freed.notify_waiters();
+    }
+
+    /// All items of a section before this one are decided on; none is left to be if it is none.
+    /// They take room and give it back without anything being written, so they have a head of
+    /// their own.
+    pub(crate) fn set_front(&self, section: u64, item: Option<u64>) {
+        let mut used = self.used();
+        match item {
+            Some(item) => used.fronts.insert(section, item),
+            None => used.fronts.remove(&section),
+        };
         drop(used);
         self.freed.notify_waiters();
     }
@@ -129,7 +153,7 @@ impl Spool {
     }
 
     fn take_disk(&self, used: &mut Used, turn: Turn, bytes: u64, files: u64) -> bool {
-        let fits = turn <= used.head
+        let fits = used.is_head(turn)
             || (used.disk + bytes <= self.options.disk_bytes / 2
                 && used.files + files <= MAX_FILES);
         if fits {
@@ -241,7 +265,7 @@ impl Draft {
             .take(|used| {
                 if spool.take_memory(used, more) {
                     Some(Room::Memory)
-                } else if is_patient && turn > used.head {
+                } else if is_patient && !used.is_head(turn) {
                     None
                 } else {
                     spool.take_disk(used, turn, disk, 1).then_some(Room::Disk)

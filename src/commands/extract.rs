@@ -25,10 +25,8 @@ pub(super) fn run(args: &Extract) -> Result<Code, Failure> {
     let filtered = plugins::filtered(input, &args.plugins, &selection, spool);
     let (region, summary) = Handle::current().block_on(filtered)?;
     let code = unpack(args, Input::Seekable(region))?;
-    Ok(match plugins::too_many_failed(&args.plugins, &summary) {
-        true => Code::Missing,
-        false => code,
-    })
+    let filtered = plugins::told(&args.plugins, &summary);
+    Ok(if code == Code::Success { filtered } else { code })
 }
 
 fn unpack(args: &Extract, input: Input) -> Result<Code, Failure> {

@@ -31,7 +31,10 @@ pub(super) async fn run(args: Import) -> Result<Code, Failure> {
         return undo(&args, journal, &stop).await;
     }
     let (choice, options) = (choice(&args)?, options(&args)?);
-    let (source, too_many_failed) = source(&args, &choice).await?;
+    let (source, filtered) = tokio::select! {
+        source = source(&args, &choice) => source?,
+        () = stop.requested() => return Err(stop.failure("nothing was done")),
+    };
     check_mappings(&source, &options)?;
     let target = tokio::select! {
         target = target::open(&args) => target?,
@@ -42,7 +45,7 @@ pub(super) async fn run(args: Import) -> Result<Code, Failure> {
         return show(&plan, args.json);
     }
     let code = restore(&args, source, target, &choice, &options, &stop).await?;
-    Ok(if too_many_failed && code == Code::Success { Code::Missing } else { code })
+    Ok(if code == Code::Success { filtered } else { code })
 }
 
 async fn restore(
@@ -232,19 +235,19 @@ fn check_mappings(source: &Source, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The archive, and whether plugins failed on too much of it.
-async fn source(args: &Import, choice: &Choice) -> Result<(Source, bool), Failure> {
+/// The archive, and how filtering it ended.
+async fn source(args: &Import, choice: &Choice) -> Result<(Source, Code), Failure> {
     let Some(path) = &args.archive else {
         return Err(Failure::usage("no archive is named"));
     };
     let input = tokio::task::block_in_place(|| Input::open(path))?;
     if args.plugins.plugin.is_empty() {
-        return unfiltered(args, input).map(|source| (source, false));
+        return unfiltered(args, input).map(|source| (source, Code::Success));
     }
     let spool = export::spool(&args.spool)?;
     let (region, summary) =
         plugins::filtered(input, &args.plugins, &choice.selection, spool).await?;
-    Ok((Source::File(region), plugins::too_many_failed(&args.plugins, &summary)))
+    Ok((Source::File(region), plugins::told(&args.plugins, &summary)))
 }
 
 /// The archive. One that can be seen to be unfinished is refused before the first write.

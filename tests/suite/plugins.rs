@@ -437,10 +437,12 @@ fn what_is_held_no_plugin_touches() {
     let whole = Archive::new(&tenant.export(&[]).expect(0).stdout);
     let shelf = Shelf::new();
     let dropping = shelf.put("drops.wat", by_metadata().wat().as_bytes());
+    let reading = shelf.put("reads.wat", by_content().wat().as_bytes());
     let stamping = shelf.put("stamps.wat", stamps("stamped\n").wat().as_bytes());
     let holding = shelf.put("holds.wat", holds().wat().as_bytes());
     // Wherever it stands in the chain; also what is too large for the spool.
-    for chain in [[&holding, &dropping, &stamping], [&stamping, &dropping, &holding]] {
+    let first = [&holding, &dropping, &reading, &stamping];
+    for chain in [first, [&reading, &stamping, &dropping, &holding]] {
         for limit in ["1GB", "16"] {
             let chain = chain.map(String::as_str);
             let run = with(&tenant, &chain, &["--spool-limit", limit]).expect(0);
@@ -578,5 +580,80 @@ fn a_filtered_archive_tells_of_all_that_is_missing() {
         let filtered = std::fs::read(&filtered).unwrap();
         verify(&filtered);
         assert_eq!(missing(&Archive::new(&filtered)), wanted);
+    }
+}
+
+#[test]
+fn a_dropped_folder_is_named_nowhere() {
+    let (tenant, _) = tenant();
+    let office = tenant.simulator.tenant();
+    let user = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap().id;
+    let folders = office.folders(&user).unwrap();
+    let inbox = folders.iter().find(|folder| folder.well_known == Some("inbox")).unwrap();
+    let dropped = office.add_folder(&user, &inbox.id, "Zebrafink").unwrap();
+    let mut guest = Guest::new("folders");
+    let reason = guest.text("a reason");
+    let drop = if_value(&mut guest, "/displayName", "Zebrafink", &format!("(call $drop {reason})"));
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&guest.on_metadata(&format!("{drop} (call $keep)")));
+    let flags = ["--service", "mail", "--user", "anna*"];
+    let run = with(&tenant, &[&plugin], &flags).expect(0);
+    verify(&run.stdout);
+    let has = |text: &str| run.stdout.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(!has("/Zebrafink") && !has(&dropped));
+    // A folder in it that stays keeps the way to it.
+    office.add_folder(&user, &dropped, "below").unwrap();
+    let run = with(&tenant, &[&plugin], &flags).expect(0);
+    let archive = Archive::new(&run.stdout);
+    let is_folder = |name: &str| {
+        archive
+            .members
+            .iter()
+            .any(|m| m.is_directory && m.path.trim_end_matches('/').ends_with(name))
+    };
+    assert!(is_folder("/Zebrafink") && is_folder("/Zebrafink/below"));
+}
+
+#[test]
+fn last_words_name_nothing_where_plugins_filter() {
+    let (tenant, _) = tenant();
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&copies());
+    tenant
+        .simulator
+        .set_faults(vec!["unavailable:after=20,match=content,times=100000".parse().unwrap()]);
+    let run = with(&tenant, &[&plugin], &["--service", "onedrive", "--patience", "2s"]);
+    assert!(run.code == 75, "{}", run.stderr);
+    let last = run.stdout.rchunks(4096).next().unwrap_or_default();
+    let says = |text: &str| last.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(says("the run failed") && !says("users/"));
+}
+
+#[test]
+fn what_is_damaged_in_the_archive_is_not_lost_in_silence() {
+    let (tenant, _) = tenant();
+    let mut archive = tenant.export(&[]).expect(0).stdout;
+    let (at, size) = crate::base::place_of(&archive, |entry| entry.path.ends_with(".eml"));
+    archive[at + size / 2] ^= 1;
+    let shelf = Shelf::new();
+    let bad = shelf.put("bad.tar", &archive);
+    for guest in [by_metadata(), copies()] {
+        let plugin = shelf.guest(&guest);
+        let out = shelf.path("out").display().to_string();
+        let flags = ["extract", &bad, "-C", &out, "--overwrite", "--plugin", &plugin];
+        let run = run(tar365(&flags)).expect(1);
+        assert!(run.stderr.contains("1 damaged in the archive"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn many_and_large_contents_are_decided_on_in_little_room() {
+    let (tenant, _) = tenant();
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&stamps("stamped\n"));
+    let wanted = with(&tenant, &[&plugin], &["--spool-limit", "300kB"]).expect(0).stdout;
+    for concurrency in ["1", "64"] {
+        let flags = ["--spool-limit", "300kB", "--concurrency", concurrency];
+        same(&with(&tenant, &[&plugin], &flags).expect(0).stdout, &wanted, concurrency);
     }
 }

@@ -61,10 +61,10 @@ impl Section {
     ) -> Result<Decided, Error> {
         let mut hold = Hold::new(&context.spool).map_err(|e| context.spool_error(e))?;
         let base = self.section_base(context).await?;
-        // None of them waits for its turn: nothing is written before all are decided on.
-        let turn = Turn { section: self.index, item: 0 };
+        // Nothing is written before all are decided on: who is next goes on, whatever else waits.
+        context.spool.set_front(self.index, Some(1));
         let fetched = self
-            .placed(context, inventory, base, Some(turn))
+            .placed(context, inventory, base)
             .map(|next| async move {
                 let Placed { turn, item, earlier, sampled } = next?;
                 let fetch = self.fetch_or_reuse(context, root, &item, turn, earlier, sampled);

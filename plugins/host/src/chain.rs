@@ -11,6 +11,9 @@ use crate::{Failure, Item, MetadataDecision, Phase, Plugin, limits::METADATA};
 /// dates that the order of the stream follows from.
 const PROTECTED: [&str; 5] =
     ["/id", "/receivedDateTime", "/createdDateTime", "/parentFolderId", "/parentReference/id"];
+/// What a later run knows unchanged content by: it may be taken away, and then the content is
+/// fetched each time, but not altered, or old content would pass for what it is now.
+const TAGS: [&str; 5] = ["/changeKey", "/eTag", "/cTag", "/file/hashes/quickXorHash", "/size"];
 /// What tells a folder from a file of a drive: it must be there afterwards if it was before.
 const FACETS: [&str; 2] = ["folder", "file"];
 
@@ -136,6 +139,12 @@ fn checked(before: &str, after: &str) -> Result<String, String> {
         PROTECTED.into_iter().find(|pointer| before.pointer(pointer) != after.pointer(pointer))
     {
         return Err(format!("it changes {pointer}"));
+    }
+    let is_altered = |pointer: &str| {
+        after.pointer(pointer).is_some_and(|after| before.pointer(pointer) != Some(after))
+    };
+    if let Some(pointer) = TAGS.into_iter().find(|pointer| is_altered(pointer)) {
+        return Err(format!("it changes {pointer}, which may only be removed"));
     }
     if let Some(facet) =
         FACETS.into_iter().find(|facet| before.get(facet).is_some() != after.get(facet).is_some())

@@ -31,10 +31,7 @@ pub(super) async fn run(args: &PluginRun) -> Result<Code, Failure> {
     if let Some(path) = &args.output {
         tokio::task::block_in_place(|| keep(&filtered, path))?;
     }
-    Ok(match plugins::too_many_failed(&plugins, &summary) {
-        true => Code::Missing,
-        false => Code::Success,
-    })
+    Ok(plugins::told(&plugins, &summary))
 }
 
 /// Copies the archive to a file that appears when it is whole.
