@@ -646,14 +646,22 @@ fn what_is_damaged_in_the_archive_is_not_lost_in_silence() {
     }
 }
 
+/// Who is next to be decided on gets the room that he needs, and nobody else more than there is.
 #[test]
 fn many_and_large_contents_are_decided_on_in_little_room() {
     let (tenant, _) = tenant();
+    let office = tenant.simulator.tenant();
+    let user = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap().id;
+    for number in 0..6 {
+        let bytes = vec![number; 9_000_000];
+        office.put_file(&user, &format!("large {number}.bin"), &bytes).unwrap();
+    }
     let shelf = Shelf::new();
     let plugin = shelf.guest(&stamps("stamped\n"));
-    let wanted = with(&tenant, &[&plugin], &["--spool-limit", "300kB"]).expect(0).stdout;
+    let wanted = with(&tenant, &[&plugin], &["--spool-limit", "9100kB"]).expect(0).stdout;
+    verify(&wanted);
     for concurrency in ["1", "64"] {
-        let flags = ["--spool-limit", "300kB", "--concurrency", concurrency];
+        let flags = ["--spool-limit", "9100kB", "--concurrency", concurrency];
         same(&with(&tenant, &[&plugin], &flags).expect(0).stdout, &wanted, concurrency);
     }
 }

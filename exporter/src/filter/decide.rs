@@ -68,17 +68,19 @@ impl Section {
             .map(|next| async move {
                 let Placed { turn, item, earlier, sampled } = next?;
                 let fetch = self.fetch_or_reuse(context, root, &item, turn, earlier, sampled);
-                Ok::<_, Error>((fetch.await?, item))
+                Ok::<_, Error>((fetch.await?, item, turn))
             })
             .buffered(self.width(context));
         let mut fetched = std::pin::pin!(fetched);
-        while let Some((events, item)) = fetched.try_next().await? {
+        while let Some((events, item, turn)) = fetched.try_next().await? {
             let left = self.settle(context, &mut hold, &item, events, outlet, drops).await?;
             match left {
                 Some(record) => inventory.remember(&item.id, &json(&record)?)?,
                 None => inventory.drop_item(&item.id)?,
             }
+            context.spool.set_front(self.index, Some(turn.item + 1));
         }
+        context.spool.set_front(self.index, None);
         Ok(Decided(hold))
     }
 
