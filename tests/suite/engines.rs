@@ -256,12 +256,12 @@ fn real_mails_and_files_come_back_from_restic_and_borg() {
 /// Ways in which a run fails for good when half of the work is done, and the code that tells it.
 /// The token becomes worthless; the service stays away; the host is not reachable any more.
 const FATAL: [(&str, i32); 3] = [
-    ("token-expiry:rate=1,after=70", 77),
-    ("unavailable:rate=1,after=70", 75),
-    ("reset:rate=1,after=70", 75),
+    ("token-expiry:rate=1,after=150", 77),
+    ("unavailable:rate=1,after=150", 75),
+    ("reset:rate=1,after=150", 75),
 ];
 
-/// Makes the service fail from the 71st request on, counted from now.
+/// Makes the service fail for good after as many requests as the fault says, counted from now.
 fn break_down(tenant: &Tenant, fault: &str) {
     tenant.simulator.set_faults(vec![fault.parse::<Fault>().unwrap()]);
 }
@@ -578,7 +578,7 @@ fn example(name: &str, engine: &impl Engine) {
         // Archives are named by the second.
         std::thread::sleep(Duration::from_millis(1_100));
     }
-    break_down(&tenant, FATAL[1].0);
+    break_down(&tenant, "unavailable:rate=1,after=70");
     let restored = TempDir::new().unwrap();
     let mut failing = command(restored.path());
     failing.env("TAR365_PATIENCE", "2s");
