@@ -80,6 +80,21 @@ impl Input {
         }
     }
 
+    /// As those want it who read it more than once: what is on a pipe is kept in an unlinked file.
+    ///
+    /// # Errors
+    /// If `dir` has no room for it.
+    pub(crate) fn into_region(self, dir: &Path) -> io::Result<Region> {
+        match self {
+            Self::Seekable(file) => Ok(file),
+            Self::Stream(mut stream) => {
+                let mut kept = tempfile::tempfile_in(dir)?;
+                tokio::task::block_in_place(|| io::copy(&mut stream, &mut kept))?;
+                Region::whole(kept)
+            }
+        }
+    }
+
     /// From the first byte to the last.
     pub(crate) fn into_stream(self) -> Box<dyn Read + Send> {
         match self {

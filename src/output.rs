@@ -98,8 +98,13 @@ fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
     Ok(Box::new(Whole { file, path: path.to_owned() }))
 }
 
-/// A pipe or device: what is written is gone.
+/// A pipe, a device, or a file that is nobody's but ours: what is written is written.
 struct Plain(File);
+
+/// See [`Plain`].
+pub(crate) fn plain(file: File) -> Box<dyn Output> {
+    Box::new(Plain(file))
+}
 
 impl Write for Plain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

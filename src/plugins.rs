@@ -1,12 +1,11 @@
 //! From flags to a chain of plugins.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Region, Selection};
-use exporter::{Monitor, Output, Progress, Service, SpoolOptions, Summary};
+use exporter::{Monitor, Progress, Service, SpoolOptions, Summary};
 use plugin_host::{Chain, Host, Limits, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +13,7 @@ use crate::bundled;
 use crate::cli::{PluginArgs, PluginSpec};
 use crate::exit::{Code, Failure};
 use crate::input::Input;
+use crate::output;
 use crate::terminal;
 
 /// Larger files are no plugins and no settings.
@@ -60,17 +60,9 @@ pub(crate) async fn rewritten(
         Failure::because(Code::Fatal, &doing, &error)
             .hint("--spool-dir names a directory with room for what is wanted of the archive")
     };
-    let archive = match input {
-        Input::Seekable(region) => region,
-        Input::Stream(mut stream) => tokio::task::block_in_place(|| {
-            let mut file = tempfile::tempfile_in(&spool.dir)?;
-            io::copy(&mut stream, &mut file)?;
-            Region::whole(file)
-        })
-        .map_err(failed)?,
-    };
+    let archive = input.into_region(&spool.dir).map_err(failed)?;
     let file = tempfile::tempfile_in(&spool.dir).map_err(failed)?;
-    let output = Kept(BufWriter::new(file.try_clone().map_err(failed)?));
+    let output = output::plain(file.try_clone().map_err(failed)?);
     let options = exporter::Options {
         services: Service::ALL
             .into_iter()
@@ -94,8 +86,7 @@ pub(crate) async fn rewritten(
         without_message_delta: false,
     };
     let stop = CancellationToken::new();
-    let (summary, ended) =
-        exporter::rewrite(archive, options, Box::new(output), monitor, stop).await;
+    let (summary, ended) = exporter::rewrite(archive, options, output, monitor, stop).await;
     ended.map_err(bad_archive)?;
     let region = Region::whole(file)
         .map_err(|error| Failure::because(Code::Fatal, "reading what was filtered", &error))?;
@@ -134,29 +125,6 @@ impl Monitor for Warnings {
 
     fn warn(&self, message: &str) {
         terminal::line(&format!("tar365: warning: {message}"));
-    }
-}
-
-/// A file that is kept open.
-struct Kept(BufWriter<File>);
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Output for Kept {
-    fn complete(mut self: Box<Self>) -> io::Result<()> {
-        self.0.flush()
-    }
-
-    fn abandon(mut self: Box<Self>) -> io::Result<()> {
-        self.0.flush()
     }
 }
 

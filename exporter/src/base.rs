@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub(crate) use boundary::equal_but_boundaries;
 
 use self::file::FileSection;
-pub(crate) use self::file::{BaseLines, FileBase};
+pub(crate) use self::file::{BaseLines, FileBase, ledger};
 use self::stream::{StreamBase, StreamSection};
 use crate::Error;
 use crate::options::Options;

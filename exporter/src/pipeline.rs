@@ -266,11 +266,11 @@ fn head(options: &Options, services: &[Service]) -> Head {
 /// Writes all that one section has to say.
 pub(crate) async fn drain(
     context: &Context,
-    mut section: Running,
+    mut running: Running,
     archive: &mut Archive,
 ) -> Result<(), Error> {
-    context.spool.set_head(Turn { section: section.section.index, item: 0 });
-    while let Some(event) = section.events.recv().await {
+    context.spool.set_head(Turn { section: running.section.index, item: 0 });
+    while let Some(event) = running.events.recv().await {
         let turn = match event {
             Event::Ledger(line) => {
                 archive.send(Command::Ledger(line)).await?;
@@ -300,7 +300,7 @@ pub(crate) async fn drain(
             }
             Event::Filtered { turn, filtered } => {
                 report(context, filtered.path());
-                if let Some(note) = filtered.write(&section.section, context, archive).await? {
+                if let Some(note) = filtered.write(&running.section, context, archive).await? {
                     let line = note.of_item(filtered.path(), filtered.id());
                     archive.send(Command::Ledger(line)).await?;
                 }
@@ -309,7 +309,7 @@ pub(crate) async fn drain(
             Event::Dropped { .. } | Event::Withheld => {
                 return Err(Error::Internal("an item without a decision was to be written"));
             }
-            Event::Copied { turn, path, mtime, region, .. } => {
+            Event::Copied { turn, path, mtime, region } => {
                 report(context, &path);
                 copy(context, archive, path, mtime, &region).await?;
                 turn
@@ -318,7 +318,7 @@ pub(crate) async fn drain(
         };
         context.spool.set_head(Turn { item: turn.item + 1, ..turn });
     }
-    match (&mut section.task).await {
+    match (&mut running.task).await {
         Ok(ended) => ended,
         Err(_) => Err(Error::Internal("a section panicked")),
     }

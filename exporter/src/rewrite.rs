@@ -5,15 +5,14 @@
 //! from its metadata, and every content is in it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use archive::metadata::{self, Line};
-use archive::{LEDGER_PATH, LedgerLine, Outcome, OwnerNames, Region, Seal, Selector};
+use archive::{LedgerLine, Outcome, OwnerNames, Region, Seal, Selector};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{FileBase, OpenBase};
+use crate::base::{self, FileBase, OpenBase};
 use crate::filter::Drops;
 use crate::inventory::{Inventory, Name, Node};
 use crate::outcome::{Summary, Tally};
@@ -338,14 +337,7 @@ impl Ledger {
     ) -> Result<Self, Error> {
         tokio::task::block_in_place(|| {
             let index = archive::Index::open(archive.reader()).map_err(Error::BadBase)?;
-            let extent = index.seal().ledger;
-            let mut reader = archive.reader();
-            let failed =
-                |source| Error::BadBase(archive::Error::Read { offset: extent.offset, source });
-            reader.seek(SeekFrom::Start(extent.offset)).map_err(failed)?;
-            let content =
-                archive::region::Proven::new(reader.take(extent.length), Some(extent.sha256));
-            let mut lines = metadata::Lines::new(BufReader::new(content), LEDGER_PATH);
+            let mut lines = base::ledger(archive, index.seal())?;
             let ledger = Inventory::create(dir)?;
             let mut number = 0_u64;
             let mut section = String::new();

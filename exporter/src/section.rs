@@ -420,6 +420,18 @@ impl Section {
         Ok(())
     }
 
+    /// The base's part of this section.
+    pub(crate) async fn section_base<'a>(
+        &self,
+        context: &'a Context,
+    ) -> Result<SectionBase<'a>, Error> {
+        let (owner, service) = (&self.owner.id, self.service.name());
+        match &context.base {
+            Some(base) => base.section(context, self.index, owner, service).await,
+            None => Ok(SectionBase::None),
+        }
+    }
+
     /// Contents under way at the same time.
     pub(crate) fn width(&self, context: &Context) -> usize {
         context.options.concurrency.min(self.service.owner_concurrency()).max(1)

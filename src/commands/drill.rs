@@ -145,14 +145,7 @@ fn archive_file(path: &Path, spool: &Path) -> Result<Region, Failure> {
     let failed = |error: io::Error| {
         Failure::because(Code::Fatal, "keeping the archive for the drill", &error)
     };
-    match Input::open(path)? {
-        Input::Seekable(file) => Ok(file),
-        Input::Stream(mut stream) => {
-            let mut kept = tempfile::tempfile_in(spool).map_err(failed)?;
-            tokio::task::block_in_place(|| io::copy(&mut stream, &mut kept)).map_err(failed)?;
-            Region::whole(kept).map_err(failed)
-        }
-    }
+    Input::open(path)?.into_region(spool).map_err(failed)
 }
 
 /// Who is in the archive: the drill's tenant has the same people.

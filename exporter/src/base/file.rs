@@ -220,16 +220,24 @@ pub(super) fn metadata_of(path: &str) -> Option<(&str, &str)> {
     prefix.starts_with("users/").then_some((prefix, service))
 }
 
-/// The ledger's lines of items that have a member: they are what they are again. All of the
-/// ledger is proven.
-fn notes(whole: &Region, seal: &archive::Seal) -> Result<BTreeMap<String, Note>, Error> {
-    let mut notes = BTreeMap::new();
+/// The ledger of a sealed archive, proven when its end is reached.
+pub(crate) fn ledger(
+    whole: &Region,
+    seal: &archive::Seal,
+) -> Result<Lines<BufReader<impl Read>>, Error> {
     let mut reader = whole.reader();
     let failed =
         |source: io::Error| damaged(archive::Error::Read { offset: seal.ledger.offset, source });
     reader.seek(SeekFrom::Start(seal.ledger.offset)).map_err(failed)?;
     let content = Proven::new(reader.take(seal.ledger.length), Some(seal.ledger.sha256));
-    let mut lines = Lines::new(BufReader::new(content), LEDGER_PATH);
+    Ok(Lines::new(BufReader::new(content), LEDGER_PATH))
+}
+
+/// The ledger's lines of items that have a member: they are what they are again. All of the
+/// ledger is proven.
+fn notes(whole: &Region, seal: &archive::Seal) -> Result<BTreeMap<String, Note>, Error> {
+    let mut notes = BTreeMap::new();
+    let mut lines = ledger(whole, seal)?;
     while let Some(text) = lines.next_text().map_err(damaged)? {
         let line = LedgerLine::parse(&text).map_err(damaged)?;
         if let (Outcome::Converted, Some(path)) = (line.outcome, line.path) {

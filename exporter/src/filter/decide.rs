@@ -10,7 +10,6 @@ use super::hold::{Extent, Hold};
 use super::large::{Filtered, Judged, Source};
 use super::{Drops, failed};
 use crate::Error;
-use crate::base::SectionBase;
 use crate::inventory::{Inventory, Item};
 use crate::outcome::Tally;
 use crate::section::{Context, Event, Outlet, Placed, Section};
@@ -41,8 +40,8 @@ enum Left {
     /// Too large for the spool; which plugins replaced it, and what came out.
     Large {
         replaced: Vec<bool>,
-        size: Option<u64>,
-        sha256: Option<String>,
+        /// Length, and digest in hex, if a plugin replaced it.
+        left: Option<(u64, String)>,
     },
     /// It has none.
     Nothing,
@@ -147,8 +146,8 @@ impl Section {
     ) -> Result<Option<Left>, Error> {
         match self.judge(context, item, &source).await? {
             Judged::Stays { replaced, left } => {
-                let (size, sha256) = left.map(|(size, sha)| (size, archive::hex(&sha))).unzip();
-                return Ok(Some(Left::Large { replaced, size, sha256 }));
+                let left = left.map(|(size, sha256)| (size, archive::hex(&sha256)));
+                return Ok(Some(Left::Large { replaced, left }));
             }
             Judged::Dropped(plugin) => drop_item(context, drops, plugin),
             Judged::Failed(failure) => {
@@ -198,13 +197,13 @@ fn confirm(
 ) -> Result<Event, Error> {
     let twice = || Error::SecondDecision { path: item.path.clone() };
     let filtered = |source| match left {
-        Left::Large { replaced, size, sha256 } => Ok(Event::Filtered {
+        Left::Large { replaced, left } => Ok(Event::Filtered {
             turn,
             filtered: Box::new(Filtered {
                 source,
                 item: item.clone(),
                 replaced: replaced.clone(),
-                left: size.zip(sha256.clone()),
+                left: left.clone(),
             }),
         }),
         _ => Err(twice()),
@@ -235,18 +234,4 @@ fn drop_item(context: &Context, drops: &mut Drops, plugin: String) {
 
 fn json(record: &Record) -> Result<String, Error> {
     serde_json::to_string(record).map_err(|_| Error::Internal("a record is no JSON"))
-}
-
-impl Section {
-    /// The base's part of this section.
-    pub(crate) async fn section_base<'a>(
-        &self,
-        context: &'a Context,
-    ) -> Result<SectionBase<'a>, Error> {
-        let (owner, service) = (&self.owner.id, self.service.name());
-        match &context.base {
-            Some(base) => base.section(context, self.index, owner, service).await,
-            None => Ok(SectionBase::None),
-        }
-    }
 }
