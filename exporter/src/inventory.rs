@@ -364,8 +364,19 @@ impl Inventory {
         select().map_err(|source| self.error(source))
     }
 
-    /// Marks the folders that something is in which stays.
+    /// Marks the folders that something is in which stays, if it matters for any.
     pub(crate) fn use_folders(&self) -> Result<(), Error> {
+        let is_any_hidden = self
+            .db()
+            .query_row("SELECT EXISTS (SELECT 1 FROM node WHERE folder AND hidden)", [], |row| {
+                row.get::<_, bool>(0)
+            })
+            .map_err(|source| self.error(source))?;
+        if !is_any_hidden {
+            return Ok(());
+        }
+        // It may be asked again when less is left.
+        self.execute("UPDATE place SET used = 0 WHERE used", [])?;
         self.execute(
             "UPDATE place SET used = 1 WHERE id IN (SELECT parent FROM node
                  WHERE CASE WHEN folder THEN NOT hidden ELSE NOT gone END)",

@@ -38,6 +38,7 @@ mod independent;
 mod look;
 mod look_diff;
 mod names;
+mod plugin_archives;
 mod plugin_author;
 mod plugin_bundled;
 mod plugins;

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 
 use simulator::Options;
 
-use crate::base::{Shelf, WAYS, contents, night, same};
+use crate::base::{Shelf, same};
 use crate::guest::Guest;
-use crate::harness::{Archive, Run, Tenant, files_below, run, sha256, tar365, text, tool, verify};
+use crate::harness::{Archive, Run, Tenant, run, sha256, text, tool, verify};
 
 /// A subject, a name and a content that are nowhere else.
-const SUBJECT: &str = "Zebrafink 4711 geheim";
+pub const SUBJECT: &str = "Zebrafink 4711 geheim";
 const NAME: &str = "Kranichzug 0815.txt";
-const CONTENT: &str = "Uhu bei Nacht, streng vertraulich";
+pub const CONTENT: &str = "Uhu bei Nacht, streng vertraulich";
 /// What must be in no archive once the items with it are dropped.
-const TRACES: [&str; 6] =
+pub const TRACES: [&str; 6] =
     ["Zebrafink", "4711 geheim", "Kranichzug", "0815.txt", "Uhu bei Nacht", "streng vertraulich"];
 
 /// A tenant in which somebody has a mail and a file of that kind; the ids of both.
-fn tenant() -> (Tenant, [String; 2]) {
+pub fn tenant() -> (Tenant, [String; 2]) {
     let tenant = Tenant::start(Options { users: 2, mails: 40, files: 20, ..Options::default() });
     let office = tenant.simulator.tenant();
     let user = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap().id;
@@ -31,7 +31,7 @@ fn tenant() -> (Tenant, [String; 2]) {
 }
 
 /// Calls `then` if the JSON at a pointer is this text.
-fn if_value(guest: &mut Guest, pointer: &str, value: &str, then: &str) -> String {
+pub fn if_value(guest: &mut Guest, pointer: &str, value: &str, then: &str) -> String {
     let (pointer, value) = (guest.text(pointer), guest.text(format!("\"{value}\"")));
     format!(
         "(call $value {pointer} (i32.const 64))
@@ -62,7 +62,7 @@ fn if_content(guest: &mut Guest, then: &str) -> String {
 }
 
 /// Drops the mail and the file by what is known of them.
-fn by_metadata() -> Guest {
+pub fn by_metadata() -> Guest {
     let mut guest = Guest::new("by-metadata");
     let reason = guest.text(CONTENT);
     let then = format!("(call $drop {reason})");
@@ -72,7 +72,7 @@ fn by_metadata() -> Guest {
 }
 
 /// Drops the mail and the file when it has seen their content.
-fn by_content() -> Guest {
+pub fn by_content() -> Guest {
     let mut guest = Guest::new("by-content").pages(8);
     let reason = guest.text(CONTENT);
     let body = if_content(&mut guest, &format!("(call $drop {reason})"));
@@ -80,7 +80,7 @@ fn by_content() -> Guest {
 }
 
 /// Replaces every content by itself, piece by piece.
-fn copies() -> Guest {
+pub fn copies() -> Guest {
     Guest::new("copies").pages(8).on_content(
         "(loop $more
            (call $reset)
@@ -93,7 +93,7 @@ fn copies() -> Guest {
 }
 
 /// Puts something before every content.
-fn stamps(stamp: &str) -> Guest {
+pub fn stamps(stamp: &str) -> Guest {
     let mut guest = Guest::new("stamps").pages(8);
     let stamp = guest.text(stamp);
     guest.on_content(&format!(
@@ -117,18 +117,18 @@ fn traps() -> Guest {
 }
 
 impl Shelf {
-    fn guest(&self, guest: &Guest) -> String {
+    pub fn guest(&self, guest: &Guest) -> String {
         self.put("guest.wat", guest.wat().as_bytes())
     }
 }
 
-fn with(tenant: &Tenant, plugins: &[&str], flags: &[&str]) -> Run {
+pub fn with(tenant: &Tenant, plugins: &[&str], flags: &[&str]) -> Run {
     let named = plugins.iter().flat_map(|plugin| ["--plugin", plugin]);
     tenant.export(&named.chain(flags.iter().copied()).collect::<Vec<_>>())
 }
 
 #[track_caller]
-fn no_trace(archive: &[u8], ids: &[String]) {
+pub fn no_trace(archive: &[u8], ids: &[String]) {
     let has = |text: &str| archive.windows(text.len()).any(|window| window == text.as_bytes());
     for trace in TRACES {
         assert!(!has(trace), "{trace}");
@@ -333,94 +333,6 @@ fn a_plugin_that_can_not_be_one_is_refused_before_the_first_byte() {
     with(&tenant, &[&plugin], &["--state", &state, "--base", &base]).expect(2);
 }
 
-#[test]
-fn a_base_that_no_plugin_saw_goes_through_the_chain() {
-    let (tenant, ids) = tenant();
-    let whole = tenant.export(&[]).expect(0).stdout;
-    for guest in [by_metadata(), by_content(), stamps("stamped\n")] {
-        let shelf = Shelf::new();
-        let plugin = shelf.guest(&guest);
-        let wanted = with(&tenant, &[&plugin], &[]).expect(0).stdout;
-        for way in WAYS {
-            let night = night(&tenant, &whole, way, &["--plugin", &plugin]);
-            assert_eq!(contents(&night.asked), [""; 0], "{way:?}");
-            same(&night.run.expect(0).stdout, &wanted, &format!("{way:?}"));
-        }
-    }
-    let shelf = Shelf::new();
-    let plugin = shelf.guest(&by_content());
-    let night = night(&tenant, &whole, crate::base::Way::File, &["--plugin", &plugin]);
-    no_trace(&night.run.expect(0).stdout, &ids);
-}
-
-#[test]
-fn a_base_of_the_same_chain_is_taken_as_it_is() {
-    let (tenant, ids) = tenant();
-    for guest in [by_metadata(), by_content(), stamps("stamped\n")] {
-        let shelf = Shelf::new();
-        let plugin = shelf.guest(&guest);
-        let first = with(&tenant, &[&plugin], &[]).expect(0).stdout;
-        for way in WAYS {
-            let night = night(&tenant, &first, way, &["--plugin", &plugin]);
-            let fetched = contents(&night.asked);
-            // What was dropped by its content is not in the base, and must be seen again.
-            let is_dropped = |id: &String| ids.contains(id);
-            let is_file_of_pipe =
-                |id: &String| way == crate::base::Way::Pipe && id.starts_with("01");
-            assert!(
-                fetched.iter().all(|id| is_dropped(id) || is_file_of_pipe(id)),
-                "{way:?} {fetched:?}"
-            );
-            same(&night.run.expect(0).stdout, &first, &format!("{way:?}"));
-        }
-        // Another chain can't undo what this one did; nor can none.
-        let other = shelf.put("other.wat", copies().wat().as_bytes());
-        for flags in [&["--plugin", &other][..], &[]] {
-            let night = night(&tenant, &first, crate::base::Way::File, flags);
-            assert!(night.run.expect(2).stderr.contains("other filters"));
-        }
-    }
-}
-
-#[test]
-fn extracted_and_restored_through_plugins() {
-    let (tenant, ids) = tenant();
-    let whole = tenant.export(&[]).expect(0).stdout;
-    for guest in [by_metadata(), by_content(), stamps("stamped\n")] {
-        let shelf = Shelf::new();
-        let plugin = shelf.guest(&guest);
-        let archive = shelf.put("whole.tar", &whole);
-        let filtered = with(&tenant, &[&plugin], &[]).expect(0).stdout;
-        let filtered_archive = shelf.put("filtered.tar", &filtered);
-        let dir = |name: &str| shelf.path(name).display().to_string();
-        let extract = |archive: &str, to: &str, flags: &[&str]| {
-            let to = dir(to);
-            run(tar365(&[&["extract", archive, "-C", &to], flags].concat())).expect(0);
-            let mut files = files_below(to.as_ref());
-            // It tells of the same, in another order.
-            files.retain(|path, _| !path.starts_with(".tar365/"));
-            files
-        };
-        let now = extract(&archive, "now", &["--plugin", &plugin]);
-        let then = extract(&filtered_archive, "then", &[]);
-        assert_eq!(now.keys().collect::<Vec<_>>(), then.keys().collect::<Vec<_>>());
-        assert!(now == then);
-        // A restore writes what the filtered archive would.
-        let to = format!("directory:{}", dir("restored"));
-        let flags = ["import", &archive, "--to", &to, "--plugin", &plugin, "--journal"];
-        let journal = dir("journal");
-        run(tar365(&[&flags[..], &[&journal]].concat())).expect(0);
-        let restored = files_below(dir("restored").as_ref());
-        assert!(!restored.is_empty());
-        if guest.wat() != stamps("stamped\n").wat() {
-            for (path, content) in &restored {
-                assert!(!TRACES.iter().any(|trace| path.contains(trace)), "{path}");
-                no_trace(content, &ids);
-            }
-        }
-    }
-}
-
 /// Holds the mail and the file.
 fn holds() -> Guest {
     let mut guest = Guest::new("holds").phases(&[0]);
@@ -556,33 +468,6 @@ fn a_large_file_that_changes_costs_that_file_at_most() {
     assert!(ends.contains("damaged") && ends.contains("failed"), "{ends:?}");
 }
 
-/// Of what an archive does not hold its filtered copy tells as well.
-#[test]
-fn a_filtered_archive_tells_of_all_that_is_missing() {
-    let (tenant, _) = tenant();
-    let whole = tenant.export(&[]).expect(0).stdout;
-    let missing = |archive: &Archive| -> Vec<(String, String, String)> {
-        let of_items = archive.ledger().into_iter().filter(|line| line.get("id").is_some());
-        let mut told: Vec<_> = of_items
-            .map(|line| ["id", "outcome", "cause"].map(|key| text(&line, key).to_owned()).into())
-            .collect();
-        told.sort();
-        told
-    };
-    let wanted = missing(&Archive::new(&whole));
-    assert!(wanted.iter().any(|(_, _, cause)| cause == "malware"));
-    let shelf = Shelf::new();
-    let archive = shelf.put("whole.tar", &whole);
-    for guest in [by_metadata(), by_content()] {
-        let (plugin, filtered) = (shelf.guest(&guest), shelf.path("filtered.tar"));
-        let to = filtered.display().to_string();
-        run(tar365(&["plugin", "run", &plugin, &archive, "-o", &to])).expect(0);
-        let filtered = std::fs::read(&filtered).unwrap();
-        verify(&filtered);
-        assert_eq!(missing(&Archive::new(&filtered)), wanted);
-    }
-}
-
 #[test]
 fn a_dropped_folder_is_named_nowhere() {
     let (tenant, _) = tenant();
@@ -627,23 +512,6 @@ fn last_words_name_nothing_where_plugins_filter() {
     let last = run.stdout.rchunks(4096).next().unwrap_or_default();
     let says = |text: &str| last.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(says("the run failed") && !says("users/"));
-}
-
-#[test]
-fn what_is_damaged_in_the_archive_is_not_lost_in_silence() {
-    let (tenant, _) = tenant();
-    let mut archive = tenant.export(&[]).expect(0).stdout;
-    let (at, size) = crate::base::place_of(&archive, |entry| entry.path.ends_with(".eml"));
-    archive[at + size / 2] ^= 1;
-    let shelf = Shelf::new();
-    let bad = shelf.put("bad.tar", &archive);
-    for guest in [by_metadata(), copies()] {
-        let plugin = shelf.guest(&guest);
-        let out = shelf.path("out").display().to_string();
-        let flags = ["extract", &bad, "-C", &out, "--overwrite", "--plugin", &plugin];
-        let run = run(tar365(&flags)).expect(1);
-        assert!(run.stderr.contains("1 damaged in the archive"), "{}", run.stderr);
-    }
 }
 
 /// Who is next to be decided on gets the room that he needs, and nobody else more than there is.

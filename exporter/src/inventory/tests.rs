@@ -123,6 +123,7 @@ fn only_folders_above_what_is_used_are_used() {
     inventory.put(&node("c", "root", true, "C")).unwrap();
     inventory.put(&node("f", "b", false, "x")).unwrap();
     inventory.arrange("root", "d").unwrap();
+    inventory.hide("c").unwrap();
     inventory.use_folders().unwrap();
     let used: Vec<_> = inventory
         .folders_after("", 9)
