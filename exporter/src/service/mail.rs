@@ -1,5 +1,7 @@
 //! Mail: folders by recursion, messages by delta per folder, MIME as Exchange renders it.
 
+mod folders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +11,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
-use super::{Asked, Fetched, Listing, Note, Presence, time};
+use super::{Asked, Fetched, Listing, NewName, Note, Presence, time};
 use crate::base::BaseLines;
 use crate::error::is_fatal;
-use crate::inventory::{Inventory, Name, Node};
+use crate::inventory::{Inventory, Item, Name, Node};
 use crate::owner::Owner;
 use crate::section::Context;
 use crate::state::Seeds;
@@ -22,8 +24,6 @@ use crate::{Error, substitute};
 const PAGE: u32 = 1000;
 /// Folder listings of one mailbox at the same time: a page of 1,000 messages is about 2 MB.
 const FOLDERS_AT_ONCE: usize = 2;
-/// What tells of folders, in the inventory.
-const FOLDERS: &str = "folders";
 /// Rounds in which deltaLinks are replayed (design.md 5).
 const CLOSING_ROUNDS: usize = 3;
 /// Times a folder is listed anew when the service loses its delta token.
@@ -66,33 +66,6 @@ const VOLATILE: [&str; 7] = [
     "uniqueBody",
     "internetMessageHeaders",
 ];
-/// Keys of a folder that count what is in it (FACTS 9).
-const FOLDER_VOLATILE: [&str; 6] = [
-    "@odata.etag",
-    "@odata.context",
-    "childFolderCount",
-    "totalItemCount",
-    "unreadItemCount",
-    "sizeInBytes",
-];
-/// Names that stand for a folder whatever its display name (FACTS 3.3).
-const WELL_KNOWN: [&str; 15] = [
-    "archive",
-    "clutter",
-    "conflicts",
-    "conversationhistory",
-    "deleteditems",
-    "drafts",
-    "inbox",
-    "junkemail",
-    "localfailures",
-    "outbox",
-    "scheduled",
-    "searchfolders",
-    "sentitems",
-    "serverfailures",
-    "syncissues",
-];
 
 /// When a message came; what never came was made.
 const DATES: [&str; 2] = ["/receivedDateTime", "/createdDateTime"];
@@ -112,6 +85,20 @@ pub(super) fn mtime(message: &Value) -> i64 {
 /// What messages are ordered by.
 pub(super) fn order(message: &Value) -> i64 {
     time::order_key(time::first(message, &DATES))
+}
+
+/// A folder's own name; of a message its date and subject.
+pub(super) fn name(graph: &Value, item: &Item) -> NewName {
+    let text = |key: &str| graph.get(key).and_then(Value::as_str).unwrap_or_default();
+    if item.kind == archive::metadata::FOLDER {
+        return NewName::Native(text("displayName").to_owned());
+    }
+    NewName::Unique(archive::path::mail_name(item.mtime, text("subject"), &item.id))
+}
+
+/// Mails are MIME; how long it is nobody knows before it is there (FACTS 4.1).
+pub(super) fn media() -> (Option<String>, Option<u64>) {
+    (Some("message/rfc822".to_owned()), None)
 }
 
 fn root_id(root: &Value) -> &str {
@@ -187,132 +174,6 @@ pub(super) async fn list(
 impl Mailbox<'_> {
     fn user(&self) -> String {
         segment(&self.owner.id)
-    }
-
-    /// The whole folder tree into the inventory; ids of those whose messages are selected.
-    async fn folders(&self, root: &Value, base: &str) -> Result<Vec<String>, Error> {
-        let names = self.well_known().await?;
-        let searches = names.iter().find(|(name, _)| *name == "searchfolders");
-        let named = |id: &str| names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
-
-        self.put_folder(root, root_id(root), "", None)?;
-        let root = root_id(root);
-        let mut found = vec![root.to_owned()];
-        let mut queue = vec![(root.to_owned(), format!("/users/{}/mailFolders", self.user()))];
-        if self.context.options.include_recoverable {
-            self.recoverable(root, &mut found).await?;
-        }
-        while let Some((parent, path)) = queue.pop() {
-            let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
-            let mut pages = self.context.graph().pages(scope(self.owner), &path, Prefer::none());
-            while let Some(page) = self.next(&mut pages, &parent).await? {
-                for item in &page.items {
-                    let folder = item.parse().map_err(|e| self.fatal(e))?;
-                    let Some(id) = folder.get("id").and_then(Value::as_str) else {
-                        continue;
-                    };
-                    let virtual_one = searches.is_some_and(|(_, search)| search == id)
-                        || folder.get("@odata.type").and_then(Value::as_str)
-                            == Some("#microsoft.graph.mailSearchFolder");
-                    if virtual_one || found.iter().any(|known| known == id) {
-                        continue;
-                    }
-                    self.put_folder(&folder, id, &parent, named(id))?;
-                    found.push(id.to_owned());
-                    let below =
-                        format!("/users/{}/mailFolders/{}/childFolders", self.user(), segment(id));
-                    queue.push((id.to_owned(), below));
-                }
-            }
-        }
-        self.selected(found, root, base)
-    }
-
-    /// Recoverable items stand beside the ordinary folders, under the name the service gives.
-    async fn recoverable(&self, root: &str, found: &mut Vec<String>) -> Result<(), Error> {
-        let path = format!("/users/{}/mailFolders/recoverableitemsdeletions", self.user());
-        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
-            Ok(folder) => {
-                if let Some(id) = folder.get("id").and_then(Value::as_str) {
-                    self.put_folder(&folder, id, root, Some("recoverableitemsdeletions"))?;
-                    found.push(id.to_owned());
-                }
-                Ok(())
-            }
-            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(error) => {
-                let message = "the recoverable items could not be opened";
-                self.note(
-                    "",
-                    Note::new(Outcome::Skipped, "recoverable-items", message).with_code(&error),
-                );
-                Ok(())
-            }
-        }
-    }
-
-    /// Drops the folders that the selection excludes: they need not be listed.
-    fn selected(&self, found: Vec<String>, root: &str, base: &str) -> Result<Vec<String>, Error> {
-        if self.context.options.selection.exclude.is_empty() {
-            return Ok(found);
-        }
-        let inventory = &self.inventory;
-        inventory.arrange(root, base)?;
-        let mut kept = Vec::new();
-        for id in found {
-            let path = inventory.folder_path(&id)?;
-            if path.is_none_or(|path| !self.context.selector.excludes_subtree(&path)) {
-                kept.push(id);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// Which folders the well-known names stand for; most mailboxes have only some.
-    async fn well_known(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        let asked = WELL_KNOWN.map(|name| self.well_known_folder(name));
-        let found: Vec<Option<(&'static str, String)>> =
-            stream::iter(asked).buffered(4).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    async fn well_known_folder(
-        &self,
-        name: &'static str,
-    ) -> Result<Option<(&'static str, String)>, Error> {
-        let path = format!("/users/{}/mailFolders/{name}?$select=id", self.user());
-        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
-            Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
-            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn put_folder(
-        &self,
-        folder: &Value,
-        id: &str,
-        parent: &str,
-        well_known: Option<&str>,
-    ) -> Result<(), Error> {
-        let mut graph = folder.as_object().cloned().unwrap_or_default();
-        FOLDER_VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
-        if let Some(name) = well_known {
-            graph.insert("wellKnownName".to_owned(), name.into());
-        }
-        let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
-        self.inventory.put(&Node {
-            id,
-            listing: FOLDERS,
-            parent,
-            kind: "folder",
-            folder: true,
-            key: 0,
-            mtime: 0,
-            name: Name::Native(name),
-            json: &archive::json::canonical(&Value::Object(graph)),
-            unwanted: None,
-        })
     }
 
     /// Takes the messages of an earlier run from its metadata, of the folders whose listing goes
@@ -401,51 +262,6 @@ impl Mailbox<'_> {
             .await
     }
 
-    /// From where changes of the folder tree will be told. None where the service can't tell.
-    async fn watch_tree(&self) -> Result<Option<DeltaLink>, Error> {
-        if self.context.options.without_message_delta {
-            return Ok(None);
-        }
-        let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
-        let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph().pages(scope(self.owner), &path, prefer);
-        Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
-    }
-
-    /// Whether folders came, were renamed or moved since we began: a mail may have gone to a
-    /// folder that did not exist when the tree was read. Where it can't be told: yes.
-    async fn tree_changed(&self, tree: &mut Option<DeltaLink>) -> Result<bool, Error> {
-        let Some(link) = tree.take() else {
-            return Ok(true);
-        };
-        let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph().delta_from(scope(self.owner), &link, prefer);
-        let Some((rows, link)) = self.drain_tree(&mut pages).await? else {
-            return Ok(true);
-        };
-        *tree = link;
-        Ok(rows > 0)
-    }
-
-    /// Rows and the deltaLink of a round of the folder tree; none if it failed.
-    async fn drain_tree(
-        &self,
-        pages: &mut Pages,
-    ) -> Result<Option<(usize, Option<DeltaLink>)>, Error> {
-        let (mut rows, mut link) = (0, None);
-        loop {
-            match pages.next().await {
-                Ok(Some(page)) => {
-                    rows += page.items.len();
-                    link = page.delta.or(link);
-                }
-                Ok(None) => return Ok(Some((rows, link))),
-                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-                Err(_) => return Ok(None),
-            }
-        }
-    }
-
     /// Replays each deltaLink once: a mail moved while its mailbox was listed is in the changes
     /// of both folders. True when nothing came.
     async fn close(&self, folders: &mut [Folder]) -> Result<bool, Error> {
@@ -505,7 +321,7 @@ impl Mailbox<'_> {
             ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
             ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
                 self.inventory.forget(id)?;
-                self.inventory.remove(FOLDERS, id)?;
+                self.inventory.remove(folders::FOLDERS, id)?;
                 let note = Note::new(
                     Outcome::Skipped,
                     "vanished",
@@ -628,25 +444,6 @@ impl Mailbox<'_> {
                     Note::new(Outcome::Failed, "listing", "a changed message could not be read");
                 self.failed_listing(folder, note.with_code(&error));
                 Ok(())
-            }
-        }
-    }
-
-    /// The next page of folders; a level that fails is a failed listing, not the run's end.
-    async fn next(&self, pages: &mut Pages, parent: &str) -> Result<Option<graph::Page>, Error> {
-        match pages.next().await {
-            Ok(page) => Ok(page),
-            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(error) => {
-                if !matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone) {
-                    let note = Note::new(
-                        Outcome::Failed,
-                        "listing",
-                        "the folders below could not be listed",
-                    );
-                    self.failed_listing(parent, note.with_code(&error));
-                }
-                Ok(None)
             }
         }
     }

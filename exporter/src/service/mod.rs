@@ -248,10 +248,10 @@ impl Service {
 
     /// The time of an item or folder in its member, seconds since 1970.
     pub(crate) fn mtime_of(self, kind: &str, graph: &Value) -> i64 {
-        match (self, kind) {
-            (Self::Mail, archive::metadata::FOLDER) => 0,
-            (Self::Mail, _) => mail::mtime(graph),
-            (Self::OneDrive, _) => onedrive::mtime(graph),
+        match self {
+            Self::Mail if kind == archive::metadata::FOLDER => 0,
+            Self::Mail => mail::mtime(graph),
+            Self::OneDrive => onedrive::mtime(graph),
         }
     }
 
@@ -265,25 +265,17 @@ impl Service {
 
     /// The name that follows from an item's metadata.
     pub(crate) fn name_of(self, graph: &Value, item: &Item) -> NewName {
-        let text = |key: &str| graph.get(key).and_then(Value::as_str).unwrap_or_default();
-        match (self, item.kind.as_str()) {
-            (Self::Mail, archive::metadata::FOLDER) => NewName::Native(text("displayName").into()),
-            (Self::Mail, _) => {
-                NewName::Unique(archive::path::mail_name(item.mtime, text("subject"), &item.id))
-            }
-            (Self::OneDrive, _) => NewName::Native(text("name").into()),
+        match self {
+            Self::Mail => mail::name(graph, item),
+            Self::OneDrive => onedrive::name(graph),
         }
     }
 
     /// Media type and length of an item's content, as far as the listing tells.
     pub(crate) fn media(self, json: &str) -> (Option<String>, Option<u64>) {
         match self {
-            Self::Mail => (Some("message/rfc822".to_owned()), None),
-            Self::OneDrive => {
-                let graph: Value = serde_json::from_str(json).unwrap_or_default();
-                let media_type = graph.pointer("/file/mimeType").and_then(Value::as_str);
-                (media_type.map(str::to_owned), graph["size"].as_u64())
-            }
+            Self::Mail => mail::media(),
+            Self::OneDrive => onedrive::media(json),
         }
     }
 

@@ -13,7 +13,7 @@ use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
 use quickxorhash::QuickXorHash;
 use serde_json::{Map, Value};
 
-use super::{Asked, Fetched, Listing, Note, Presence, time};
+use super::{Asked, Fetched, Listing, NewName, Note, Presence, time};
 use crate::Error;
 use crate::base::BaseLines;
 use crate::error::is_fatal;
@@ -72,6 +72,18 @@ pub(super) fn mtime(item: &Value) -> i64 {
 /// What files are ordered by.
 pub(super) fn order(item: &Value) -> i64 {
     time::order_key(time::first(item, &["/createdDateTime"]))
+}
+
+/// The file's or folder's own name.
+pub(super) fn name(item: &Value) -> NewName {
+    NewName::Native(item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// What the listing says of a file's content.
+pub(super) fn media(json: &str) -> (Option<String>, Option<u64>) {
+    let item: Value = serde_json::from_str(json).unwrap_or_default();
+    let media_type = item.pointer("/file/mimeType").and_then(Value::as_str);
+    (media_type.map(str::to_owned), item["size"].as_u64())
 }
 
 fn drive_id(drive: &Value) -> &str {
