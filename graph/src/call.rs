@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::pace::Cost;
 use crate::prefer::Prefer;
 use crate::redact;
 use crate::scope::Scope;
+use crate::throttle::Cost;
 use crate::write::Write;
 
 /// What a call is for.
@@ -179,7 +179,7 @@ impl Call {
         match page {
             true if self.is_delta() && has_token => 1,
             true => 2,
-            false if matches!(last, "versions" | "children") => 2,
+            false if matches!(last, "versions" | "children" | "drives") => 2,
             false => 1,
         }
     }
@@ -190,9 +190,11 @@ impl Call {
         let has =
             |name| query.contains(&format!("${name}=")) || query.contains(&format!("%24{name}="));
         let base: i32 = match segments[..] {
+            // Its price with `$select` is documented by itself.
+            [.., "getByIds"] => return if has("select") { 2 } else { 5 },
             [.., "transitiveMembers"] => 5,
             [.., "members"] | ["subscribedSkus", ..] => 3,
-            [.., "memberOf" | "licenseDetails"] | ["users", ..] => 2,
+            [.., "memberOf" | "licenseDetails"] | ["users"] | ["users", "delta"] => 2,
             _ => 1,
         };
         let top = query.split('&').find_map(|o| o.split_once("top=")?.1.parse::<u32>().ok());
@@ -266,6 +268,12 @@ mod tests {
         assert_eq!(directory("/users?$select=id&$top=999"), 1);
         assert_eq!(directory("/groups/g/members?$expand=x"), 4);
         assert_eq!(directory("/organization?$select=id"), 1);
+        assert_eq!(directory("/users/delta?$select=id"), 1);
+        assert_eq!(directory("/groups/g/transitiveMembers?$top=19"), 4);
+        assert_eq!(directory("/groups/g/transitiveMembers?%24top=20&%24expand=x"), 6);
+        assert_eq!(directory("/users/u/memberOf?$select=id&$top=5"), 1);
+        assert_eq!(directory("/directoryObjects/getByIds?$select=id"), 2);
+        assert_eq!(directory("/directoryObjects/getByIds"), 5);
     }
 
     #[test]

@@ -146,6 +146,13 @@ fn meaning(code: &str) -> Option<Meaning> {
     CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map(|(_, meaning)| *meaning)
 }
 
+/// Whether an answer stops its whole scope, whatever its body says.
+pub(crate) fn stops_scope(status: StatusCode, headers: &HeaderMap) -> bool {
+    let throttles =
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    throttles && !headers.contains_key("x-virus-infected")
+}
+
 impl Refusal {
     /// Takes what an explanation needs from `response`; that it breaks meanwhile does not matter.
     pub(crate) async fn read(mut response: reqwest::Response) -> Refusal {

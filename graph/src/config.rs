@@ -1,5 +1,6 @@
 //! What a caller may configure.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +34,15 @@ pub struct Config {
     /// Replacements for the documented limits. The budgets of a scope replace all documented ones
     /// of that scope; several for one scope hold together.
     pub budgets: Vec<Budget>,
+    /// Licences of the tenant, which choose among the documented limits (FACTS 2.3, 2.5); none for
+    /// the smallest tenant's, which are safe for all.
+    pub licences: Option<u64>,
+    /// Part of each limit that is used, more than 0 and at most 1; the rest is for other tools.
+    pub throttle_share: f64,
+    /// Directory of a file in which the processes of this host share the tenant-wide limits. Made
+    /// if it is not there; it must belong to this user, who alone may write to it. Without one, or
+    /// where it can't be used, a process knows of itself only.
+    pub pace_dir: Option<PathBuf>,
     /// Requests of one mailbox at the same time; the service allows an app 4 (FACTS 2.2).
     pub mailbox_connections: usize,
     /// Time to reach a host.
@@ -44,6 +54,10 @@ pub struct Config {
 }
 
 impl Config {
+    /// The part of each limit that is used by default. Requests are counted as the service counts
+    /// them, so that little need be left for what is not known.
+    pub const THROTTLE_SHARE: f64 = 0.99;
+
     /// The documented defaults for `tenant` in the global cloud.
     pub fn new(tenant: impl Into<String>) -> Config {
         let tenant = tenant.into();
@@ -59,6 +73,9 @@ impl Config {
             sign_in_patience: Duration::from_secs(75),
             pace: Pace::default(),
             budgets: Vec::new(),
+            licences: None,
+            throttle_share: Config::THROTTLE_SHARE,
+            pace_dir: None,
             mailbox_connections: 4,
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(120),
@@ -72,11 +89,11 @@ impl Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pace {
-    /// The documented budget of each scope (FACTS 2.2, 2.3, 2.5).
-    #[default]
+    /// The documented budget of each scope (FACTS 2.2, 2.3, 2.5), as fast as that allows.
     Documented,
-    /// Within that budget, less after a refusal and slowly more again: for several workers that
-    /// share one budget without knowing of each other.
+    /// Within that budget, slower after a refusal and gradually faster again: who shares a budget
+    /// with others it does not know of finds its part, and who does not loses nothing.
+    #[default]
     Adaptive,
     /// No budgets.
     None,

@@ -16,12 +16,28 @@ pub struct Counters {
     pub throttled: u64,
     /// Time that tasks spent waiting for budgets, pauses and retries, summed over all tasks.
     pub waited: Duration,
+    /// What each scope took, by [`crate::Scope::name`].
+    pub scopes: BTreeMap<&'static str, ScopeCounters>,
     /// Bytes of all bodies, unpacked.
     pub bytes: u64,
     /// Requests among them that were to change something, parts of uploads included.
     pub writes: u64,
     /// Bytes of the bodies that those carried, again for each time they were sent.
     pub uploaded: u64,
+}
+
+/// What one kind of scope took, all mailboxes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ScopeCounters {
+    /// Requests that were paid from its budget, those to download and upload hosts included.
+    pub requests: u64,
+    /// Requests, or resource units (FACTS 2.3, 2.5): as the service says, else as documented.
+    pub units: u64,
+    /// Answers that told us to slow down.
+    pub throttled: u64,
+    /// Time that tasks spent waiting for its budget and the end of its pauses, summed.
+    pub waited: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -48,8 +64,36 @@ impl Tally {
         self.with(|counters| counters.retries += 1);
     }
 
-    pub(crate) fn throttled(&self) {
-        self.with(|counters| counters.throttled += 1);
+    /// A request was admitted to a scope, for so many units.
+    pub(crate) fn admitted(&self, scope: &'static str, units: u64) {
+        self.with(|counters| {
+            let scope = counters.scopes.entry(scope).or_default();
+            scope.requests += 1;
+            scope.units += units;
+        });
+    }
+
+    /// A request cost `actual` units and not those it was admitted for.
+    pub(crate) fn corrected(&self, scope: &'static str, assumed: u64, actual: u64) {
+        self.with(|counters| {
+            let units = &mut counters.scopes.entry(scope).or_default().units;
+            *units = (*units + actual).saturating_sub(assumed);
+        });
+    }
+
+    pub(crate) fn throttled(&self, scope: &'static str) {
+        self.with(|counters| {
+            counters.throttled += 1;
+            counters.scopes.entry(scope).or_default().throttled += 1;
+        });
+    }
+
+    /// A task waited for the budget of a scope, or for the end of its pause.
+    pub(crate) fn waited(&self, scope: &'static str, time: Duration) {
+        self.with(|counters| {
+            counters.waited += time;
+            counters.scopes.entry(scope).or_default().waited += time;
+        });
     }
 
     pub(crate) fn bytes(&self, count: usize) {

@@ -16,10 +16,14 @@ use crate::call::Call;
 use crate::classify::{Refusal, Verdict};
 use crate::engine::{Engine, Reply, describe, explain, location, log};
 use crate::error::{Error, ErrorKind};
-use crate::pace::Cost;
 use crate::redact;
 use crate::retry::{Attempts, Trouble};
+use crate::throttle::{Cost, PausedTooLong, Permit};
 use crate::transport::Fault;
+
+/// What a request to a download host costs: it is SharePoint that answers there (FACTS 2.3). The
+/// first one belongs to the request that led there, which has paid for one download.
+const FETCH: Cost = Cost { units: 1, written: 0 };
 
 /// Addresses in a row that the download host refuses before we believe it.
 const REFUSED_ADDRESSES: u32 = 6;
@@ -40,6 +44,8 @@ pub struct Download {
     tries: Attempts,
     /// The pre-authenticated address, until the host refuses it.
     address: Option<Url>,
+    /// Whether the next request to it is paid for.
+    paid: bool,
     refused_addresses: u32,
     stream: Option<Stream>,
     /// Bytes of the file that the caller has, or did not want.
@@ -97,6 +103,7 @@ impl Download {
             engine,
             call,
             address: None,
+            paid: false,
             refused_addresses: 0,
             stream: None,
             position: offset,
@@ -146,8 +153,10 @@ impl Download {
         if let Some(validator) = self.validator() {
             request = request.header(IF_RANGE, validator);
         }
-        self.engine.tally.request("download");
+        let Ok(permit) = self.admit().await else { return };
         let Ok(answer) = request.send().await else { return };
+        let good = answer.status().is_success();
+        self.engine.heed(&permit, &answer, good, Uuid::new_v4()).await;
         let headers = answer.headers();
         let same = !differs(&self.etag, &header(headers, ETAG.as_str()))
             && !differs(&self.modified, &header(headers, LAST_MODIFIED.as_str()));
@@ -196,6 +205,7 @@ impl Download {
         let address = location(&reply.response).filter(|to| self.call.may_lead_to(to));
         let refused = || self.failure(id).with_message("the redirect leads to no safe address");
         self.address = Some(address.ok_or_else(refused)?);
+        self.paid = true;
         Ok(())
     }
 
@@ -213,13 +223,19 @@ impl Download {
         request
     }
 
+    async fn admit(&mut self) -> Result<Permit, PausedTooLong> {
+        let cost = if std::mem::take(&mut self.paid) { Cost::default() } else { FETCH };
+        let permit = self.engine.pacer.admit(&self.call.scope, cost, &self.engine.tally).await?;
+        self.engine.tally.request("download");
+        Ok(permit)
+    }
+
     /// The bytes from where they lie.
     async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
         let id = Uuid::new_v4();
+        let permit = self.admit().await;
         let permit =
-            self.engine.pacer.admit(&self.call.scope, Cost::default(), &self.engine.tally).await;
-        permit.map_err(|_| self.failure(id).with_kind(ErrorKind::Throttled))?;
-        self.engine.tally.request("download");
+            permit.map_err(|PausedTooLong| self.failure(id).with_kind(ErrorKind::Throttled))?;
         let response = match self.request(address).send().await {
             Ok(response) => response,
             Err(error) => {
@@ -228,6 +244,8 @@ impl Download {
                 return self.engine.failed(&mut self.tries, fault, id, failure, error).await;
             }
         };
+        self.engine.heed(&permit, &response, response.status().is_success(), id).await;
+        drop(permit);
         let infected = response.headers().contains_key("x-virus-infected");
         let coding = response.headers().get(CONTENT_ENCODING);
         if response.status().is_success() && coding.is_some_and(|coding| coding != "identity") {
@@ -338,7 +356,7 @@ impl Download {
         }
         match refusal.verdict(&self.call) {
             Verdict::Retry(trouble, kind) => {
-                self.engine.pause(&self.call.scope, trouble, &kind, id);
+                self.engine.pause(&self.call.scope, &refusal, trouble, &kind, id).await;
                 let failure = explained(kind);
                 self.engine.retry(&mut self.tries, trouble, id, failure).await
             }

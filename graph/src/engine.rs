@@ -12,14 +12,14 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::call::{Call, Purpose};
-use crate::classify::{Refusal, Verdict};
+use crate::classify::{Refusal, Verdict, stops_scope};
 use crate::counters::Tally;
 use crate::error::{Error, ErrorKind};
 use crate::json;
 use crate::link::{DeltaLink, Root};
-use crate::pace::{Pacer, Permit};
-use crate::retry::{Attempts, RateLimit, Trouble, jitter};
+use crate::retry::{Attempts, Trouble, jitter, told_wait};
 use crate::scope::Scope;
+use crate::throttle::{Lane, Pacer, PausedTooLong, Permit};
 use crate::token::{Token, Tokens};
 use crate::transport::{Fault, Transport};
 
@@ -51,7 +51,7 @@ pub(crate) struct Reply {
 
 /// What came of one try.
 pub(crate) enum Tried {
-    Answered(Reply),
+    Answered(Box<Reply>),
     /// No answer, or none that stands; the wait before the next try is over.
     Again,
 }
@@ -65,7 +65,7 @@ impl Engine {
     pub(crate) async fn send(&self, call: &mut Call, tries: &mut Attempts) -> Result<Reply, Error> {
         loop {
             if let Tried::Answered(reply) = self.attempt(call, tries).await? {
-                return Ok(reply);
+                return Ok(*reply);
             }
         }
     }
@@ -78,8 +78,10 @@ impl Engine {
     ) -> Result<Tried, Error> {
         let cost = call.cost();
         let admission = self.pacer.admit(&call.scope, cost, &self.tally).await;
-        let permit = admission.map_err(|_| paused_too_long(call, tries))?;
+        let permit = admission.map_err(|PausedTooLong| paused_too_long(call, tries))?;
         let token = self.tokens.get().await?;
+        let outlasted = self.pacer.outlast_pause(&permit, &self.tally).await;
+        outlasted.map_err(|PausedTooLong| paused_too_long(call, tries))?;
         let id = Uuid::new_v4();
         self.tally.request(call.scope.name());
         if let Some(write) = &call.write {
@@ -87,10 +89,11 @@ impl Engine {
         }
         match self.request(call, &token, id, tries.reconnect).send().await {
             Ok(response) if is_good(call, &response) => {
-                permit.lane.succeeded(cost.units, RateLimit::read(response.headers()));
-                return Ok(Tried::Answered(Reply { response, id, permit }));
+                self.heed(&permit, &response, true, id).await;
+                return Ok(Tried::Answered(Box::new(Reply { response, id, permit })));
             }
             Ok(response) => {
+                self.heed(&permit, &response, false, id).await;
                 let refusal = Refusal::read(response).await;
                 log(&refusal, &call.shown(), id);
                 drop(permit);
@@ -174,16 +177,19 @@ impl Engine {
             prefer: crate::Prefer::none(),
             write: None,
         };
-        let Ok(_permit) = self.pacer.admit(scope, call.cost(), &self.tally).await else {
+        let Ok(permit) = self.pacer.admit(scope, call.cost(), &self.tally).await else {
             return false;
         };
         let Ok(token) = self.tokens.get().await else { return false };
+        if self.pacer.outlast_pause(&permit, &self.tally).await.is_err() {
+            return false;
+        }
         self.tally.request(scope.name());
-        let answer = self.request(&call, &token, Uuid::new_v4(), true).send().await;
-        answer.is_ok_and(|answer| {
-            let status = answer.status();
-            !status.is_server_error() && status != http::StatusCode::TOO_MANY_REQUESTS
-        })
+        let id = Uuid::new_v4();
+        let Ok(answer) = self.request(&call, &token, id, true).send().await else { return false };
+        let status = answer.status();
+        self.heed(&permit, &answer, status.is_success(), id).await;
+        !status.is_server_error() && status != http::StatusCode::TOO_MANY_REQUESTS
     }
 
     /// An answer's JSON, repaired and read by `parse`. A torn answer is asked for again.
@@ -295,19 +301,43 @@ impl Engine {
                 if refusal.status == http::StatusCode::GATEWAY_TIMEOUT {
                     call.shrink();
                 }
-                self.pause(&call.scope, trouble, &kind, id);
+                self.pause(&call.scope, refusal, trouble, &kind, id).await;
                 tries.reconnect |= refusal.status == http::StatusCode::SERVICE_UNAVAILABLE;
                 self.retry(tries, trouble, id, failure).await
             }
         }
     }
 
-    /// A throttled scope stops as a whole; a transient failure of one item does not stop it.
-    pub(crate) fn pause(&self, scope: &Scope, trouble: Trouble, kind: &ErrorKind, id: Uuid) {
-        if let (Trouble::Throttled(told), ErrorKind::Throttled) = (trouble, kind) {
-            self.tally.throttled();
-            self.pacer.throttled(&self.pacer.lane(scope), told, jitter(id));
+    /// Takes in what the head of an answer says of the limits; `good` if it is what was asked for.
+    /// When it stops the scope, nobody else sends while its body is on the way.
+    pub(crate) async fn heed(&self, permit: &Permit, answer: &Response, good: bool, id: Uuid) {
+        let headers = answer.headers();
+        if stops_scope(answer.status(), headers) {
+            self.stop(&permit.lane, told_wait(headers), id).await;
         }
+        permit.answered(headers, good, &self.tally).await;
+    }
+
+    /// What only the body of a refusal tells. A throttled scope stops as a whole; a transient
+    /// failure of one item does not stop it.
+    pub(crate) async fn pause(
+        &self,
+        scope: &Scope,
+        refusal: &Refusal,
+        trouble: Trouble,
+        kind: &ErrorKind,
+        id: Uuid,
+    ) {
+        if let (Trouble::Throttled(told), ErrorKind::Throttled) = (trouble, kind)
+            && !stops_scope(refusal.status, &refusal.headers)
+        {
+            self.stop(&self.pacer.lane(scope), told, id).await;
+        }
+    }
+
+    async fn stop(&self, lane: &Lane, told: Option<Duration>, id: Uuid) {
+        self.tally.throttled(lane.name);
+        self.pacer.throttled(lane, told, jitter(id)).await;
     }
 
     /// No answer, or half of one. `failure` says of what.

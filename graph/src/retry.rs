@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use uuid::Uuid;
 
+use crate::throttle::RateLimit;
+
 /// Tries of a request that the service fails.
 const SERVER_TRIES: u32 = 5;
 
@@ -156,25 +158,6 @@ pub(crate) fn jitter(id: Uuid) -> f64 {
     f64::from(u16::from_be_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX)
 }
 
-/// What SharePoint says is left of the budget, from 80 % of it on (FACTS 2.3).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RateLimit {
-    pub(crate) remaining: u64,
-    pub(crate) reset: Duration,
-}
-
-impl RateLimit {
-    pub(crate) fn read(headers: &HeaderMap) -> Option<RateLimit> {
-        let first = |name| {
-            let value: &str = headers.get(name)?.to_str().ok()?;
-            value.split([',', ';']).next().map(str::trim)
-        };
-        let remaining = first("ratelimit-remaining")?.parse().ok()?;
-        let reset = seconds(first("ratelimit-reset")?)?;
-        Some(RateLimit { remaining, reset })
-    }
-}
-
 /// How long the service wants us to wait: the longer of `Retry-After` (seconds, perhaps with a
 /// fraction, or a date) and `RateLimit-Reset` (FACTS 2.1, 2.3).
 pub(crate) fn told_wait(headers: &HeaderMap) -> Option<Duration> {
@@ -195,7 +178,8 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     http_date(headers.get(http::header::DATE)?.to_str().ok()?)
 }
 
-fn seconds(text: &str) -> Option<Duration> {
+/// A number of seconds in a header; never so many that clocks overflow.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
     let wait = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
     Some(wait.min(LONGEST_WAIT))
 }

@@ -17,10 +17,10 @@ use crate::error::{Error, ErrorKind};
 use crate::identity::Identity;
 use crate::link::{DeltaLink, Root, segment};
 use crate::login::Login;
-use crate::pace::Pacer;
 use crate::page::Pages;
 use crate::prefer::Prefer;
 use crate::scope::Scope;
+use crate::throttle::Pacer;
 use crate::token::Tokens;
 use crate::transport::Transport;
 
@@ -47,9 +47,11 @@ impl Graph {
         let transport = Transport::new(&config)?;
         let tally = Arc::new(Tally::default());
         let login = Login::new(&config, credential, &transport, Arc::clone(&tally))?;
+        let host = service.host_str().unwrap_or_default();
+        let pacer = Pacer::new(&config, host, login.client_id().unwrap_or("managed identity"));
         let engine = Engine {
             root: Root::new(&service),
-            pacer: Pacer::new(&config),
+            pacer,
             patience: config.patience,
             backoff: config.backoff,
             rooms: Arc::new(tokio::sync::Semaphore::new(crate::engine::ROOMS)),

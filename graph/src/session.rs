@@ -15,11 +15,11 @@ use crate::classify::{Refusal, Verdict};
 use crate::engine::{Engine, describe, explain, log};
 use crate::error::{Error, ErrorKind};
 use crate::json;
-use crate::pace::{Cost, PausedTooLong, Permit};
 use crate::redact;
-use crate::retry::{Attempts, RateLimit, Trouble};
+use crate::retry::{Attempts, Trouble};
 use crate::scope::Scope;
 use crate::service::Graph;
+use crate::throttle::{Cost, PausedTooLong, Permit};
 use crate::transport::Fault;
 use crate::upload::{Upload, Uploaded};
 use crate::write::{Repeat, Write, nobody};
@@ -130,8 +130,10 @@ impl<'upload> Session<'upload> {
     /// Tells the host that nothing more will come, if it listens.
     pub(crate) async fn cancel(&self, engine: &Engine) {
         let farewell = async {
-            if let Ok(_permit) = self.admit(engine, 0).await {
-                drop(self.request(engine, Method::DELETE, 0).send().await);
+            if let Ok(permit) = self.admit(engine, 0).await
+                && let Ok(answer) = self.request(engine, Method::DELETE, 0).send().await
+            {
+                engine.heed(&permit, &answer, answer.status().is_success(), Uuid::new_v4()).await;
             }
         };
         // Whatever comes of it, the session expires by itself.
@@ -182,7 +184,7 @@ impl<'upload> Session<'upload> {
             .body(chunk.bytes.clone());
         match request.send().await {
             Ok(response) if response.status().is_success() => {
-                permit.lane.succeeded(0, RateLimit::read(response.headers()));
+                engine.heed(&permit, &response, true, id).await;
                 let (status, headers) = (response.status(), response.headers().clone());
                 let body = response.bytes().await;
                 // Waiting for another try must not occupy the mailbox.
@@ -201,6 +203,7 @@ impl<'upload> Session<'upload> {
                 }
             }
             Ok(response) => {
+                engine.heed(&permit, &response, false, id).await;
                 let refusal = Refusal::read(response).await;
                 drop(permit);
                 self.in_doubt |= is_last && refusal.leaves_open(&self.call);
@@ -288,7 +291,7 @@ impl<'upload> Session<'upload> {
         match refusal.verdict(&self.call) {
             Verdict::Retry(trouble, kind) => {
                 let failure = explained(kind.clone());
-                engine.pause(&self.upload.scope, trouble, &kind, id);
+                engine.pause(&self.upload.scope, &refusal, trouble, &kind, id).await;
                 engine.retry(&mut self.tries, trouble, id, failure).await?;
                 let taken_nothing = refusal.status == StatusCode::TOO_MANY_REQUESTS;
                 Ok(if taken_nothing { Told::Again } else { Told::Unsure(None) })
@@ -311,10 +314,11 @@ impl<'upload> Session<'upload> {
     async fn position(&mut self, engine: &Engine) -> Result<Position, Error> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, 0).await;
-        let _permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
+        let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
         let Ok(response) = self.request(engine, Method::GET, 0).send().await else {
             return Ok(Position::Silent);
         };
+        engine.heed(&permit, &response, response.status().is_success(), id).await;
         if response.status().is_success() {
             let Ok(body) = response.bytes().await else { return Ok(Position::Silent) };
             let status: Option<Json> = serde_json::from_str(&json::repair(&body)).ok();
@@ -324,7 +328,7 @@ impl<'upload> Session<'upload> {
         let refusal = Refusal::read(response).await;
         log(&refusal, &redact::host(&self.address), id);
         if let Verdict::Retry(trouble, kind) = refusal.verdict(&self.call) {
-            engine.pause(&self.upload.scope, trouble, &kind, id);
+            engine.pause(&self.upload.scope, &refusal, trouble, &kind, id).await;
             return Ok(Position::Silent);
         }
         Ok(match (refusal.status.as_u16(), &self.upload.scope) {

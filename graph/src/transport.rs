@@ -60,7 +60,7 @@ impl Transport {
         };
         let policy = || Policy::custom(follow_download);
         Ok(Transport {
-            service: make(&|builder| builder)?,
+            service: make(&|builder| builder.pool_max_idle_per_host(16))?,
             reconnecting: make(&|builder| builder.pool_max_idle_per_host(0))?,
             download: make(&|builder| builder.no_gzip().redirect(policy()).referer(false))?,
             upload: make(&|builder| builder.no_gzip().referer(false).read_timeout(NEVER))?,

@@ -249,7 +249,7 @@ impl Engine {
         tries: &mut Attempts,
     ) -> Result<Option<Json>, Error> {
         let Tried::Answered(reply) = self.attempt(call, tries).await? else { return Ok(None) };
-        let Reply { response, id, permit } = reply;
+        let Reply { response, id, permit } = *reply;
         let (status, failure) = (response.status(), describe(call, id));
         let may_be_empty = may_be_empty(status, response.headers());
         let body = response.bytes().await;

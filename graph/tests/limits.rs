@@ -3,10 +3,12 @@
 mod mock;
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Response;
+use futures::StreamExt as _;
 use futures::future::join_all;
 use graph::{Budget, Cloud, ErrorKind, Graph, Pace, Prefer, Scope};
 use mock::{Count, Mock, Seen, json, refusal, status, with};
@@ -330,8 +332,114 @@ async fn what_is_left_is_heeded_before_a_refusal() {
     }
     let seen = mock.seen();
     assert_eq!(seen.len(), 8);
-    assert!(seen[6].at - seen[5].at > Duration::from_millis(900));
-    assert!(seen[5].at - seen[0].at < Duration::from_millis(900));
+    assert!(seen[6].at - seen[5].at > Duration::from_millis(900), "nothing is left");
+    // Of the little that is left one at a time: after a fifth of a second, a fourth, a third, ...
+    assert!(seen[5].at - seen[1].at > Duration::from_millis(800));
+}
+
+#[tokio::test]
+async fn nobody_sends_in_a_pause_however_many_there_are() {
+    let (count, told) = (Count::default(), Arc::new(Mutex::new(Vec::new())));
+    let pauses = Arc::clone(&told);
+    let mock = Mock::start(move |seen| {
+        let answer = ok(seen)?;
+        let n = count.next();
+        let answer = with(answer, "x-delay-ms", &(n * 7 % 23).to_string());
+        if !n.is_multiple_of(60) {
+            return Some(answer);
+        }
+        pauses.lock().unwrap().push(seen.at);
+        // The body of a refusal comes late, and is not waited for.
+        Some(with(refusal(429, "activityLimitReached"), "retry-after", "1.2"))
+    })
+    .await;
+    let mut config = mock.config();
+    config.budgets = vec!["sharepoint=500/1".parse().unwrap()];
+    let graph = Graph::new(config, mock::secret()).unwrap();
+    let all = futures::stream::iter(0..200).map(|n| {
+        let graph = graph.clone();
+        async move { get(&graph, &Scope::SharePoint, &format!("/sites/s{n}")).await }
+    });
+    let all: Vec<_> = all.buffer_unordered(16).collect().await;
+    assert!(all.iter().all(Result::is_ok));
+    let told = told.lock().unwrap().clone();
+    assert!(told.len() >= 3);
+    for since in told {
+        // What was under way has arrived by then.
+        let pause = since + Duration::from_millis(300)..since + Duration::from_millis(1190);
+        let inside = mock.seen().iter().filter(|seen| pause.contains(&seen.at)).count();
+        assert_eq!(inside, 0);
+    }
+    let counters = graph.counters();
+    let scope = counters.scopes["sharepoint"];
+    assert_eq!(scope.requests, counters.requests["sharepoint"]);
+    assert_eq!((scope.units, scope.throttled), (scope.requests, counters.throttled));
+    assert!(scope.waited > Duration::from_secs(3) && scope.waited <= counters.waited);
+}
+
+#[tokio::test]
+async fn who_waited_for_a_token_sees_the_pause_that_began_meanwhile() {
+    let (count, logins) = (Count::default(), Count::default());
+    let mock = Mock::start(move |seen| match seen.path() {
+        "/v1.0/sites/late" if count.next() == 1 => Some(status(401, "")),
+        "/v1.0/sites/full" if count.next() < 3 => {
+            Some(with(refusal(429, "activityLimitReached"), "retry-after", "1.5"))
+        }
+        path if path.contains("/oauth2/") => {
+            let delay = ["0", "500"][usize::from(logins.next() > 1)];
+            Some(with(mock::token("t", 3599), "x-delay-ms", delay))
+        }
+        _ => ok(seen),
+    })
+    .await;
+    let mut config = mock.config();
+    config.pace = Pace::None;
+    let graph = Graph::new(config, mock::secret()).unwrap();
+    graph.sign_in().await.unwrap();
+    // Has its answer when the token is gone, which the first one asks for anew.
+    let held = graph.get(&Scope::SharePoint, "/sites/late", Prefer::none());
+    let full = async {
+        let full = get(&graph, &Scope::SharePoint, "/sites/full");
+        let late = join_all((0..9).map(|_| get(&graph, &Scope::SharePoint, "/sites/more")));
+        let (full, late) = tokio::join!(full, late);
+        full.unwrap();
+        assert!(late.iter().all(Result::is_ok));
+    };
+    let (held, ()) = tokio::join!(held, full);
+    held.unwrap();
+    let seen = mock.seen();
+    let refused = seen.iter().find(|seen| seen.path() == "/v1.0/sites/full").unwrap().at;
+    let pause = refused + Duration::from_millis(300)..refused + Duration::from_millis(1490);
+    assert_eq!(seen.iter().filter(|seen| pause.contains(&seen.at)).count(), 0);
+}
+
+#[tokio::test]
+async fn the_service_names_its_limit_and_what_a_request_costs() {
+    let mock = Mock::start(|seen| {
+        let answer = ok(seen)?;
+        if seen.path() == "/v1.0/users/u" {
+            return Some(with(answer, "x-ms-resource-unit", "1700"));
+        }
+        let answer = with(answer, "ratelimit-limit", "10");
+        Some(with(with(answer, "ratelimit-remaining", "8"), "ratelimit-reset", "0.001"))
+    })
+    .await;
+    let graph = mock.graph();
+    let sites = join_all((0..9).map(|_| get(&graph, &Scope::SharePoint, "/sites/s"))).await;
+    assert!(sites.iter().all(Result::is_ok));
+    let tenth = get(&graph, &Scope::SharePoint, "/sites/s");
+    let tenth = tokio::time::timeout(Duration::from_millis(200), tenth).await;
+    assert!(tenth.is_err(), "nine of ten in a minute");
+
+    for _ in 0..2 {
+        get(&graph, &Scope::Directory, "/users/u").await.unwrap();
+    }
+    assert_eq!(graph.counters().scopes["directory"].units, 3400);
+    get(&graph, &Scope::Directory, "/users/u").await.unwrap();
+    let fourth = get(&graph, &Scope::Directory, "/users/u");
+    let fourth = tokio::time::timeout(Duration::from_millis(200), fourth).await;
+    assert!(fourth.is_err(), "3465 are ours in 10 s");
+    assert_eq!(mock.seen().len(), 9 + 3);
 }
 
 #[test]
