@@ -1,5 +1,7 @@
 //! A request as the routes see it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
@@ -23,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) roots: Roots,
     pub(crate) request_id: String,
     pub(crate) batched: bool,
+    /// When its head arrived: its body may take long.
+    pub(crate) arrived: Instant,
 }
 
 /// The addresses that links in replies begin with.
@@ -39,6 +43,8 @@ pub(crate) struct Preferences {
     pub(crate) immutable_ids: bool,
     pub(crate) page_size: Option<usize>,
     pub(crate) text_body: bool,
+    /// The zone that the times of events are wanted in.
+    pub(crate) zone: Option<String>,
     /// Those that were heeded, for `Preference-Applied`.
     pub(crate) applied: Vec<String>,
 }
@@ -70,6 +76,7 @@ impl Call {
             roots,
             request_id: fresh_guid(),
             batched: false,
+            arrived: Instant::now(),
         }
     }
 
@@ -153,7 +160,8 @@ impl Preferences {
             "idtype" if value.eq_ignore_ascii_case("ImmutableId") => self.immutable_ids = true,
             "odata.maxpagesize" => self.page_size = value.parse().ok().filter(|n| *n > 0),
             "outlook.body-content-type" => self.text_body = value.eq_ignore_ascii_case("text"),
-            "outlook.allow-unsafe-html" | "outlook.timezone" => {}
+            "outlook.timezone" => self.zone = Some(value.to_owned()),
+            "outlook.allow-unsafe-html" => {}
             _ => return,
         }
         self.applied.push(preference.to_owned());

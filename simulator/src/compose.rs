@@ -14,7 +14,10 @@ use crate::{dice, mime};
 
 mod check;
 
-pub(crate) use check::{at_creation_only, body, conforms, fits, message_properties};
+pub(crate) use check::{
+    at_creation_only, body, conforms, extended_properties, fits, item_properties,
+    message_properties,
+};
 
 /// MAPI properties that count at creation only.
 const MESSAGE_FLAGS: &str = "Integer 0xe07";
@@ -52,6 +55,14 @@ const CLASSES: [&str; 5] = [
 pub(crate) const MOST_INLINE: u64 = 3 << 20;
 
 pub(crate) type Object = Map<String, Value>;
+
+/// The members of what was written as a JSON object.
+pub(crate) fn object(json: Value) -> Object {
+    match json {
+        Value::Object(object) => object,
+        _ => Object::new(),
+    }
+}
 
 /// Takes the attachments out of a message's JSON; files go to the spool.
 pub(crate) fn take_attachments(

@@ -1,6 +1,6 @@
-//! The part of `$filter` that backup tools use: comparisons, `startswith` and, for one extended
-//! property, `singleValueExtendedProperties/Any(...)`, joined by `and` and `or` (`and` binds
-//! closer, no other parentheses).
+//! The part of `$filter` that backup tools use: comparisons, `startswith`, `any` of a list of texts
+//! and, for one extended property, `singleValueExtendedProperties/Any(...)`, joined by `and` and
+//! `or` (`and` binds closer, no other parentheses).
 
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ enum Operator {
     StartsWith,
     /// The extended property of this id has this value.
     Extended,
+    /// One of the texts is this one.
+    Any,
 }
 
 impl Filter {
@@ -73,6 +75,9 @@ impl Condition {
             return all.any(|p| same_id(&p["id"]) && p["value"] == self.value);
         }
         let found = row.pointer(&format!("/{}", self.property)).unwrap_or(&Value::Null);
+        if self.operator == Operator::Any {
+            return found.as_array().is_some_and(|all| all.contains(&self.value));
+        }
         let order = match (found, &self.value) {
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::Number(a), Value::Number(b)) => {
@@ -96,7 +101,7 @@ impl Condition {
             Operator::Ge => order.is_ge(),
             Operator::Lt => order.is_lt(),
             Operator::Le => order.is_le(),
-            Operator::StartsWith | Operator::Extended => false,
+            Operator::StartsWith | Operator::Extended | Operator::Any => false,
         }
     }
 }
@@ -132,6 +137,16 @@ fn condition(text: &str) -> Option<Condition> {
     }
     if text.to_lowercase().starts_with("singlevalueextendedproperties/any(") {
         return any(text.split_once('(')?.1.strip_suffix(')')?);
+    }
+    if let Some((property, inside)) = text.split_once("/any(") {
+        let (variable, inside) = inside.strip_suffix(')')?.split_once(':')?;
+        let inside = condition(inside.trim())?;
+        let plain = inside.property == variable.trim() && inside.operator == Operator::Eq;
+        return plain.then(|| Condition {
+            property: property.to_owned(),
+            operator: Operator::Any,
+            value: inside.value,
+        });
     }
     let (property, rest) = text.split_once(' ')?;
     let (operator, value) = rest.trim_start().split_once(' ')?;

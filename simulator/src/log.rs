@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::throttle::Area;
+
 /// One request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +93,36 @@ pub struct Counts {
     pub resource_units: BTreeMap<String, u64>,
     /// Bytes of the bodies of writes that were let in, by mailbox (user id).
     pub uploaded: BTreeMap<String, u64>,
+    /// By scope: a mailbox (user id), `sharepoint` or `directory`.
+    pub scopes: BTreeMap<String, ScopeCounts>,
+}
+
+/// Totals of one scope. Downloads are SharePoint's, parts of a batch count one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopeCounts {
+    /// Requests, refused ones included.
+    pub requests: u64,
+    /// What they cost: resource units, or as many as requests in a mailbox.
+    pub units: u64,
+    /// 429 that the client provoked: over a limit, or while told to wait.
+    pub provoked: u64,
+    /// Requests sent although the client had been told to wait.
+    pub during_retry_after: u64,
+    /// The most requests in flight at a time.
+    pub max_concurrent: usize,
+}
+
+/// What scopes of mailboxes begin with; the user id follows.
+const MAILBOX: &str = "mailbox:";
+
+impl Book {
+    /// The totals of a scope of the services.
+    fn scope(&mut self, scope: &str) -> Option<&mut ScopeCounts> {
+        Area::of(scope)?;
+        let name = scope.strip_prefix(MAILBOX).unwrap_or(scope);
+        Some(self.counts.scopes.entry(name.to_owned()).or_default())
+    }
 }
 
 impl Log {
@@ -174,27 +206,45 @@ impl Log {
         *self.book().counts.resource_units.entry(drive.to_owned()).or_default() += units;
     }
 
-    /// Counts a request into a mailbox; returns how many are in flight there now.
-    pub(crate) fn enter(&self, mailbox: &str) -> usize {
+    /// Counts a request into a scope; returns how many are in flight there now.
+    pub(crate) fn enter(&self, scope: &str, units: u64) -> usize {
         let mut book = self.book();
-        let now = book.in_flight.entry(mailbox.to_owned()).or_default();
+        let now = book.in_flight.entry(scope.to_owned()).or_default();
         *now += 1;
         let now = *now;
-        let most = book.counts.max_concurrent.entry(mailbox.to_owned()).or_default();
-        *most = now.max(*most);
+        if let Some(mailbox) = scope.strip_prefix(MAILBOX) {
+            let most = book.counts.max_concurrent.entry(mailbox.to_owned()).or_default();
+            *most = now.max(*most);
+        }
+        if let Some(counts) = book.scope(scope) {
+            counts.requests += 1;
+            counts.units += units;
+            counts.max_concurrent = now.max(counts.max_concurrent);
+        }
         now
     }
 
-    pub(crate) fn uploaded(&self, mailbox: &str, bytes: u64) {
-        *self.book().counts.uploaded.entry(mailbox.to_owned()).or_default() += bytes;
+    /// Counts the body of a request that was let in.
+    pub(crate) fn let_in(&self, scope: &str, written: u64) {
+        if let Some(mailbox) = scope.strip_prefix(MAILBOX).filter(|_| written > 0) {
+            *self.book().counts.uploaded.entry(mailbox.to_owned()).or_default() += written;
+        }
     }
 
-    pub(crate) fn leave(&self, mailbox: &str) {
+    /// Counts a request that was refused by its scope.
+    pub(crate) fn refused(&self, scope: &str, told: bool) {
+        if let Some(counts) = self.book().scope(scope) {
+            counts.provoked += 1;
+            counts.during_retry_after += u64::from(told);
+        }
+    }
+
+    pub(crate) fn leave(&self, scope: &str) {
         let mut book = self.book();
-        if let Some(now) = book.in_flight.get_mut(mailbox) {
+        if let Some(now) = book.in_flight.get_mut(scope) {
             *now -= 1;
             if *now == 0 {
-                book.in_flight.remove(mailbox);
+                book.in_flight.remove(scope);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::faults::Fault;
+use crate::limits::Limits;
 
 /// How the simulator is set up. Start from `Options::default()`.
 #[derive(Debug, Clone)]
@@ -28,6 +29,14 @@ pub struct Options {
     pub mails: u64,
     /// Files in each ordinary drive.
     pub files: u64,
+    /// Events of an ordinary mailbox, in its own calendars; twelve have every kind once.
+    pub events: u64,
+    /// Contacts of an ordinary mailbox.
+    pub contacts: u64,
+    /// Tasks of an ordinary mailbox.
+    pub tasks: u64,
+    /// Groups of a generated tenant; every third one is without a mailbox.
+    pub groups: u64,
     /// Ordinary content or every hazard known.
     pub profile: Profile,
     /// A folder of real files that makes up the tenant instead of generated content.
@@ -57,7 +66,7 @@ pub struct Options {
     pub empty: Option<Vec<NewUser>>,
     /// Bytes a mailbox takes in before it answers 507; `None`: any number.
     pub mailbox_quota: Option<u64>,
-    /// The service's limits per mailbox; `None` only counts.
+    /// The service's limits; `None` only counts.
     pub limits: Option<Limits>,
     /// The tenant's identity and its application registration.
     pub credentials: Credentials,
@@ -85,6 +94,10 @@ impl Default for Options {
             special_users: true,
             mails: 60,
             files: 40,
+            events: 12,
+            contacts: 10,
+            tasks: 8,
+            groups: 3,
             profile: Profile::Plain,
             content: None,
             faults: Vec::new(),
@@ -156,36 +169,6 @@ pub enum Language {
     Japanese,
 }
 
-/// Outlook's limits: each application and mailbox pair on its own.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Requests in flight.
-    pub concurrent: usize,
-    /// Requests per window.
-    pub requests: u64,
-    /// The window.
-    pub window: Duration,
-    /// Bytes of request bodies per window of uploads.
-    pub upload_bytes: u64,
-    /// The window of uploads.
-    pub upload_window: Duration,
-    /// The service's clock runs this many times faster than ours.
-    pub clock_scale: f64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            concurrent: 4,
-            requests: 10_000,
-            window: Duration::from_secs(600),
-            upload_bytes: 150_000_000,
-            upload_window: Duration::from_secs(300),
-            clock_scale: 1.0,
-        }
-    }
-}
-
 /// The tenant and the application that may read it.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -208,10 +191,19 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of an application that may also restore: mail and files can be written.
+    /// Those of an application that may also restore.
     pub fn restoring() -> Self {
         let mut credentials = Credentials::default();
-        credentials.roles.extend(["Mail.ReadWrite", "Files.ReadWrite.All"].map(String::from));
+        let writing = [
+            "Mail.ReadWrite",
+            "Files.ReadWrite.All",
+            "Calendars.ReadWrite",
+            "Contacts.ReadWrite",
+            "Tasks.ReadWrite.All",
+            "MailboxSettings.ReadWrite",
+            "ProfilePhoto.ReadWrite.All",
+        ];
+        credentials.roles.extend(writing.map(String::from));
         credentials
     }
 }

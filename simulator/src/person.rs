@@ -8,6 +8,8 @@ use crate::ids::{DriveIds, MailIds};
 use crate::mail::Address;
 use crate::mailbox::Mailbox;
 use crate::seed::mail::Source;
+use crate::seed::outlook;
+use crate::shelf::Shelf;
 use crate::tenant::{User, UserKind};
 use crate::{NewUser, Profile, dice, seed};
 
@@ -26,6 +28,7 @@ pub(crate) struct Person {
     language: usize,
     plan: Plan,
     mailbox: OnceLock<Mailbox>,
+    shelf: OnceLock<Shelf>,
     drive: OnceLock<Drive>,
 }
 
@@ -35,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) domain: String,
     pub(crate) mails: u64,
     pub(crate) files: u64,
+    pub(crate) events: u64,
+    pub(crate) contacts: u64,
+    pub(crate) tasks: u64,
     pub(crate) profile: Profile,
     pub(crate) big_file: Option<u64>,
     pub(crate) content: Option<Owner>,
@@ -64,6 +70,7 @@ impl Person {
             language: (number % 3) as usize,
             plan,
             mailbox: OnceLock::new(),
+            shelf: OnceLock::new(),
             drive: OnceLock::new(),
         }
     }
@@ -85,6 +92,7 @@ impl Person {
     pub(crate) fn set_upn(&self, upn: &str) {
         // What was generated for him keeps the old address.
         self.mailbox();
+        self.shelf();
         *self.upn.write().expect("no panic under this lock") = upn.to_owned();
     }
 
@@ -132,6 +140,27 @@ impl Person {
             mailbox
         };
         self.has_mailbox().then(|| self.mailbox.get_or_init(made))
+    }
+
+    /// What the mailbox holds besides mail.
+    pub(crate) fn shelf(&self) -> Option<&Shelf> {
+        let made = || {
+            let plan = &self.plan;
+            let shelf = Shelf::new(plan.seed, &self.id);
+            let source = outlook::Source {
+                seed: dice::hash(&[plan.seed, self.number, 2]),
+                owner: Address { name: self.display_name(), address: self.mail() },
+                domain: plan.domain.clone(),
+                language: self.language,
+                events: plan.events,
+                contacts: plan.contacts,
+                tasks: plan.tasks,
+                lived_in: plan.content.is_none(),
+            };
+            outlook::fill(&shelf, &source);
+            shelf
+        };
+        self.has_mailbox().then(|| self.shelf.get_or_init(made))
     }
 
     pub(crate) fn drive(&self) -> Option<&Drive> {

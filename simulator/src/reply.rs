@@ -106,7 +106,7 @@ impl Reply {
     }
 
     /// Bytes of the body, once it is bytes.
-    fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match &self.body {
             Payload::Empty | Payload::Json(_) => 0,
             Payload::Bytes(bytes) => bytes.len() as u64,

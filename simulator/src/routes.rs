@@ -3,18 +3,25 @@
 pub(crate) mod attachment_upload;
 mod attachments;
 mod batch;
+mod calendar;
+mod calendar_write;
+mod contacts;
 mod control;
 mod directory;
 mod download;
 mod drive;
 mod folder_write;
 mod folders;
+mod groups;
 mod item;
 mod login;
 mod mail;
 mod mail_write;
 mod message;
+mod settings;
 mod store;
+mod things;
+mod todo;
 mod upload;
 mod users;
 
@@ -28,7 +35,8 @@ use crate::faults::Kind;
 use crate::log::Host;
 use crate::reply::Reply;
 use crate::server::World;
-use crate::throttle::{Slot, Wait, too_many};
+use crate::throttle::{Area, Cost, Slot, Wait, too_many};
+use crate::units;
 
 /// A reply and what the log should know about it.
 pub(crate) struct Outcome {
@@ -36,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) slot: Option<Slot>,
     /// The user id of the mailbox, or the drive id.
     pub(crate) owner: Option<String>,
+    /// What SharePoint charges.
+    pub(crate) units: Option<u64>,
     pub(crate) fault: Option<Kind>,
     /// The client brought a 429 on itself.
     pub(crate) provoked: bool,
@@ -45,7 +55,16 @@ pub(crate) struct Outcome {
 
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Outcome {
-        Outcome { reply, slot: None, owner: None, fault: None, provoked: false, told: false }
+        let (slot, owner, units, fault) = (None, None, None, None);
+        Outcome { reply, slot, owner, units, fault, provoked: false, told: false }
+    }
+}
+
+impl Outcome {
+    /// The answer to who has to wait.
+    pub(crate) fn waiting(wait: &Wait, call: &Call) -> Outcome {
+        let reply = Reply::refused(&wait.refusal, call);
+        Outcome { provoked: true, told: wait.told, ..reply.into() }
     }
 }
 
@@ -162,6 +181,9 @@ fn is_write(call: &Call) -> bool {
         && call.segments.last().is_none_or(|segment| segment != "$batch")
 }
 
+/// What folders of any kind are posted to.
+const FOLDERS: [&str; 4] = ["mailFolders", "childFolders", "calendars", "contactFolders"];
+
 /// The faults that refuse a write as such.
 fn refused_write(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
     const KINDS: [Kind; 3] = [Kind::Quota, Kind::TooLarge, Kind::Conflict];
@@ -174,8 +196,7 @@ fn refused_write(world: &World, call: &Call, scope: &str) -> Option<Outcome> {
     let hit = |kind: &Kind| world.faults.strikes(*kind, &line, &key).is_some();
     let kind = kinds.iter().copied().find(hit)?;
     let mail = scope.starts_with("mailbox:") || attachment_upload::is_ours(call);
-    let folder =
-        matches!(call.segments.last().map(String::as_str), Some("mailFolders" | "childFolders"));
+    let folder = FOLDERS.contains(&call.segments.last().map(String::as_str).unwrap_or_default());
     let (status, code, text) = match kind {
         Kind::Quota if mail => (507, "ErrorQuotaExceeded", "The mailbox quota has been exceeded."),
         Kind::Quota => (507, "quotaLimitReached", "Insufficient Space Available"),
@@ -228,42 +249,54 @@ pub(crate) struct Asked<'a> {
 
 fn graph(world: &World, call: &Call) -> Outcome {
     let owner = owner_of(world, call);
-    let scope = owner.as_ref().map_or("directory".to_owned(), |(kind, id)| match *kind {
-        "mailbox" => format!("mailbox:{id}"),
-        other => other.to_owned(),
-    });
-    let mut outcome = match admitted(world, call, &scope) {
-        Ok((slot, fault)) => {
-            let mut outcome = fault.unwrap_or_else(|| identified(world, call));
-            outcome.slot = slot;
-            outcome
+    let scope = match &owner {
+        Some(("mailbox", id)) => format!("mailbox:{id}"),
+        Some((kind, _)) => (*kind).to_owned(),
+        // Its parts are charged, the envelope is not.
+        None if call.segments.last().is_some_and(|segment| segment == "$batch") => "batch".into(),
+        None => "directory".to_owned(),
+    };
+    let area = Area::of(&scope);
+    let cost = cost(call, area);
+    let mut outcome = match world.throttle.enter(&scope, cost, call.arrived) {
+        Ok(slot) => {
+            let early = early_fault(world, call, &scope);
+            let outcome = early.unwrap_or_else(|| identified(world, call));
+            Outcome { slot: Some(slot), ..outcome }
         }
-        Err(wait) => Outcome {
-            provoked: true,
-            told: wait.told,
-            ..Reply::refused(&wait.refusal, call).into()
-        },
+        Err(wait) => Outcome::waiting(&wait, call),
     };
     outcome.owner = owner.map(|(_, id)| id);
+    outcome.units = (area == Some(Area::SharePoint)).then_some(cost.units);
+    tell_use(world, &mut outcome, area, cost);
     maim(world, call, &mut outcome);
     outcome
 }
 
-type Admission = (Option<Slot>, Option<Outcome>);
-
-fn admitted(world: &World, call: &Call, scope: &str) -> Result<Admission, Box<Wait>> {
-    world.throttle.check(scope)?;
-    let slot = match scope.strip_prefix("mailbox:") {
-        Some(mailbox) => {
-            let slot = world.throttle.enter(mailbox)?;
-            if is_write(call) {
-                world.throttle.upload(mailbox, call.body.len() as u64)?;
-            }
-            Some(slot)
+/// What a request takes of the limits of a service (FACTS 2).
+fn cost(call: &Call, area: Option<Area>) -> Cost {
+    let bytes = if is_write(call) { call.body.len() as u64 } else { 0 };
+    match area {
+        Some(Area::Outlook) => Cost { units: 1, written: bytes },
+        Some(Area::SharePoint) => Cost { units: units::of_sharepoint(call, false), written: bytes },
+        Some(Area::Directory) => {
+            Cost { units: units::of_directory(call), written: u64::from(is_write(call)) }
         }
-        None => None,
+        None => Cost::default(),
+    }
+}
+
+/// What answers say about the limits of their service.
+fn tell_use(world: &World, outcome: &mut Outcome, area: Option<Area>, cost: Cost) {
+    let headers = match area {
+        _ if outcome.reply.reset => return,
+        Some(Area::SharePoint) => world.throttle.sharepoint_headers(),
+        Some(Area::Directory) => world.throttle.directory_headers(cost.units),
+        _ => return,
     };
-    Ok((slot, early_fault(world, call, scope)))
+    let reply = std::mem::replace(&mut outcome.reply, Reply::empty(500));
+    outcome.reply =
+        headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value));
 }
 
 /// The mailbox (by user id) or drive a request is about.
@@ -275,17 +308,49 @@ fn owner_of(world: &World, call: &Call) -> Option<(&'static str, String)> {
             Some(("sharepoint", person.drive().map_or(person.id.clone(), |d| d.ids.drive.clone())))
         }
         ["drives", drive, ..] => Some(("sharepoint", (*drive).to_owned())),
-        ["users", user, "mailFolders" | "messages" | "mailboxSettings" | "sendMail", ..] => {
+        ["users", user, "mailFolders" | "messages" | "sendMail", ..] => {
+            Some(("mailbox", world.tenant.person(user)?.id.clone()))
+        }
+        ["users", user, service, ..] if OF_MAILBOX.contains(service) => {
             Some(("mailbox", world.tenant.person(user)?.id.clone()))
         }
         ["me", "mailFolders" | "messages" | "sendMail", ..] => {
             Some(("mailbox", world.tenant.people.first()?.id.clone()))
         }
+        ["me", service, ..] if OF_MAILBOX.contains(service) => {
+            Some(("mailbox", world.tenant.people.first()?.id.clone()))
+        }
+        [
+            "groups",
+            group,
+            "conversations" | "threads" | "calendarView" | "calendar" | "events",
+            ..,
+        ] => Some(("mailbox", (*group).to_owned())),
         ["me", "drive" | "drives", ..] => {
             Some(("sharepoint", world.tenant.people.first()?.drive()?.ids.drive.clone()))
         }
         _ => None,
     }
+}
+
+/// What lies in a mailbox besides mail, by the segment below the user.
+const OF_MAILBOX: [&str; 12] = [
+    "calendar",
+    "calendarGroups",
+    "calendars",
+    "calendarView",
+    "contactFolders",
+    "contacts",
+    "events",
+    "inferenceClassification",
+    "mailboxSettings",
+    "outlook",
+    "photo",
+    "todo",
+];
+
+fn calendars(rest: &[&str]) -> bool {
+    matches!(rest, ["calendar" | "calendarGroups" | "calendars" | "calendarView" | "events", ..])
 }
 
 fn identified(world: &World, call: &Call) -> Outcome {
@@ -336,7 +401,7 @@ fn resource(asked: &Asked<'_>, segments: &[&str]) -> Answer {
     let writable = matches!(
         segments,
         ["users", _, "mailFolders" | "messages" | "sendMail" | "drive", ..] | ["drives", _, ..]
-    );
+    ) || matches!(segments, ["users", _, service, ..] if OF_MAILBOX.contains(service));
     if !writable && asked.call.method != Method::GET {
         return Err(Refusal::method_not_allowed());
     }
@@ -344,10 +409,28 @@ fn resource(asked: &Asked<'_>, segments: &[&str]) -> Answer {
         ["organization", rest @ ..] => directory::organization(asked, rest),
         ["applications", rest @ ..] => directory::applications(asked, rest),
         ["servicePrincipals", rest @ ..] => directory::service_principals(asked, rest),
-        ["groups"] => directory::groups(asked),
+        ["groups", rest @ ..] => groups::route(asked, rest),
+        ["users", user, "mailFolders", folder, "messageRules", rest @ ..]
+            if folder.eq_ignore_ascii_case("inbox") =>
+        {
+            settings::rules(asked, user, rest)
+        }
         ["users", user, "mailFolders", rest @ ..] => folders::route(asked, user, rest),
         ["users", user, "messages", rest @ ..] => mail::route(asked, user, rest),
         ["users", user, "sendMail"] => mail_write::never_sent(asked, user, "sendMail", None),
+        ["users", user, rest @ ..] if calendars(rest) => calendar::route(asked, user, rest),
+        ["users", user, rest @ ..] if matches!(rest, ["contacts" | "contactFolders", ..]) => {
+            contacts::route(asked, user, rest)
+        }
+        ["users", user, "todo", rest @ ..] => todo::route(asked, user, rest),
+        ["users", user, "mailboxSettings", rest @ ..] => settings::of_mailbox(asked, user, rest),
+        ["users", user, "outlook", rest @ ..] => settings::categories(asked, user, rest),
+        ["users", user, "inferenceClassification", rest @ ..] => {
+            settings::overrides(asked, user, rest)
+        }
+        ["users", user, rest @ ..] if matches!(rest, ["photo" | "photos", ..]) => {
+            settings::photo_of_user(asked, user, rest)
+        }
         ["users", user, "drive", rest @ ..] => drive::of_user(asked, user, rest),
         ["users", user, "drives"] => drive::list(asked, user),
         ["drives", drive, rest @ ..] => drive::route(asked, drive, rest),
@@ -386,18 +469,32 @@ impl Asked<'_> {
 
 /// The file host: no tokens, but the same weather.
 fn download(world: &World, call: &Call) -> Outcome {
-    let early = world.throttle.check("download").map_err(|wait| Outcome {
-        provoked: true,
-        told: wait.told,
-        ..Reply::refused(&wait.refusal, call).into()
-    });
-    let mut outcome = match early {
-        Err(outcome) => outcome,
-        Ok(()) => {
-            early_fault(world, call, "download").unwrap_or_else(|| download::answer(world, call))
-        }
+    let mut outcome = match world.throttle.enter("download", Cost::default(), call.arrived) {
+        Ok(_) if attachment_upload::is_ours(call) => early_fault(world, call, "download")
+            .unwrap_or_else(|| attachment_upload::answer(world, call)),
+        Ok(_) => of_sharepoint(world, call),
+        Err(wait) => Outcome::waiting(&wait, call),
     };
     maim(world, call, &mut outcome);
+    outcome
+}
+
+/// Contents of files count as SharePoint's (FACTS 2.3), whichever host they come from.
+fn of_sharepoint(world: &World, call: &Call) -> Outcome {
+    let units = units::of_sharepoint(call, download::is_redirected(world, call));
+    let written = if is_write(call) { call.body.len() as u64 } else { 0 };
+    let cost = Cost { units, written };
+    let mut outcome = match world.throttle.enter("sharepoint", cost, call.arrived) {
+        Ok(slot) => {
+            let early = early_fault(world, call, "download");
+            let outcome = early.unwrap_or_else(|| download::answer(world, call));
+            Outcome { slot: Some(slot), ..outcome }
+        }
+        Err(wait) => Outcome::waiting(&wait, call),
+    };
+    outcome.units = Some(units);
+    world.throttle.sent("sharepoint", outcome.reply.len());
+    tell_use(world, &mut outcome, Some(Area::SharePoint), cost);
     outcome
 }
 

@@ -1,8 +1,13 @@
 //! Generated content: every user, mail and file is a function of the seed and its number.
 
+pub(crate) mod calendar;
+pub(crate) mod contacts;
 pub(crate) mod drive;
 pub(crate) mod folders;
+pub(crate) mod groups;
 pub(crate) mod mail;
+pub(crate) mod outlook;
+pub(crate) mod todo;
 pub(crate) mod words;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,6 +1,7 @@
 //! Listening, and everything that happens to a request before and after its route.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -71,7 +72,7 @@ pub async fn serve(options: Options) -> Result<Simulator, Error> {
             options.seed,
         )?,
         faults: Faults::new(options.fault_seed, options.faults.clone()),
-        throttle: Throttle::new(options.limits.clone(), Arc::clone(&log)),
+        throttle: Throttle::new(&options, Arc::clone(&log))?,
         tickets: Tickets::new(options.seed, options.url_lifetime),
         spool: Spool::default(),
         sessions: Sessions::default(),
@@ -164,6 +165,14 @@ impl Simulator {
         self.world.faults.replace(faults);
     }
 
+    /// Changes the limits from now on, as the service may without notice.
+    ///
+    /// # Errors
+    /// If a factor makes no sense.
+    pub fn set_factors(&self, factors: crate::Factors) -> Result<(), Error> {
+        self.world.throttle.set_factors(factors)
+    }
+
     /// What answers for a host name, for fronts that take the place of the real addresses:
     /// `*.sharepoint.com` hands out files, every other name is the service.
     pub fn router_for(&self, host: &str) -> Router {
@@ -192,6 +201,7 @@ async fn handle(
     State((world, door)): State<(Arc<World>, Door)>,
     request: Request<Body>,
 ) -> Response<Body> {
+    let arrived = Instant::now();
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let tls = parts.extensions.get::<OverTls>().is_some();
@@ -199,7 +209,8 @@ async fn handle(
     let roots = world.roots(tls, name.unwrap_or("localhost"));
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let host = host_of(door, target);
-    let call = Call::new(host, parts.method, target, parts.headers, body, roots);
+    let mut call = Call::new(host, parts.method, target, parts.headers, body, roots);
+    call.arrived = arrived;
     let mut outcome = routes::answer(&world, &call);
     let delay = world.options.latency;
     if !delay.is_zero() && host != Host::Control {
@@ -269,7 +280,7 @@ impl World {
             during_retry_after: outcome.told,
             user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
         };
-        if let (Some(units), Some(owner)) = (crate::units::of(call), &outcome.owner) {
+        if let (Some(units), Some(owner)) = (outcome.units, &outcome.owner) {
             self.log.charge(owner, units);
         }
         self.log.add(record, outcome.provoked);

@@ -11,10 +11,15 @@ use serde_json::json;
 use crate::blob::Blob;
 use crate::content::{self, Owner};
 use crate::drive::Drive;
+use crate::groups::Group;
 use crate::mail::{Attached, Attachment};
 use crate::mailbox::{Edition, Key, Mailbox};
 use crate::person::{Person, Plan};
 use crate::{Error, NewUser, Options, seed};
+
+mod items;
+
+pub use items::ItemInfo;
 
 /// What kind of user someone is, and so what the service says about him.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,11 +81,13 @@ pub struct MailFolder {
 pub struct Mailed {
     /// The id of the user in whose name.
     pub user: String,
-    /// `sendMail`, `send`, `reply`, `replyAll` or `forward`.
+    /// `sendMail`, `send`, `reply`, `replyAll` or `forward`; of events of which the service tells
+    /// the attendees: `createEvent`, `updateEvent`, `deleteEvent`, `cancelEvent`, `accept`,
+    /// `decline`, `tentativelyAccept` or `forward`.
     pub action: String,
-    /// The immutable id of the message that was to be sent or answered.
+    /// The immutable id of the message that was to be sent or answered, or of the event.
     pub message: Option<String>,
-    /// The body of the request.
+    /// The body of the request; of an event its subject, start and attendees.
     pub body: serde_json::Value,
 }
 
@@ -188,6 +195,7 @@ impl FileInfo {
 /// path.
 pub struct Tenant {
     pub(crate) people: Vec<Arc<Person>>,
+    pub(crate) groups: Vec<Group>,
     pub(crate) domain: String,
     by_id: HashMap<String, usize>,
     by_drive: HashMap<String, usize>,
@@ -199,6 +207,7 @@ impl Tenant {
         let domain = options.credentials.domain.clone();
         let mut tenant = Tenant {
             people: Vec::new(),
+            groups: Vec::new(),
             domain,
             by_id: HashMap::new(),
             by_drive: HashMap::new(),
@@ -224,6 +233,9 @@ impl Tenant {
         if options.special_users {
             tenant.add_special(options);
         }
+        let people = tenant.people.len();
+        let group = |number| Group::generated(options.seed, number, &tenant.domain, people);
+        tenant.groups = (0..options.groups).map(group).collect();
         Ok(tenant)
     }
 
@@ -277,6 +289,9 @@ impl Tenant {
             domain: self.domain.clone(),
             mails: if small { options.mails.min(20) } else { options.mails },
             files: if small { options.files.min(10) } else { options.files },
+            events: if small { options.events.min(12) } else { options.events },
+            contacts: if small { options.contacts.min(5) } else { options.contacts },
+            tasks: if small { options.tasks.min(4) } else { options.tasks },
             profile: options.profile,
             big_file: options.big_file.filter(|_| number == 0),
             content,

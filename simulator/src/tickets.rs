@@ -19,6 +19,8 @@ pub(crate) struct Ticket {
     pub(crate) version: Option<u32>,
     /// The number of an upload session: this is no download. It ends with the session.
     pub(crate) upload: Option<u64>,
+    /// It was given out by `/content`, which is charged as the download.
+    pub(crate) redirected: bool,
     until: i64,
     nonce: String,
 }
@@ -35,26 +37,35 @@ impl Tickets {
     }
 
     /// A fresh `tempauth` value.
-    pub(crate) fn issue(&self, drive: &str, item: u32, version: Option<u32>) -> String {
-        let until = Utc::now().timestamp_millis() + self.lifetime.as_millis() as i64;
-        self.sealed(drive, item, (version, None), until)
+    pub(crate) fn issue(&self, drive: &str, item: u32) -> String {
+        self.sealed(&self.ticket(drive, item))
+    }
+
+    /// The same for a redirection.
+    pub(crate) fn issue_redirect(&self, drive: &str, item: u32, version: Option<u32>) -> String {
+        self.sealed(&Ticket { version, redirected: true, ..self.ticket(drive, item) })
     }
 
     /// The same for an upload session.
     pub(crate) fn issue_upload(&self, drive: &str, session: u64) -> String {
-        self.sealed(drive, 0, (None, Some(session)), i64::MAX)
+        self.sealed(&Ticket { upload: Some(session), until: i64::MAX, ..self.ticket(drive, 0) })
     }
 
-    fn sealed(
-        &self,
-        drive: &str,
-        item: u32,
-        (version, upload): (Option<u32>, Option<u64>),
-        until: i64,
-    ) -> String {
-        let drive = drive.to_owned();
-        let ticket = Ticket { drive, item, version, upload, until, nonce: fresh_guid() };
-        let text = page::seal_plain(&ticket);
+    fn ticket(&self, drive: &str, item: u32) -> Ticket {
+        let until = Utc::now().timestamp_millis() + self.lifetime.as_millis() as i64;
+        Ticket {
+            drive: drive.to_owned(),
+            item,
+            version: None,
+            upload: None,
+            redirected: false,
+            until,
+            nonce: fresh_guid(),
+        }
+    }
+
+    fn sealed(&self, ticket: &Ticket) -> String {
+        let text = page::seal_plain(ticket);
         format!("v1.{text}.{:016x}", self.sign(&text))
     }
 

@@ -54,8 +54,6 @@ fn object_conforms(of: &'static Type, object: &Object) -> Result<(), Refusal> {
     let model = model();
     let cast = object.get("@odata.type").and_then(Value::as_str);
     let of = match cast.map(|name| name.trim_start_matches('#')) {
-        // Items that the table does not describe.
-        Some("microsoft.graph.event" | "microsoft.graph.contact") => return Ok(()),
         Some(name) => model.cast(of, name).ok_or_else(|| {
             unread(format!("A type named '{name}' could not be resolved by the model."))
         })?,
@@ -67,12 +65,51 @@ fn object_conforms(of: &'static Type, object: &Object) -> Result<(), Refusal> {
         let shape = known.ok_or_else(|| {
             unread(format!("The property '{name}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.", of.name))
         })?;
-        value_conforms(*shape, name, value)?;
+        value_conforms(of.name, *shape, name, value)?;
     }
     Ok(())
 }
 
-fn value_conforms(shape: Shape, name: &str, value: &Value) -> Result<(), Refusal> {
+/// Truth values whose names do not begin with `is` or `has`.
+const BOOLEANS: [&str; 12] = [
+    "allowNewTimeProposals",
+    "delete",
+    "hideAttendees",
+    "markAsRead",
+    "notSentToMe",
+    "permanentDelete",
+    "responseRequested",
+    "sentCcMe",
+    "sentOnlyToMe",
+    "sentToMe",
+    "sentToOrCcMe",
+    "stopProcessingRules",
+];
+
+/// The members of enumerations, of those that have but one spelling in requests.
+fn words(of: &str, name: &str) -> &'static [&'static str] {
+    match (of, name) {
+        (_, "importance") => &["low", "normal", "high"],
+        (_, "inferenceClassification") => &["focused", "other"],
+        (_, "flagStatus") => &["notFlagged", "complete", "flagged"],
+        (_, "sensitivity") => &["normal", "personal", "private", "confidential"],
+        ("event", "showAs") => &["unknown", "free", "tentative", "busy", "oof", "workingElsewhere"],
+        ("attendee", "type") => &["required", "optional", "resource"],
+        ("todoTask", "status") => {
+            &["notStarted", "inProgress", "completed", "waitingOnOthers", "deferred"]
+        }
+        ("automaticRepliesSetting", "status") => &["disabled", "alwaysEnabled", "scheduled"],
+        ("automaticRepliesSetting", "externalAudience") => &["none", "contactsOnly", "all"],
+        _ => &[],
+    }
+}
+
+fn value_conforms(
+    of: &'static str,
+    shape: Shape,
+    name: &str,
+    value: &Value,
+) -> Result<(), Refusal> {
     let wrong = || unread(format!("Cannot convert the value of '{name}' to the expected type."));
     if value.is_null() {
         return Ok(());
@@ -80,7 +117,7 @@ fn value_conforms(shape: Shape, name: &str, value: &Value) -> Result<(), Refusal
     if shape.many {
         let one = Shape { many: false, ..shape };
         let all = value.as_array().ok_or_else(wrong)?;
-        return all.iter().try_for_each(|value| value_conforms(one, name, value));
+        return all.iter().try_for_each(|value| value_conforms(of, one, name, value));
     }
     match shape.value {
         schema::Value::Named(of) => {
@@ -91,16 +128,11 @@ fn value_conforms(shape: Shape, name: &str, value: &Value) -> Result<(), Refusal
             let is_flag = |prefix| {
                 name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(char::is_uppercase))
             };
-            let fits = match is_flag("is") || is_flag("has") {
+            let fits = match is_flag("is") || is_flag("has") || BOOLEANS.contains(&name) {
                 true => value.is_boolean(),
                 false => value.is_string() || value.is_number(),
             };
-            let words: &[&str] = match name {
-                "importance" => &["low", "normal", "high"],
-                "inferenceClassification" => &["focused", "other"],
-                "flagStatus" => &["notFlagged", "complete", "flagged"],
-                _ => &[],
-            };
+            let words = words(of, name);
             let known = words.is_empty() || words.iter().any(|word| value == word);
             if fits && known { Ok(()) } else { Err(wrong()) }
         }
@@ -110,22 +142,25 @@ fn value_conforms(shape: Shape, name: &str, value: &Value) -> Result<(), Refusal
 /// Checks the properties of a message to be created or changed, and those of what it contains.
 pub(crate) fn message_properties(json: &Object) -> Result<(), Refusal> {
     conforms("message", json)?;
-    inner_properties(json)
+    item_properties(json)
 }
 
-fn inner_properties(json: &Object) -> Result<(), Refusal> {
+/// Checks what the schema cannot say about a message or another item, and about what it contains.
+pub(crate) fn item_properties(json: &Object) -> Result<(), Refusal> {
     recipients(json)?;
-    for property in
-        json.get("singleValueExtendedProperties").and_then(Value::as_array).into_iter().flatten()
-    {
-        extended_property(property)?;
-    }
+    extended_properties(json)?;
     let attachments = json.get("attachments").and_then(Value::as_array).into_iter().flatten();
     let items = attachments.filter_map(|attachment| attachment["item"].as_object());
     for item in items {
-        inner_properties(item)?;
+        item_properties(item)?;
     }
     Ok(())
+}
+
+/// Checks the extended properties of anything that has them.
+pub(crate) fn extended_properties(json: &Object) -> Result<(), Refusal> {
+    let all = json.get("singleValueExtendedProperties").and_then(Value::as_array);
+    all.into_iter().flatten().try_for_each(extended_property)
 }
 
 fn extended_property(property: &Value) -> Result<(), Refusal> {

@@ -17,12 +17,17 @@ use crate::mailbox::{Key, Mailbox, Message};
 use crate::page::escaped;
 use crate::person::Person;
 use crate::reply::Reply;
-use crate::routes::{Answer, Asked, Outcome, mail_write};
+use crate::routes::{Answer, Asked, Outcome, calendar_write, mail_write};
 use crate::server::World;
+use crate::shelf::Place;
 use crate::spool::Room;
+use crate::throttle::Cost;
 
 /// What a session may hold: from about the size that no plain request takes.
 const SIZES: std::ops::RangeInclusive<u64> = 3_000_000..=150 << 20;
+
+/// What the attachment of a task may weigh.
+const MOST_OF_TASK: u64 = 25 << 20;
 
 /// The largest part of an upload.
 const MOST: usize = 4 << 20;
@@ -33,10 +38,18 @@ pub(crate) struct Sessions {
     open: Mutex<HashMap<String, Session>>,
 }
 
+/// What an attachment is uploaded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Message(Key),
+    Event(Place),
+    Task(Place),
+}
+
 #[derive(Clone)]
 struct Session {
     user: String,
-    message: Key,
+    target: Target,
     attachment: Attachment,
     room: Room,
     next: u64,
@@ -52,13 +65,19 @@ impl Sessions {
     }
 }
 
-/// `POST .../attachments/createUploadSession`
+/// `POST .../attachments/createUploadSession` of a message.
 pub(crate) fn open(
     asked: &Asked<'_>,
     person: &Person,
     mailbox: &Mailbox,
     message: &Message,
 ) -> Answer {
+    let id = mailbox.ids.immutable(message.key);
+    open_for(asked, &person.id, Target::Message(message.key), &id)
+}
+
+/// `POST .../attachments/createUploadSession` of a user's message or event, which has that id.
+pub(crate) fn open_for(asked: &Asked<'_>, user: &str, target: Target, of: &str) -> Answer {
     let body = compose::body(asked.call)?;
     let item = body.get("AttachmentItem").or(body.get("attachmentItem"));
     let item = item.and_then(Value::as_object).ok_or_else(|| {
@@ -66,13 +85,7 @@ pub(crate) fn open(
         Refusal::new(400, "ErrorInvalidParameter", text)
     })?;
     compose::conforms("attachmentItem", item)?;
-    let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
     let size = item.get("size").and_then(Value::as_u64).unwrap_or_default();
-    let name = text("name").filter(|name| !name.is_empty());
-    let (Some(name), Some("file")) = (name, text("attachmentType").as_deref()) else {
-        let text = "An attachment item needs the type 'file' and a name.";
-        return Err(Refusal::new(400, "ErrorInvalidParameter", text));
-    };
     if size < *SIZES.start() {
         let text = "Attachment size must be greater than the minimum size.";
         return Err(Refusal::new(400, "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize", text));
@@ -81,13 +94,60 @@ pub(crate) fn open(
         let text = "The attachment exceeds the maximum size.";
         return Err(Refusal::new(400, "ErrorAttachmentSizeLimitExceeded", text));
     }
-    mail_write::need_room(mailbox, size)?;
+    let session = begun(asked, user, target, item, size)?;
+    let (id, until) = (fresh_guid(), session.until);
+    let url = format!(
+        "{}/api/gv1.0/users('{user}@{}')/{}('{}')/AttachmentSessions('{id}')?authtoken={}",
+        asked.call.roots.download,
+        asked.world.authority.credentials.tenant_id,
+        collection(target),
+        escaped(of),
+        session.token,
+    );
+    asked.world.sessions.open().insert(id, session);
+    Ok(opened(asked.call, &url, until, 201))
+}
+
+/// `POST .../attachments/createUploadSession` of a task: the parts come to the Graph host itself.
+pub(crate) fn open_for_task(
+    asked: &Asked<'_>,
+    user: &str,
+    task: Place,
+    path: &str,
+    item: &compose::Object,
+) -> Answer {
+    let size = item.get("size").and_then(Value::as_u64).unwrap_or_default();
+    if !(1..=MOST_OF_TASK).contains(&size) {
+        let text = "The attachment exceeds the maximum size.";
+        return Err(Refusal::new(400, "ErrorAttachmentSizeLimitExceeded", text));
+    }
+    let session = begun(asked, user, Target::Task(task), item, size)?;
+    let (id, until) = (fresh_guid(), session.until);
+    let url = format!("{}/v1.0/{path}/attachmentSessions/{id}", asked.call.roots.graph);
+    asked.world.sessions.open().insert(id, session);
+    Ok(opened(asked.call, &url, until, 200))
+}
+
+fn begun(
+    asked: &Asked<'_>,
+    user: &str,
+    target: Target,
+    item: &compose::Object,
+    size: u64,
+) -> Result<Session, Refusal> {
+    let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+    let name = text("name").filter(|name| !name.is_empty());
+    let (Some(name), Some("file")) = (name, text("attachmentType").as_deref()) else {
+        let text = "An attachment item needs the type 'file' and a name.";
+        return Err(Refusal::new(400, "ErrorInvalidParameter", text));
+    };
+    let person = asked.world.tenant.person(user).and_then(|person| person.mailbox());
+    mail_write::need_room(person.ok_or_else(Refusal::item_not_found)?, size)?;
     let room = asked.world.spool.room(size).map_err(|error| compose::full(&error))?;
-    let lifetime = asked.world.options.url_lifetime;
-    let session = Session {
-        user: person.id.clone(),
-        message: message.key,
-        key: format!("{} {name} {size}", person.id),
+    Ok(Session {
+        user: user.to_owned(),
+        target,
+        key: format!("{user} {name} {size}"),
         attachment: Attachment {
             name,
             content_type: text("contentType").unwrap_or_else(|| "application/octet-stream".into()),
@@ -97,27 +157,42 @@ pub(crate) fn open(
         },
         room,
         next: 0,
-        until: Utc::now() + lifetime,
+        until: Utc::now() + asked.world.options.url_lifetime,
         token: fresh_guid(),
-    };
-    let (id, until) = (fresh_guid(), session.until);
-    let url = format!(
-        "{}/api/gv1.0/users('{}@{}')/messages('{}')/AttachmentSessions('{id}')?authtoken={}",
-        asked.call.roots.download,
-        person.id,
-        asked.world.authority.credentials.tenant_id,
-        escaped(&mailbox.ids.immutable(message.key)),
-        session.token,
-    );
-    asked.world.sessions.open().insert(id, session);
+    })
+}
+
+fn opened(call: &Call, url: &str, until: DateTime<Utc>, status: u16) -> Reply {
     let mut reply = Reply::json(json!({
-        "@odata.context": format!("{}/v1.0/$metadata#microsoft.graph.uploadSession", asked.call.roots.graph),
+        "@odata.context": format!("{}/v1.0/$metadata#microsoft.graph.uploadSession", call.roots.graph),
         "uploadUrl": url,
         "expirationDateTime": stamp(until),
         "nextExpectedRanges": ["0-"],
     }));
-    reply.status = http::StatusCode::CREATED;
-    Ok(reply)
+    reply.status = http::StatusCode::from_u16(status).unwrap_or_default();
+    reply
+}
+
+fn collection(target: Target) -> &'static str {
+    match target {
+        Target::Message(_) => "messages",
+        Target::Event(_) => "events",
+        Target::Task(_) => "tasks",
+    }
+}
+
+/// A part for the attachment of a task: PUT of `attachmentSessions/{id}/content`.
+pub(crate) fn part_of_task(asked: &Asked<'_>, task: Place, id: &str) -> Answer {
+    let session = asked.world.sessions.open().get(id).cloned();
+    let ours = session.filter(|session| session.target == Target::Task(task));
+    let lost = || Refusal::new(404, "ErrorItemNotFound", "The upload session was not found.");
+    let session = ours.filter(|session| Utc::now() < session.until).ok_or_else(lost)?;
+    let line = asked.call.line();
+    if asked.world.faults.strikes(Kind::SessionLost, &line, &session.key).is_some() {
+        asked.world.sessions.open().remove(id);
+        return Err(lost());
+    }
+    part(asked.world, asked.call, id)
 }
 
 fn stamp(time: DateTime<Utc>) -> String {
@@ -177,20 +252,14 @@ fn state(call: &Call, session: &Session) -> Value {
 fn put(world: &World, call: &Call, id: &str) -> Outcome {
     let owner = world.sessions.open().get(id).map(|session| session.user.clone());
     let mailbox = owner.unwrap_or_default();
-    let let_in = world
-        .throttle
-        .check(&format!("mailbox:{mailbox}"))
-        .and_then(|()| world.throttle.upload(&mailbox, call.body.len() as u64));
-    if let Err(wait) = let_in {
-        return Outcome {
-            provoked: true,
-            told: wait.told,
-            ..Reply::refused(&wait.refusal, call).into()
-        };
-    }
-    match part(world, call, id) {
-        Ok(reply) => reply.into(),
-        Err(refusal) => Reply::refused(&refusal, call).into(),
+    let cost = Cost { units: 1, written: call.body.len() as u64 };
+    match world.throttle.enter(&format!("mailbox:{mailbox}"), cost, call.arrived) {
+        Ok(slot) => {
+            let reply =
+                part(world, call, id).unwrap_or_else(|refusal| Reply::refused(&refusal, call));
+            Outcome { slot: Some(slot), ..reply.into() }
+        }
+        Err(wait) => Outcome::waiting(&wait, call),
     }
 }
 
@@ -232,15 +301,29 @@ fn part(world: &World, call: &Call, id: &str) -> Answer {
 fn finish(world: &World, call: &Call, session: Session) -> Answer {
     let person = world.tenant.person(&session.user).ok_or_else(Refusal::item_not_found)?;
     let mailbox = person.mailbox().ok_or_else(Refusal::item_not_found)?;
-    let message = mailbox.message(session.message).ok_or_else(Refusal::item_not_found)?;
-    let number = mail_write::add(mailbox, &message, session.attachment)?;
-    let id = mailbox.ids.immutable(message.key);
+    let shelf = person.shelf().ok_or_else(Refusal::item_not_found)?;
+    let (of, attachment) = match session.target {
+        Target::Message(key) => {
+            let message = mailbox.message(key).ok_or_else(Refusal::item_not_found)?;
+            let id = mailbox.ids.immutable(key);
+            let number = mail_write::add(mailbox, &message, session.attachment)?;
+            let attachment = mailbox.ids.attachment(&id, number);
+            (id, attachment)
+        }
+        Target::Event(place) | Target::Task(place) => {
+            let id = shelf.id(place, true);
+            let number = calendar_write::add(&world.tenant, &person.id, place, session.attachment)?;
+            let attachment = shelf.ids.attachment(&id, number);
+            (id, attachment)
+        }
+    };
     let location = format!(
-        "{}/api/gv1.0/users('{}')/messages('{}')/attachments('{}')",
+        "{}/api/gv1.0/users('{}')/{}('{}')/attachments('{}')",
         call.roots.download,
         person.id,
-        escaped(&id),
-        escaped(&mailbox.ids.attachment(&id, number)),
+        collection(session.target),
+        escaped(&of),
+        escaped(&attachment),
     );
     Ok(Reply::empty(201).with("location", &location))
 }

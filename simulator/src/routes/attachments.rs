@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::content;
 use crate::error::Refusal;
+use crate::ids::MailIds;
 use crate::mail::{Attached, Attachment};
 use crate::mailbox::{Mailbox, Message};
 use crate::page::{Page, Select, escaped};
@@ -14,6 +16,97 @@ use crate::reply::Reply;
 use crate::routes::message::date;
 use crate::routes::{Answer, Asked};
 
+/// What attachments hang on.
+pub(crate) struct Holder<'a> {
+    pub(crate) ids: &'a MailIds,
+    /// The id as the caller wants it, and the forms that it has.
+    pub(crate) id: String,
+    pub(crate) forms: [String; 2],
+    pub(crate) attached: &'a [Attachment],
+    pub(crate) modified: DateTime<Utc>,
+    /// `users('U')/messages('M')`
+    pub(crate) context: String,
+}
+
+impl<'a> Holder<'a> {
+    fn message(
+        asked: &Asked<'_>,
+        person: &Person,
+        mailbox: &'a Mailbox,
+        message: &'a Message,
+    ) -> Holder<'a> {
+        let ids = &mailbox.ids;
+        let forms = [ids.immutable(message.key), ids.classic(message.key, message.folder)];
+        let id = forms[usize::from(!asked.call.preferences().immutable_ids)].clone();
+        let context = format!("users('{}')/messages('{}')", escaped(&person.id), escaped(&id));
+        let attached = &message.mail.attachments;
+        Holder { ids, id, forms, attached, modified: message.modified, context }
+    }
+
+    /// The attachment of that id, whichever form of the holder's id it was made from.
+    fn find(&self, wanted: &str) -> Result<(usize, &'a Attachment), Refusal> {
+        let named =
+            |number: &usize| self.forms.iter().any(|id| self.ids.attachment(id, *number) == wanted);
+        let found = (0..self.attached.len()).find(named);
+        let number = found.ok_or_else(Refusal::item_not_found)?;
+        Ok((number, &self.attached[number]))
+    }
+
+    pub(crate) fn rows(&self, select: &Select) -> Vec<Value> {
+        let all = self.attached.iter().enumerate();
+        all.map(|numbered| self.row(numbered, select).into()).collect()
+    }
+
+    fn row(
+        &self,
+        (number, attachment): (usize, &Attachment),
+        select: &Select,
+    ) -> Map<String, Value> {
+        let id = self.ids.attachment(&self.id, number);
+        row(id, attachment, self.modified, select)
+    }
+
+    /// `.../attachments/...`, read.
+    pub(crate) fn route(&self, asked: &Asked<'_>, rest: &[&str]) -> Answer {
+        let call = asked.call;
+        let select = Select::new(call.option("select"));
+        let [wanted, rest @ ..] = rest else {
+            let context = format!("{}/attachments", self.context);
+            let page = Page { context, rows: self.rows(&select), ..Page::default() };
+            return Ok(page.reply(asked.world, call));
+        };
+        let (number, attachment) = self.find(wanted)?;
+        match rest {
+            [] => {
+                let mut body = self.row((number, attachment), &select);
+                let expand = call.option("expand").unwrap_or_default();
+                if expand.contains("itemattachment/item") {
+                    expand_item(attachment, self.modified, &mut body);
+                }
+                Ok(self.entity(asked, body))
+            }
+            ["$value"] => value(attachment),
+            [segment, ..] => Err(Refusal::unknown_segment(segment)),
+        }
+    }
+
+    /// The reply to a request that made an attachment.
+    pub(crate) fn made(&self, asked: &Asked<'_>, number: usize) -> Reply {
+        let body = self.row((number, &self.attached[number]), &Select::new(None));
+        let mut reply = self.entity(asked, body);
+        reply.status = http::StatusCode::CREATED;
+        reply
+    }
+
+    fn entity(&self, asked: &Asked<'_>, mut body: Map<String, Value>) -> Reply {
+        let root = &asked.call.roots.graph;
+        let context = format!("{root}/v1.0/$metadata#{}/attachments/$entity", self.context);
+        body.insert("@odata.context".into(), context.into());
+        Reply::json(body.into())
+    }
+}
+
+/// `.../messages/{message}/attachments/...`
 pub(crate) fn route(
     asked: &Asked<'_>,
     person: &Person,
@@ -21,38 +114,10 @@ pub(crate) fn route(
     message: &Message,
     rest: &[&str],
 ) -> Answer {
-    let call = asked.call;
-    let id = match call.preferences().immutable_ids {
-        true => mailbox.ids.immutable(message.key),
-        false => mailbox.ids.classic(message.key, message.folder),
-    };
-    let select = Select::new(call.option("select"));
-    let context =
-        format!("users('{}')/messages('{}')/attachments", escaped(&person.id), escaped(&id));
-    let wanted = match rest {
-        [] => {
-            let rows = rows(mailbox, message, &id, &select);
-            return Ok(Page { context, rows, ..Page::default() }.reply(asked.world, call));
-        }
-        [wanted, ..] => *wanted,
-    };
-    let (number, attachment) = find(mailbox, message, wanted)?;
-    match &rest[1..] {
-        [] => {
-            let mut body = row(mailbox, message, (number, attachment), &id, &select);
-            if call.option("expand").is_some_and(|text| text.contains("itemattachment/item")) {
-                expand_item(attachment, message, &mut body);
-            }
-            let context = format!("{}/v1.0/$metadata#{context}/$entity", call.roots.graph);
-            body.insert("@odata.context".into(), context.into());
-            Ok(Reply::json(body.into()))
-        }
-        ["$value"] => value(attachment),
-        [segment, ..] => Err(Refusal::unknown_segment(segment)),
-    }
+    Holder::message(asked, person, mailbox, message).route(asked, rest)
 }
 
-/// The reply to a request that made an attachment.
+/// The reply to a request that made an attachment of a message.
 pub(crate) fn made(
     asked: &Asked<'_>,
     person: &Person,
@@ -60,39 +125,10 @@ pub(crate) fn made(
     message: &Message,
     number: usize,
 ) -> Reply {
-    let id = match asked.call.preferences().immutable_ids {
-        true => mailbox.ids.immutable(message.key),
-        false => mailbox.ids.classic(message.key, message.folder),
-    };
-    let attachment = &message.mail.attachments[number];
-    let mut body = row(mailbox, message, (number, attachment), &id, &Select::new(None));
-    let context = format!(
-        "{}/v1.0/$metadata#users('{}')/messages('{}')/attachments/$entity",
-        asked.call.roots.graph,
-        escaped(&person.id),
-        escaped(&id)
-    );
-    body.insert("@odata.context".into(), context.into());
-    let mut reply = Reply::json(body.into());
-    reply.status = http::StatusCode::CREATED;
-    reply
+    Holder::message(asked, person, mailbox, message).made(asked, number)
 }
 
-/// The attachment of that id, whichever form of the message's id it was made from.
-fn find<'a>(
-    mailbox: &Mailbox,
-    message: &'a Message,
-    wanted: &str,
-) -> Result<(usize, &'a Attachment), Refusal> {
-    let forms =
-        [mailbox.ids.immutable(message.key), mailbox.ids.classic(message.key, message.folder)];
-    let named =
-        |number: &usize| forms.iter().any(|id| mailbox.ids.attachment(id, *number) == wanted);
-    let found = (0..message.mail.attachments.len()).find(named);
-    let number = found.ok_or_else(Refusal::item_not_found)?;
-    Ok((number, &message.mail.attachments[number]))
-}
-
+/// The attachments of a message that goes by some id.
 pub(crate) fn rows(
     mailbox: &Mailbox,
     message: &Message,
@@ -100,14 +136,14 @@ pub(crate) fn rows(
     select: &Select,
 ) -> Vec<Value> {
     let all = message.mail.attachments.iter().enumerate();
-    all.map(|numbered| row(mailbox, message, numbered, message_id, select).into()).collect()
+    let id = |number| mailbox.ids.attachment(message_id, number);
+    all.map(|(number, one)| row(id(number), one, message.modified, select).into()).collect()
 }
 
 fn row(
-    mailbox: &Mailbox,
-    message: &Message,
-    (number, attachment): (usize, &Attachment),
-    message_id: &str,
+    id: String,
+    attachment: &Attachment,
+    modified: DateTime<Utc>,
     select: &Select,
 ) -> Map<String, Value> {
     let mut row = Map::new();
@@ -116,8 +152,8 @@ fn row(
         Attached::File(_) => attachment.content_type.as_str().into(),
         _ => Value::Null,
     };
-    add("id", mailbox.ids.attachment(message_id, number).into());
-    add("lastModifiedDateTime", date(message.modified));
+    add("id", id.into());
+    add("lastModifiedDateTime", date(modified));
     add("name", attachment.name.as_str().into());
     add("contentType", content_type);
     add("size", attachment.size().into());
@@ -141,11 +177,11 @@ fn row(
 }
 
 /// The attached message as JSON, as far as anyone needs it.
-fn expand_item(attachment: &Attachment, message: &Message, row: &mut Map<String, Value>) {
+fn expand_item(attachment: &Attachment, modified: DateTime<Utc>, row: &mut Map<String, Value>) {
     let Attached::Item(mime) = &attachment.what else {
         return;
     };
-    let inner = content::parse(&mime.bytes(), message.modified);
+    let inner = content::parse(&mime.bytes(), modified);
     let body = match &inner.html {
         Some(html) => json!({"contentType": "html", "content": html}),
         None => json!({"contentType": "text", "content": inner.text}),

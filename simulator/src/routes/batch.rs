@@ -109,6 +109,7 @@ fn one(asked: &Asked<'_>, id: &str, request: &Value) -> Value {
     let target = format!("/v1.0/{url}");
     let mut call = Call::new(Host::Graph, method, &target, headers, body, outer.roots.clone());
     call.batched = true;
+    call.arrived = outer.arrived;
     let mut outcome = routes::answer(asked.world, &call);
     asked.world.write_down(&call, &outcome);
     routes::stamp(&call, &mut outcome.reply);

@@ -11,15 +11,20 @@
 //! GET  /_sim/files?drive=D    id, path, size, etag, malware, sha256 (drive: id or user)
 //! GET  /_sim/log[?since=SEQ]  {"requests": [...]}
 //! GET  /_sim/counts           totals, see `Counts`
+//! GET  /_sim/items?user=U     events, contacts and tasks: id, kind, folder, properties, ...
 //! GET  /_sim/mailed           what would have been sent: user, action, message, body
 //! GET  /_sim/faults           the faults in force
 //! POST /_sim/faults           ["NAME:key=value", ...] puts others in force
+//! GET  /_sim/limits           what the limits are multiplied by, see `Factors`
+//! POST /_sim/limits           {"sharepoint": 0.5, ...} changes those named, from now on
 //! POST /_sim/clear_log
 //! POST /_sim/set_read         {"user", "message", "read"}
 //! POST /_sim/set_flag         {"user", "message", "flagged"}
 //! POST /_sim/set_categories   {"user", "message", "categories": [...]}
 //! POST /_sim/delete_message   {"user", "message"}
 //! POST /_sim/move_message     {"user", "message", "folder"}
+//! POST /_sim/delete_item      {"user", "item"}: an event, occurrence, contact or task
+//! POST /_sim/change_item      {"user", "item", "properties": {...}}
 //! POST /_sim/add_message      {"user", "folder", "eml" or "base64"} -> {"id"}
 //! POST /_sim/add_folder       {"user", "parent", "name"} -> {"id"}
 //! POST /_sim/delete_folder    {"user", "folder"}
@@ -104,8 +109,10 @@ fn look(world: &World, call: &Call, segments: &[&str]) -> Result<Value, Error> {
             json!({"requests": requests})
         }
         ["counts"] => json!(world.log.counts()),
+        ["items"] => json!(tenant.items(named("user")?)?),
         ["mailed"] => json!(tenant.mailed()),
         ["faults"] => json!(world.faults.texts()),
+        ["limits"] => json!(world.throttle.factors()),
         _ => return Err(unknown("request", call.path.as_str())),
     };
     Ok(value)
@@ -158,6 +165,10 @@ fn act(world: &World, action: &str, body: &Body) -> Result<Value, Error> {
         }
         "delete_message" => tenant.delete_message(text("user")?, text("message")?),
         "move_message" => tenant.move_message(text("user")?, text("message")?, text("folder")?),
+        "delete_item" => tenant.delete_item(text("user")?, text("item")?),
+        "change_item" => {
+            tenant.change_item(text("user")?, text("item")?, body.0["properties"].clone())
+        }
         "rename_folder" => tenant.rename_folder(text("user")?, text("folder")?, text("name")?),
         "delete_folder" => tenant.delete_folder(text("user")?, text("folder")?),
         "rename_user" => tenant.rename_user(text("user")?, text("upn")?),
@@ -174,6 +185,14 @@ fn act(world: &World, action: &str, body: &Body) -> Result<Value, Error> {
             let faults = body.texts()?.into_iter().map(|text| text.parse::<Fault>());
             world.faults.replace(faults.collect::<Result<_, _>>()?);
             Ok(())
+        }
+        "limits" => {
+            let mut factors = json!(world.throttle.factors());
+            for (name, factor) in body.0.as_object().into_iter().flatten() {
+                factors[name] = factor.clone();
+            }
+            let factors = serde_json::from_value(factors);
+            world.throttle.set_factors(factors.map_err(|e| Error::Setting(e.to_string()))?)
         }
         "clear_log" => {
             world.log.clear();

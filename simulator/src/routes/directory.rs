@@ -1,4 +1,4 @@
-//! The organisation, the application's registration, groups (of which there are none).
+//! The organisation and the application's registration.
 
 use serde_json::{Value, json};
 
@@ -114,13 +114,8 @@ pub(crate) fn service_principals(asked: &Asked<'_>, rest: &[&str]) -> Answer {
     }
 }
 
-pub(crate) fn groups(asked: &Asked<'_>) -> Answer {
-    asked.need_directory(&["Group.Read.All", "GroupMember.Read.All", "Directory.Read.All"])?;
-    one_page(asked, "groups", Vec::new())
-}
-
 /// A collection that fits on a page, filtered and cut down to the selection.
-fn one_page(asked: &Asked<'_>, context: &str, mut rows: Vec<Value>) -> Answer {
+pub(crate) fn one_page(asked: &Asked<'_>, context: &str, mut rows: Vec<Value>) -> Answer {
     if let Some(filter) = Filter::new(asked.call.option("filter"))? {
         rows.retain(|row| filter.accepts(row));
     }

@@ -12,13 +12,16 @@ use crate::faults::Kind;
 use crate::media::media_type;
 use crate::reply::Reply;
 use crate::routes::drive::rewrite;
-use crate::routes::{Outcome, attachment_upload, upload};
+use crate::routes::{Outcome, upload};
 use crate::server::World;
 
+/// Whether the address is one that `/content` redirected to.
+pub(crate) fn is_redirected(world: &World, call: &Call) -> bool {
+    let ticket = world.tickets.check(call.option("tempauth").unwrap_or_default());
+    ticket.is_some_and(|ticket| ticket.redirected)
+}
+
 pub(crate) fn answer(world: &World, call: &Call) -> Outcome {
-    if attachment_upload::is_ours(call) {
-        return attachment_upload::answer(world, call);
-    }
     if call.path.ends_with("/uploadSession") {
         return upload::answer(world, call);
     }

@@ -157,7 +157,7 @@ fn item(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, rest: &[
                 let text = "You cannot get the content of the current version.";
                 return Err(Refusal::new(400, "invalidRequest", text));
             }
-            Ok(Reply::redirect(&view.download_url(number, Some(wanted))))
+            Ok(view.redirect(number, Some(wanted)))
         }
         [segment, ..] => Err(Refusal::unknown_segment(segment)),
     }
@@ -212,7 +212,7 @@ fn content(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32, node:
     if asked.call.header("if-none-match").is_some_and(|tag| tags.iter().any(|own| own == tag)) {
         return Ok(Reply::empty(304));
     }
-    Ok(Reply::redirect(&view.download_url(number, None)))
+    Ok(view.redirect(number, None))
 }
 
 fn children(asked: &Asked<'_>, drive: &Drive, view: &View<'_>, number: u32) -> Answer {

@@ -63,8 +63,17 @@ impl<'a> View<'a> {
     }
 
     /// A new address from which the bytes can be had without a token.
-    pub(crate) fn download_url(&self, number: u32, version: Option<u32>) -> String {
-        let ticket = self.world.tickets.issue(&self.drive.ids.drive, number, version);
+    fn download_url(&self, number: u32) -> String {
+        self.address(number, self.world.tickets.issue(&self.drive.ids.drive, number))
+    }
+
+    /// The answer to `/content`.
+    pub(crate) fn redirect(&self, number: u32, version: Option<u32>) -> Reply {
+        let ticket = self.world.tickets.issue_redirect(&self.drive.ids.drive, number, version);
+        Reply::redirect(&self.address(number, ticket))
+    }
+
+    fn address(&self, number: u32, ticket: String) -> String {
         format!(
             "{}/personal/{}/_layouts/15/download.aspx?UniqueId={}&Translate=false&tempauth={ticket}&ApiVersion=2.0",
             self.call.roots.download,
@@ -90,7 +99,7 @@ impl<'a> View<'a> {
             || self.select.names("content.downloadUrl")
             || !self.select.given() && ask == Ask::Item;
         if wants_url && node.facet == Facet::File && !node.gone && !self.infected(number, node) {
-            row.insert(url.into(), self.download_url(number, None).into());
+            row.insert(url.into(), self.download_url(number).into());
         }
         self.select.apply(&mut row);
         row.into()

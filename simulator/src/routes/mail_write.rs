@@ -260,7 +260,7 @@ fn attach(asked: &Asked<'_>, person: &Person, mailbox: &Mailbox, message: &Messa
     let body = compose::body(asked.call)?;
     compose::conforms("attachment", &body)?;
     if let Some(item) = body.get("item").and_then(Value::as_object) {
-        compose::message_properties(item)?;
+        compose::item_properties(item)?;
     }
     let attachment = compose::attachment(&asked.world.spool, body.into())?;
     let number = add(mailbox, message, attachment)?;

@@ -343,7 +343,7 @@ fn conversation_index(mail: &Mail) -> String {
 }
 
 /// The ids in `singleValueExtendedProperties($filter=id eq 'A' or id eq 'B')`.
-fn extended_ids(expand: &str) -> Vec<String> {
+pub(crate) fn extended_ids(expand: &str) -> Vec<String> {
     let Some(inside) = expand.split_once("singleValueExtendedProperties(").map(|(_, rest)| rest)
     else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Users: the list, one of them, and the settings of his mailbox.
+//! Users: the list, and one of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,9 +8,8 @@ use crate::error::Refusal;
 use crate::filter::Filter;
 use crate::page::{self, Page, Select};
 use crate::person::Person;
-use crate::reply::Reply;
 use crate::routes::directory::{entity, not_found};
-use crate::routes::{Answer, Asked, folders};
+use crate::routes::{Answer, Asked};
 use crate::seed::words;
 use crate::tenant::UserKind;
 
@@ -44,7 +43,6 @@ pub(crate) fn route(asked: &Asked<'_>, rest: &[&str]) -> Answer {
     match rest {
         [] => list(asked),
         [user] => single(asked, user),
-        [user, "mailboxSettings", more @ ..] => settings(asked, user, more),
         [_, segment, ..] => Err(Refusal::unknown_segment(segment)),
     }
 }
@@ -163,40 +161,4 @@ fn properties(asked: &Asked<'_>, person: &Person) -> Value {
         "userPrincipalName": upn,
         "userType": if guest { "Guest" } else { "Member" },
     })
-}
-
-fn settings(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
-    asked.need(
-        &["MailboxSettings.Read", "MailboxSettings.ReadWrite"],
-        ("ErrorAccessDenied", "Access is denied. Check credentials and try again."),
-    )?;
-    let (person, mailbox) = folders::mailbox_of(asked, user)?;
-    let purpose = match person.kind {
-        UserKind::SharedMailbox => "shared",
-        UserKind::Room => "room",
-        _ => "user",
-    };
-    let archive = mailbox.folder("archive").map(|folder| mailbox.ids.folder(folder));
-    let context =
-        format!("{}/v1.0/$metadata#users('{}')/mailboxSettings", asked.call.roots.graph, person.id);
-    match rest {
-        [] => Ok(Reply::json(json!({
-            "@odata.context": context,
-            "archiveFolder": archive,
-            "timeZone": "W. Europe Standard Time",
-            "dateFormat": "dd.MM.yyyy",
-            "timeFormat": "HH:mm",
-            "delegateMeetingMessageDeliveryOptions": "sendToDelegateOnly",
-            "userPurpose": purpose,
-            "language": {"locale": "de-DE", "displayName": "German (Germany)"},
-            "automaticRepliesSetting": {
-                "status": "disabled",
-                "externalAudience": "all",
-                "internalReplyMessage": "",
-                "externalReplyMessage": "",
-            },
-        }))),
-        ["userPurpose"] => Ok(Reply::json(json!({"@odata.context": context, "value": purpose}))),
-        [segment, ..] => Err(Refusal::unknown_segment(segment)),
-    }
 }

@@ -20,8 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// The text of the table, in the order in which a reader would want it.
-const TABLE: [&str; 3] =
-    [include_str!("directory.txt"), include_str!("mail.txt"), include_str!("files.txt")];
+const TABLE: [&str; 5] = [
+    include_str!("directory.txt"),
+    include_str!("mail.txt"),
+    include_str!("calendar.txt"),
+    include_str!("outlook.txt"),
+    include_str!("files.txt"),
+];
 
 /// Everything the table says.
 #[derive(Debug, Default)]

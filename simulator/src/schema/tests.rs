@@ -38,7 +38,7 @@ fn paths_that_exporters_ask_for() {
         "/users/x/messages/AAMk=/attachments/1?$expand=microsoft.graph.itemAttachment/item",
         "/users/x/messages/microsoft.graph.eventMessage?$select=meetingMessageType",
         "/users/x/messages/1/microsoft.graph.eventMessage/event",
-        "/users/x/calendar/events?$select=described-later",
+        "/users/x/onenote/pages?$select=described-later",
         "/me/drive/root:/Documents/a%20b:/children",
         "/drives/b!x/root:/it's%20here.txt",
         "/drives/b!x/root:/a/b.txt:/content",
@@ -72,7 +72,7 @@ fn options_that_exporters_send() {
         "/users/x/messages?$expand=singleValueExtendedProperties(\
          $filter=id%20eq%20'String%20{00020386-0000-0000-C000-000000000046}%20Name%20a;(b'%20or%20\
          id%20eq%20'Integer%200x0E07')",
-        "/users/x/messages?$expand=microsoft.graph.eventMessage/event($select=anything)",
+        "/users/x/messages?$expand=microsoft.graph.eventMessage/event($select=start)",
         "/users/x/messages?select=id&$filter=isof('microsoft.graph.eventMessage')",
     ]);
 }

@@ -1,0 +1,80 @@
+//! Generated group mailboxes.
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::blob::Blob;
+use crate::calendar;
+use crate::compose::object;
+use crate::dice::{self, Dice};
+use crate::groups::Group;
+use crate::mail::{Attached, Attachment};
+use crate::seed::{self, SPAN, epoch, seconds_after, words};
+use crate::shelf::Kind;
+
+/// Conversations with their threads and posts, and a calendar with two events.
+pub(crate) fn fill(group: &Group, seed: u64, domain: &str) {
+    let mut dice = Dice::new(&[seed, dice::text(&group.id), 91]);
+    let calendar = calendar::new_calendar("Kalender", &group.address.name, &group.address.address);
+    let when = epoch();
+    let calendar = group.shelf.put(Kind::Calendar, None, calendar, when);
+    for (subject, recurrence) in [
+        (
+            "Teamrunde",
+            json!({"pattern": {"type": "weekly", "interval": 1, "daysOfWeek": ["monday"]}, "range": {"type": "numbered", "startDate": "2025-03-03", "numberOfOccurrences": 8}}),
+        ),
+        ("Klausur Größe", json!(null)),
+    ] {
+        let time = |hour: u32| json!({"dateTime": format!("2025-03-03T{hour:02}:00:00"), "timeZone": "W. Europe Standard Time"});
+        let body = json!({"subject": subject, "start": time(9), "end": time(10), "recurrence": recurrence});
+        let event =
+            calendar::created(object(body), &group.address, &format!("{} {subject}", group.id))
+                .expect("generated events are accepted");
+        group.shelf.put(Kind::Event, Some(calendar), event, when);
+    }
+    for number in 0..4 {
+        conversation(group, number, domain, &mut dice);
+    }
+}
+
+fn conversation(group: &Group, number: u64, domain: &str, dice: &mut Dice) {
+    let shelf = &group.shelf;
+    let topic = match number {
+        0 => "Neues Büro: „Größe“ / 会議 🚀".to_owned(),
+        _ => words::topic(dice),
+    };
+    let start = seconds_after(epoch(), dice.below(SPAN));
+    let conversation = shelf.put(Kind::Conversation, None, object(json!({"topic": topic})), start);
+    for at in 0..1 + number % 2 {
+        let group_address = json!([{"emailAddress": {"name": group.address.name, "address": group.address.address}}]);
+        let thread = object(
+            json!({"topic": topic, "isLocked": false, "toRecipients": group_address, "ccRecipients": []}),
+        );
+        let thread = shelf.put(Kind::Thread, Some(conversation), thread, start);
+        for nth in 0..1 + dice.below(4) {
+            let sender = seed::address(dice.below(5), domain);
+            let sender = json!({"emailAddress": {"name": sender.name, "address": sender.address}});
+            let when = start + TimeDelta::minutes((at * 500 + nth * 17) as i64);
+            let text = words::prose(dice, 300);
+            let post = object(json!({
+                "body": {"contentType": "html", "content": format!("<html><body><div>Grüße – {text}</div></body></html>")},
+                "from": sender,
+                "sender": sender,
+                "newParticipants": [],
+                "categories": [],
+            }));
+            let post = shelf.put(Kind::Post, Some(thread), post, when);
+            if nth == 0 && number.is_multiple_of(2) {
+                let file = Attachment {
+                    name: "Plan.txt".into(),
+                    content_type: "text/plain".into(),
+                    content_id: None,
+                    inline: false,
+                    what: Attached::File(Blob::Stored(Bytes::from_static(b"Plan"))),
+                };
+                shelf.change(post.into(), when, |thing| thing.attachments.push(file));
+            }
+        }
+    }
+}

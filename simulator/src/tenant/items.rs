@@ -1,0 +1,91 @@
+//! How tests look at events, contacts and tasks, and change them behind a client's back.
+
+use chrono::{SubsecRound, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{AttachmentInfo, Tenant, attachment_info};
+use crate::Error;
+use crate::shelf::{Day, Kind, Place, Shelf};
+
+/// An event, a contact or a task as it is now.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemInfo {
+    /// The immutable id; tasks have but one.
+    pub id: String,
+    /// `event`, `contact` or `task`.
+    pub kind: &'static str,
+    /// The name of the calendar, folder or list it lies in.
+    pub folder: String,
+    /// What it is made of; what the service computes is not among it.
+    pub properties: Value,
+    /// Days of a series whose occurrence was cancelled.
+    pub cancelled: Vec<String>,
+    /// Days of a series whose occurrence was changed.
+    pub changed: Vec<String>,
+    /// The attachments, in order, without those of single occurrences.
+    #[serde(skip)]
+    pub attachments: Vec<AttachmentInfo>,
+}
+
+const KINDS: [(Kind, &str); 3] =
+    [(Kind::Event, "event"), (Kind::Contact, "contact"), (Kind::Task, "task")];
+
+impl Tenant {
+    fn shelf(&self, user: &str) -> Result<&Shelf, Error> {
+        self.known(user)?.shelf().ok_or_else(|| Error::unknown("mailbox", user))
+    }
+
+    /// The events of all calendars, the contacts of all folders, the tasks of all lists.
+    pub fn items(&self, user: &str) -> Result<Vec<ItemInfo>, Error> {
+        let shelf = self.shelf(user)?;
+        let numbered = KINDS.iter().flat_map(|(kind, name)| {
+            shelf.all(*kind).into_iter().map(move |number| (number, *name))
+        });
+        let info = |(number, kind): (u32, &'static str)| {
+            let thing = shelf.thing(number)?;
+            let folder = shelf.thing(thing.parent?)?;
+            let name = folder.properties.get("name").or(folder.properties.get("displayName"));
+            let days = |wanted: fn(&Day) -> bool| {
+                let days = thing.days.iter().filter(|(_, day)| wanted(day));
+                days.map(|(day, _)| day.to_string()).collect()
+            };
+            Some(ItemInfo {
+                id: shelf.id(number.into(), true),
+                kind,
+                folder: name.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                properties: thing.properties.clone().into(),
+                cancelled: days(|day| matches!(day, Day::Cancelled)),
+                changed: days(|day| matches!(day, Day::Changed { .. })),
+                attachments: thing.attachments.iter().map(attachment_info).collect(),
+            })
+        };
+        Ok(numbered.filter_map(info).collect())
+    }
+
+    fn place(&self, shelf: &Shelf, id: &str) -> Result<Place, Error> {
+        let found = KINDS.iter().find_map(|(kind, _)| shelf.find(*kind, id).ok());
+        found.ok_or_else(|| Error::unknown("item", id))
+    }
+
+    /// Deletes an event, one occurrence of a series, a contact or a task.
+    pub fn delete_item(&self, user: &str, id: &str) -> Result<(), Error> {
+        let shelf = self.shelf(user)?;
+        shelf.take_away(self.place(shelf, id)?, Utc::now().trunc_subsecs(6));
+        Ok(())
+    }
+
+    /// Gives an event, a contact or a task other properties, unchecked; those of a series are
+    /// those of its master.
+    pub fn change_item(&self, user: &str, id: &str, properties: Value) -> Result<(), Error> {
+        let Value::Object(properties) = properties else {
+            return Err(Error::Setting("properties are a JSON object".into()));
+        };
+        let shelf = self.shelf(user)?;
+        let place = Place::from(self.place(shelf, id)?.number);
+        let now = Utc::now().trunc_subsecs(6);
+        shelf.change(place, now, |thing| thing.properties.extend(properties));
+        Ok(())
+    }
+}
