@@ -13,7 +13,7 @@ pub struct Head {
     pub format: u32,
     /// Tenant id (a GUID).
     pub tenant: String,
-    /// Services in the stream, in the fixed order mail, calendar, contacts, tasks, onedrive.
+    /// Services in the stream, in the order of [`crate::metadata::SERVICES`].
     pub services: Vec<String>,
     /// What was asked for, see [`crate::Selection::to_json`].
     pub selection: Value,

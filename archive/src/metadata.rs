@@ -21,9 +21,31 @@ pub const FOLDER: &str = "folder";
 pub const MESSAGE: &str = "message";
 /// Kind of a file of a drive.
 pub const FILE: &str = "file";
+/// Kind of an event of a calendar, or of a whole series.
+pub const EVENT: &str = "event";
+/// Kind of a contact.
+pub const CONTACT: &str = "contact";
+/// Kind of a task of a list.
+pub const TASK: &str = "task";
+/// Kind of a post in a conversation of a group.
+pub const POST: &str = "post";
+/// Kind of what a mailbox is set to: a rule, the categories, a photo.
+pub const SETTING: &str = "setting";
 
-/// The services of a user in the order they stand in the stream.
-pub const SERVICES: [&str; 5] = ["mail", "calendar", "contacts", "tasks", "onedrive"];
+/// The services of a user or group in the order they stand in the stream.
+pub const SERVICES: [&str; 7] =
+    ["mail", "calendar", "contacts", "tasks", "settings", "conversations", "onedrive"];
+
+/// The section that the metadata at `path` is of: its prefix, `users/<upn>/<service>` or
+/// `groups/<name>/<service>`, and the service. None for any other member.
+pub fn section_of(path: &str) -> Option<(&str, &str)> {
+    let prefix = path.strip_suffix(".ndjson")?;
+    let mut parts = prefix.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("users" | "groups"), Some(_), Some(service), None) => Some((prefix, service)),
+        _ => None,
+    }
+}
 
 /// Longest line a reader accepts, in bytes.
 pub const MAX_LINE: u64 = 16 * 1024 * 1024;
@@ -31,7 +53,7 @@ pub const MAX_LINE: u64 = 16 * 1024 * 1024;
 /// One metadata line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// [`OWNER`], [`FOLDER`], [`MESSAGE`], [`FILE`], ...
+    /// [`OWNER`], [`FOLDER`], [`MESSAGE`], [`FILE`], [`EVENT`], ...
     pub kind: String,
     /// The service's id, immutable where it has one.
     pub id: String,
@@ -80,18 +102,19 @@ impl Line {
             .map_err(|source| Error::Json { place: "a metadata line".into(), source })
     }
 
-    /// Where the line belongs in its section: owner, folders by id, then mail by
-    /// (receivedDateTime, else createdDateTime, id) and files by (createdDateTime, id). Dates are
-    /// compared as instants; a missing or unreadable date sorts first. None for other kinds.
+    /// Where the line belongs in its section: owner, folders by id, then mail and posts by
+    /// (receivedDateTime, else createdDateTime, id) and the rest by (createdDateTime, id). Dates
+    /// are compared as instants; a missing or unreadable date sorts first. None for kinds this
+    /// version does not know.
     pub fn key(&self) -> Option<OrderKey> {
         let (rank, instant) = match self.kind.as_str() {
             OWNER => (0, None),
             FOLDER => (1, None),
-            MESSAGE => {
+            MESSAGE | POST => {
                 let received = self.instant("receivedDateTime");
                 (2, received.or_else(|| self.instant("createdDateTime")))
             }
-            FILE => (2, self.instant("createdDateTime")),
+            FILE | EVENT | CONTACT | TASK | SETTING => (2, self.instant("createdDateTime")),
             _ => return None,
         };
         Some(OrderKey { rank, instant, id: self.id.clone() })

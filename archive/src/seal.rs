@@ -1,6 +1,7 @@
 //! The seal: the last member, which makes a stream a whole archive.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{Error, FORMAT, SEAL_PATH, digest::Sha256Digest, json};
 
@@ -64,6 +65,11 @@ impl Seal {
         text.resize(SEAL_SIZE - 1, b' ');
         text.push(b'\n');
         text
+    }
+
+    /// SHA-256 of the member's content: it stands for the whole archive.
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256::digest(self.encode()).into()
     }
 
     /// Reads the member's content. Fails with [`Error::Version`] for a format newer than ours.

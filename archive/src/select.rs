@@ -48,6 +48,8 @@ pub struct OwnerNames {
     pub mail: Option<String>,
     /// All addresses, earlier ones too, with or without `smtp:` before them.
     pub proxy_addresses: Vec<String>,
+    /// It is a group, whose name stands in the stead of a user principal name.
+    pub is_group: bool,
 }
 
 /// A compiled [`Selection`].
@@ -55,6 +57,7 @@ pub struct OwnerNames {
 pub struct Selector {
     services: BTreeSet<String>,
     users: Vec<GlobMatcher>,
+    groups: Vec<GlobMatcher>,
     /// Some owners are named, if not users.
     names_owners: bool,
     include: Vec<PathGlob>,
@@ -122,18 +125,20 @@ impl Selection {
             globs.iter().map(|text| glob(text, true)).collect::<Result<Vec<_>, _>>()
         };
         // Compiled to find mistakes; what can be chosen by them comes with those services.
-        let others = [owners(&self.groups)?, owners(&self.sites)?, owners(&self.teams)?];
+        let others = [owners(&self.sites)?, owners(&self.teams)?];
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until
         {
             let value = format!("since {since} until {until}");
             return Err(Error::Selection { value, what: "nothing lies between them".into() });
         }
-        let users = owners(&self.users)?;
+        let (users, groups) = (owners(&self.users)?, owners(&self.groups)?);
+        let is_any_named = |all: &[Vec<GlobMatcher>]| all.iter().any(|globs| !globs.is_empty());
         Ok(Selector {
             services: self.services.clone(),
-            names_owners: !users.is_empty() || others.iter().any(|globs| !globs.is_empty()),
+            names_owners: !users.is_empty() || !groups.is_empty() || is_any_named(&others),
             users,
+            groups,
             include: self
                 .include
                 .iter()
@@ -152,13 +157,17 @@ impl Selection {
 }
 
 impl OwnerNames {
-    /// From a user of Graph, which is also the `graph` of an owner line.
+    /// From a user or group of Graph, which is also the `graph` of an owner line. Only groups have
+    /// `groupTypes`.
     pub fn from_graph(graph: &Value) -> Self {
         let text = |name| graph.get(name).and_then(Value::as_str).map(str::to_owned);
         let addresses = graph.get("proxyAddresses").and_then(Value::as_array);
+        let is_group = graph.get("groupTypes").is_some();
+        let name = if is_group { "displayName" } else { "userPrincipalName" };
         OwnerNames {
             id: text("id").unwrap_or_default(),
-            upn: text("userPrincipalName").unwrap_or_default(),
+            upn: text(name).unwrap_or_default(),
+            is_group,
             mail: text("mail"),
             proxy_addresses: addresses
                 .into_iter()
@@ -176,13 +185,13 @@ impl Selector {
         self.services.is_empty() || self.services.contains(service)
     }
 
-    /// Whether the user is wanted: named, and in the shard.
+    /// Whether the user or group is wanted: named, and in the shard.
     pub fn matches_owner(&self, owner: &OwnerNames) -> bool {
         self.names_owner(owner) && self.shard.is_none_or(|shard| shard.holds(&owner.id))
     }
 
-    /// Whether the user is wanted in this or another shard. If only groups, sites or teams are
-    /// named, no user is.
+    /// Whether the user or group is wanted in this or another shard. If only owners of other kinds
+    /// are named, it is not.
     pub fn names_owner(&self, owner: &OwnerNames) -> bool {
         if !self.names_owners {
             return true;
@@ -192,7 +201,8 @@ impl Selector {
             .into_iter()
             .chain(owner.mail.as_deref())
             .chain(addresses);
-        names.any(|name| self.users.iter().any(|glob| glob.is_match(name)))
+        let globs = if owner.is_group { &self.groups } else { &self.users };
+        names.any(|name| globs.iter().any(|glob| glob.is_match(name)))
     }
 
     /// Whether the archive path is wanted by `include` and `exclude`.

@@ -151,6 +151,23 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// As [`Writer::file`], with content that is in memory as it was when its digest was computed:
+    /// that is not done again. Fails with [`Error::Size`] before anything is written.
+    pub fn file_in_memory(&mut self, file: &FileMember<'_>, content: &[u8]) -> Result<(), Error> {
+        self.check(file.path)?;
+        let found = content.len() as u64;
+        if found != file.size {
+            let (path, expected) = (file.path.to_owned(), file.size);
+            return Err(Error::Size { path, expected, found });
+        }
+        let fields = file_fields(file.path, file.mtime, file.size);
+        let start = self.output.begin(&fields, Some(&file.sha256))?;
+        self.output.emit(content)?;
+        self.end(&fields, start, Some(file.sha256), false)?;
+        self.counters.items += u64::from(file.item);
+        Ok(())
+    }
+
     /// Begins an item that is too large for the spool: its content comes in pieces, its digest
     /// is known at its end only.
     pub fn begin_stream(&mut self, path: &str, mtime: i64, size: u64) -> Result<(), Error> {

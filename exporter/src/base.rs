@@ -24,8 +24,8 @@ use self::file::FileSection;
 pub(crate) use self::file::{BaseLines, FileBase, ledger};
 use self::stream::{StreamBase, StreamSection};
 use crate::Error;
+use crate::context::Context;
 use crate::options::Options;
-use crate::section::Context;
 use crate::service::Note;
 use crate::spool::{Spooled, Turn};
 
@@ -254,9 +254,11 @@ fn place(line: &Line) -> Option<(i64, &str)> {
 }
 
 /// Whether the service says that the content is what it was: by the hash of the content, else by
-/// the content's tag, else by the item's own.
+/// the content's tag, else by the item's own. The entity tag counts where a service keeps it, which
+/// it does where there is no other.
 pub(crate) fn is_same_content(earlier: &Value, now: &Value) -> bool {
-    const TAGS: [&str; 4] = ["/file/hashes/quickXorHash", "/cTag", "/eTag", "/changeKey"];
+    const TAGS: [&str; 5] =
+        ["/file/hashes/quickXorHash", "/cTag", "/eTag", "/changeKey", "/@odata.etag"];
     let size = |item: &Value| item.pointer("/size").and_then(Value::as_u64);
     if size(earlier) != size(now) {
         return false;

@@ -29,10 +29,12 @@ pub(crate) use self::large::Filtered;
 pub(crate) use self::pipe::Piece;
 
 use crate::Error;
+use crate::context::Context;
 use crate::inventory::{Inventory, Item, Name};
 use crate::monitor::Decision;
 use crate::outcome::Tally;
-use crate::section::{BATCH, Context, Event, Outlet, Section};
+use crate::queue::Outlet;
+use crate::section::{BATCH, Event, Section};
 use crate::service::{Listing, Note};
 
 /// Folders and items that one call decides on.

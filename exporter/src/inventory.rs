@@ -78,13 +78,6 @@ pub(crate) struct Item {
     pub(crate) exempt: bool,
 }
 
-impl Item {
-    /// Folders are members, and so is content; what never has content has no path.
-    pub(crate) fn has_path(&self) -> bool {
-        !matches!(self.kind.as_str(), "shortcut" | "other")
-    }
-}
-
 /// The inventory of one section.
 #[derive(Debug)]
 pub(crate) struct Inventory {
@@ -95,7 +88,7 @@ pub(crate) struct Inventory {
 
 const SCHEMA: &str = "
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA cache_size = -1024; PRAGMA temp_store = FILE;
+PRAGMA cache_size = -256; PRAGMA temp_store = FILE;
 CREATE TABLE node (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL, listing TEXT NOT NULL, parent TEXT NOT NULL,
@@ -103,7 +96,7 @@ CREATE TABLE node (
     name TEXT NOT NULL, fold TEXT, exact INTEGER NOT NULL DEFAULT 0, json TEXT NOT NULL,
     cause TEXT, code TEXT, message TEXT,
     gone INTEGER NOT NULL DEFAULT 0, hidden INTEGER NOT NULL DEFAULT 0,
-    exempt INTEGER NOT NULL DEFAULT 0);
+    outdated INTEGER NOT NULL DEFAULT 0, exempt INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX node_id ON node (id, listing);
 CREATE INDEX node_listing ON node (listing);
 CREATE TABLE memory (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
@@ -192,6 +185,26 @@ impl Inventory {
     pub(crate) fn forget(&self, listing: &str) -> Result<(), Error> {
         self.execute("DELETE FROM node WHERE listing = ?1", params![listing])?;
         Ok(())
+    }
+
+    /// Puts a folder or item in like [`Inventory::put`]. True if that is news: the listing told of
+    /// it for the first time, or with other JSON.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what has no delta: calendars"))]
+    pub(crate) fn update(&self, node: &Node<'_>) -> Result<bool, Error> {
+        let known = self.json(node.listing, node.id)?;
+        self.put(node)?;
+        Ok(known.as_deref() != Some(node.json))
+    }
+
+    /// What `listing` told is to be told again; see [`Inventory::remove_outdated`].
+    pub(crate) fn outdate(&self, listing: &str) -> Result<(), Error> {
+        self.execute("UPDATE node SET outdated = 1 WHERE listing = ?1", [listing])?;
+        Ok(())
+    }
+
+    /// Removes what `listing` did not tell again. How many that are.
+    pub(crate) fn remove_outdated(&self, listing: &str) -> Result<usize, Error> {
+        self.execute("DELETE FROM node WHERE listing = ?1 AND outdated", [listing])
     }
 
     /// How many items (not folders) there are.
@@ -462,6 +475,28 @@ impl Inventory {
                 .collect::<Result<Vec<_>, _>>()
         };
         select().map_err(|source| self.error(source))
+    }
+
+    /// Ends the listing of an inventory that is not a tree: its items can be read by their keys.
+    pub(crate) fn index(&self) -> Result<(), Error> {
+        self.execute_batch(INDEXES)
+    }
+
+    /// Key, id and JSON of the next item by key, then id, of an inventory that is not a tree.
+    pub(crate) fn first_after(
+        &self,
+        after: (i64, &str),
+    ) -> Result<Option<(i64, String, String)>, Error> {
+        self.db()
+            .prepare_cached(
+                "SELECT key, id, json FROM node WHERE folder = 0 AND (key, id) > (?1, ?2)
+                 ORDER BY key, id LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                statement.query_row(params![after.0, after.1], read).optional()
+            })
+            .map_err(|source| self.error(source))
     }
 
     fn select(&self, sql: &str, params: impl Params) -> Result<Vec<Item>, Error> {

@@ -11,14 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use graph::{Download, ErrorKind, Prefer, Scope, segment};
 use quickxorhash::QuickXorHash;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::context::Context;
 use crate::error::is_fatal;
 use crate::filter::Piece;
-use crate::section::Context;
-use crate::service::Note;
-use crate::service::onedrive::{listed_hash, refusal};
+use crate::service::{Note, Service};
 use crate::stream::{Command, Stream};
 
 /// Times the file is opened anew because it moved on while we asked for its version.
@@ -29,6 +29,8 @@ const RESUMES: usize = 8;
 /// What is known of the file when its turn comes.
 #[derive(Debug)]
 pub(crate) struct Large {
+    /// Knows why a file can't be read.
+    pub(crate) service: Service,
     pub(crate) drive: String,
     pub(crate) id: String,
     pub(crate) path: String,
@@ -112,10 +114,7 @@ impl Large {
         let mut opened = match self.open(context).await {
             Ok(opened) => opened,
             Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-            Err(error) => {
-                let mime = self.mime.as_deref();
-                return Ok(Some(refusal(context, &self.drive, &self.id, mime, &error).await));
-            }
+            Err(error) => return Ok(Some(self.service.refusal(context, self, &error).await)),
         };
         opened.download.learn_length().await;
         let size = match opened.download.length {
@@ -283,6 +282,11 @@ impl Large {
     fn fatal(&self, error: graph::Error) -> Error {
         Error::graph(format!("reading {}", self.path), error)
     }
+}
+
+/// What the listing says of a file's content.
+pub(crate) fn listed_hash(item: &Value) -> Option<&str> {
+    item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
 }
 
 struct Body {

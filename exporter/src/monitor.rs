@@ -19,6 +19,19 @@ pub struct Progress {
     pub failed: u64,
 }
 
+impl Progress {
+    /// Adds the numbers of another stream.
+    pub fn add(&mut self, other: &Self) {
+        self.owners_done += other.owners_done;
+        self.owners += other.owners;
+        self.listed += other.listed;
+        self.items += other.items;
+        self.bytes += other.bytes;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+    }
+}
+
 /// What a plugin decided on a folder or item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision<'a> {

@@ -48,7 +48,7 @@ impl SpoolOptions {
     /// When `dir` is not there.
     pub fn in_dir(dir: PathBuf) -> std::io::Result<Self> {
         let disk_bytes = free_bytes(&dir)? / 2;
-        Ok(Self { dir, disk_bytes, memory_bytes: 16 << 20 })
+        Ok(Self { dir, disk_bytes, memory_bytes: 6 << 20 })
     }
 }
 

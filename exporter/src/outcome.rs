@@ -80,9 +80,47 @@ pub struct Summary {
     pub sealed: bool,
     /// SHA-256 of the manifest, in hex, when sealed.
     pub manifest_sha256: Option<String>,
+    /// SHA-256 of the seal, in hex, when sealed.
+    pub seal_sha256: Option<String>,
 }
 
 impl Summary {
+    /// Adds the numbers of another stream of the same run. Whether all are sealed is for the
+    /// caller to say; digests are those of one stream and are dropped.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.owners, other.owners),
+            (&mut self.items, other.items),
+            (&mut self.members, other.members),
+            (&mut self.bytes, other.bytes),
+            (&mut self.skipped, other.skipped),
+            (&mut self.failed, other.failed),
+            (&mut self.converted, other.converted),
+            (&mut self.damaged, other.damaged),
+            (&mut self.failed_listings, other.failed_listings),
+            (&mut self.hash_mismatches, other.hash_mismatches),
+            (&mut self.from_base, other.from_base),
+            (&mut self.base_bytes, other.base_bytes),
+            (&mut self.kept, other.kept),
+            (&mut self.bad_in_base, other.bad_in_base),
+            (&mut self.reread, other.reread),
+            (&mut self.drifted, other.drifted),
+            (&mut self.dropped, other.dropped),
+            (&mut self.plugin_failures, other.plugin_failures),
+        ];
+        for (sum, number) in pairs {
+            *sum += number;
+        }
+        for (cause, count) in &other.causes {
+            *self.causes.entry(cause.clone()).or_default() += count;
+        }
+        for (service, count) in &other.owners_with {
+            *self.owners_with.entry(service).or_default() += count;
+        }
+        self.manifest_sha256 = None;
+        self.seal_sha256 = None;
+    }
+
     /// The verdict on a sealed stream. `services` are those asked for, `named` when by name.
     #[must_use]
     pub fn verdict(

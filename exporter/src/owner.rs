@@ -13,12 +13,50 @@ use crate::inventory::{Inventory, Name, Node};
 /// What of a user the archive names: who it is, also by earlier addresses.
 const SELECT: &str = "id,userPrincipalName,mail,displayName,userType,accountEnabled,\
                       proxyAddresses,assignedLicenses";
-/// The largest page of `/users` (FACTS 3.2).
+/// The same of a group.
+const SELECT_GROUP: &str = "id,mail,displayName,groupTypes,proxyAddresses";
+/// The largest page of `/users` and `/groups` (FACTS 3.2).
 const PAGE: u32 = 999;
+const LISTING: &str = "users";
 
-/// A user of the tenant.
+/// What an owner is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnerKind {
+    /// A user, a shared mailbox or a room.
+    User,
+    /// A Microsoft 365 group.
+    Group,
+}
+
+impl OwnerKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::User, Self::Group];
+
+    /// By what only the directory's groups have, which stands in the owner's metadata line too.
+    fn of(owner: &Value) -> Self {
+        if owner.get("groupTypes").is_some() { Self::Group } else { Self::User }
+    }
+
+    /// What listing all of them is called, and its path. Of groups those that have a mailbox
+    /// (FACTS 3.11).
+    fn listing(self) -> (&'static str, String) {
+        match self {
+            Self::User => ("listing the users", format!("/users?$select={SELECT}&$top={PAGE}")),
+            Self::Group => {
+                let unified = "groupTypes/any(c:c%20eq%20'Unified')";
+                let path = format!("/groups?$filter={unified}&$select={SELECT_GROUP}&$top={PAGE}");
+                ("listing the groups", path)
+            }
+        }
+    }
+}
+
+/// A user or group of the tenant.
 #[derive(Debug, Clone)]
 pub struct Owner {
+    /// User or group.
+    pub kind: OwnerKind,
     /// Object id: immutable, orders the owners in the stream.
     pub id: String,
     /// Name in paths and messages; the id where the service has no UPN.
@@ -34,27 +72,34 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn parse(user: &Value) -> Option<Self> {
+    /// The owner as the directory has him; none without an id.
+    #[must_use]
+    pub fn of_user(user: &Value) -> Option<Self> {
         let text = |key: &str| user.get(key).and_then(Value::as_str);
         let id = text("id")?.to_owned();
-        let upn = text("userPrincipalName").filter(|upn| !upn.is_empty()).unwrap_or(&id).to_owned();
+        let kind = OwnerKind::of(user);
+        let name = match kind {
+            OwnerKind::User => text("userPrincipalName"),
+            // Two groups may be called the same, but have no address in common.
+            OwnerKind::Group => text("mail").or_else(|| text("displayName")),
+        };
+        let upn = name.filter(|name| !name.is_empty()).unwrap_or(&id).to_owned();
         let mut addresses: Vec<&str> = user
             .get("proxyAddresses")
             .and_then(Value::as_array)
             .map(|all| all.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
         addresses.sort_unstable();
-        let graph = json!({
-            "id": id,
-            "userPrincipalName": user.get("userPrincipalName"),
-            "mail": user.get("mail"),
-            "displayName": user.get("displayName"),
-            "userType": user.get("userType"),
-            "proxyAddresses": addresses,
-        });
+        let keys: &[&str] = match kind {
+            OwnerKind::User => &["userPrincipalName", "mail", "displayName", "userType"],
+            OwnerKind::Group => &["mail", "displayName", "groupTypes"],
+        };
+        let mut graph = json!({ "id": id, "proxyAddresses": addresses });
+        keys.iter().for_each(|key| graph[*key] = user.get(*key).cloned().unwrap_or_default());
         let list_is_empty =
             |key: &str| user.get(key).and_then(Value::as_array).is_some_and(Vec::is_empty);
         Some(Self {
+            kind,
             guest: text("userType").is_some_and(|kind| kind.eq_ignore_ascii_case("guest")),
             enabled: user.get("accountEnabled").and_then(Value::as_bool).unwrap_or(true),
             licensed: !list_is_empty("assignedLicenses"),
@@ -67,13 +112,17 @@ impl Owner {
     /// The owner as an archive has him.
     pub(crate) fn of_line(line: &Line) -> Option<Self> {
         let is_owner = line.kind == archive::metadata::OWNER;
-        Some(Self { graph: line.graph.clone(), ..Self::parse(&line.graph)? }).filter(|_| is_owner)
+        Some(Self { graph: line.graph.clone(), ..Self::of_user(&line.graph)? }).filter(|_| is_owner)
     }
 
     /// The folder of the owner in the archive.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("users/{}", archive::path::directory_component(&self.upn, &self.id))
+        let above = match self.kind {
+            OwnerKind::User => "users",
+            OwnerKind::Group => "groups",
+        };
+        format!("{above}/{}", archive::path::directory_component(&self.upn, &self.id))
     }
 
     pub(crate) fn names(&self) -> OwnerNames {
@@ -81,7 +130,7 @@ impl Owner {
     }
 }
 
-/// The users of the tenant that a selection names.
+/// The users and groups of the tenant that a selection names.
 #[derive(Debug)]
 pub struct Owners {
     /// Those that are wanted.
@@ -90,11 +139,11 @@ pub struct Owners {
     pub others: OwnerList,
     /// How many both are.
     pub named: u64,
-    /// How many users the tenant has.
+    /// How many the tenant has.
     pub total: u64,
 }
 
-/// Users in stream order, on disk: a tenant may have 200,000 of them.
+/// Users and groups in stream order, on disk: a tenant may have 200,000 of them.
 #[derive(Debug)]
 pub struct OwnerList {
     inventory: Inventory,
@@ -103,29 +152,36 @@ pub struct OwnerList {
 }
 
 impl Owners {
-    /// Lists the users of the tenant and keeps those that `selector` names.
+    /// Lists the users and groups of the tenant, as far as these `kinds` are asked for, and keeps
+    /// those that `selector` names.
     ///
     /// # Errors
     /// When the directory can't be read, or `dir` takes no temporary file.
-    pub async fn list(graph: &Graph, selector: &Selector, dir: &Path) -> Result<Self, Error> {
+    pub async fn list(
+        graph: &Graph,
+        kinds: &[OwnerKind],
+        selector: &Selector,
+        dir: &Path,
+    ) -> Result<Self, Error> {
         let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
         let mut total = 0;
-        let path = format!("/users?$select={SELECT}&$top={PAGE}");
-        let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
-        while let Some(page) =
-            pages.next().await.map_err(|source| Error::graph("listing the users", source))?
-        {
-            for item in &page.items {
-                let user = item.parse().map_err(|e| Error::graph("listing the users", e))?;
-                let Some(owner) = Owner::parse(&user) else {
-                    continue;
-                };
-                total += 1;
-                let names = owner.names();
-                if selector.matches_owner(&names) {
-                    put(&ours, &owner, &user)?;
-                } else if selector.names_owner(&names) {
-                    put(&others, &owner, &user)?;
+        for kind in kinds {
+            let (doing, path) = kind.listing();
+            let failed = |source| Error::graph(doing, source);
+            let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
+            while let Some(page) = pages.next().await.map_err(failed)? {
+                for item in &page.items {
+                    let listed = item.parse().map_err(failed)?;
+                    let Some(owner) = Owner::of_user(&listed) else {
+                        continue;
+                    };
+                    total += 1;
+                    let names = owner.names();
+                    if selector.matches_owner(&names) {
+                        put(&ours, &owner, &listed)?;
+                    } else if selector.names_owner(&names) {
+                        put(&others, &owner, &listed)?;
+                    }
                 }
             }
         }
@@ -148,22 +204,46 @@ impl OwnerList {
         Ok(rows
             .iter()
             .filter_map(|json| serde_json::from_str(json).ok())
-            .filter_map(|user: Value| Owner::parse(&user))
+            .filter_map(|user: Value| Owner::of_user(&user))
             .collect())
+    }
+
+    /// Gives an owner a place in another order: by `key`, then id.
+    pub(crate) fn place(&self, owner: &Owner, key: i64) -> Result<(), Error> {
+        match self.inventory.json(LISTING, &owner.id)? {
+            Some(json) => put_at(&self.inventory, owner, key, &json),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the placing: from now on owners are read in that order.
+    pub(crate) fn placed(&self) -> Result<(), Error> {
+        self.inventory.index()
+    }
+
+    /// The first owner after that place, with its own.
+    pub(crate) fn first_after(&self, after: (i64, &str)) -> Result<Option<(i64, Owner)>, Error> {
+        let row = self.inventory.first_after(after)?;
+        let owner = |json: &str| Owner::of_user(&serde_json::from_str(json).ok()?);
+        Ok(row.and_then(|(key, _, json)| Some((key, owner(&json)?))))
     }
 }
 
 fn put(inventory: &Inventory, owner: &Owner, user: &Value) -> Result<(), Error> {
+    put_at(inventory, owner, 0, &archive::json::canonical(user))
+}
+
+fn put_at(inventory: &Inventory, owner: &Owner, key: i64, json: &str) -> Result<(), Error> {
     inventory.put(&Node {
         id: &owner.id,
-        listing: "users",
+        listing: LISTING,
         parent: "",
         kind: "owner",
         folder: false,
-        key: 0,
+        key,
         mtime: 0,
         name: Name::Unique(&owner.upn),
-        json: &archive::json::canonical(user),
+        json,
         unwanted: None,
     })
 }

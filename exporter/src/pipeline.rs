@@ -1,38 +1,39 @@
 //! The whole of an export: sections in stream order, a few of them under way ahead of their
 //! turn, one stream out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use archive::{Head, Region, Seal};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use graph::Graph;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::base::{Base, OpenBase};
+use crate::context::Context;
 use crate::large::Sink;
 use crate::monitor::{Monitor, Progress};
 use crate::options::Options;
 use crate::outcome::{Summary, Tally};
 use crate::owner::{Owner, OwnerList, Owners};
-use crate::section::{Context, Event, Outlet, Section, refused_for_all};
+use crate::queue::{Inlet, Outlet, queue};
+use crate::section::{Event, Section, refused_for_all};
 use crate::service::Service;
 use crate::spool::Turn;
 use crate::stream::{Command, Output, Stream as Archive};
 
-/// Events of one section that may wait for their turn.
-const EVENTS_AHEAD: usize = 1024;
-/// Sections under way for each 4 of `--concurrency` (a mailbox takes 4 at a time).
+/// Events of one section that wait for their turn in memory; more wait on disk.
+const EVENTS_AHEAD: usize = 64;
+/// Of `--concurrency`, what one section takes (FACTS 2.2: a mailbox takes 4 at a time).
 const REQUESTS_A_SECTION: usize = 4;
+/// Sections that have begun and are not written yet, whether they are at their end or not.
+const MOST_SECTIONS: usize = 256;
 
 /// Bytes of a large file of the base that are copied at a time.
 const COPIED: usize = 256 * 1024;
-/// Sections under way at most: each has an inventory of its own, with a little memory.
-const MOST_SECTIONS: usize = 6;
 
 /// Writes the selected content of the tenant to `output`. What has not changed since `base` is
 /// taken from there.
@@ -69,6 +70,7 @@ pub(crate) fn summarize(
                 summary.sealed = true;
                 summary.members = seal.members;
                 summary.manifest_sha256 = Some(archive::hex(&seal.manifest.sha256));
+                summary.seal_sha256 = Some(archive::hex(&seal.digest()));
             }
             (summary, Ok(()))
         }
@@ -85,26 +87,50 @@ async fn run(
     cancel: CancellationToken,
     tally: &Arc<Tally>,
 ) -> Result<Option<Seal>, Error> {
-    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options));
-    let base = base.map(open).transpose()?;
-    let context = Arc::new(Context::new(Some(graph), options, tally, monitor, base)?);
+    let context = open(graph, options, base, monitor, tally)?;
     let owners = tokio::select! {
         () = cancel.cancelled() => return Err(Error::Interrupted),
         owners = prepare(&context) => owners?,
     };
     tally.owners.store(owners.ours.count, Ordering::Relaxed);
-    let writer = archive::writer::Options {
-        align: context.options.align,
-        spool_dir: context.options.spool.dir.clone(),
-    };
-    let mut archive = Archive::start(output, writer, Arc::clone(tally))?;
+    stream_out(&context, each(&owners.ours), output, cancel).await
+}
+
+/// Opens the base and all that the parts of a run share.
+pub(crate) fn open(
+    graph: Graph,
+    options: Options,
+    base: Option<Base>,
+    monitor: Arc<dyn Monitor>,
+    tally: &Arc<Tally>,
+) -> Result<Arc<Context>, Error> {
+    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options));
+    let base = base.map(open).transpose()?;
+    Ok(Arc::new(Context::new(Some(graph), options, tally, monitor, base)?))
+}
+
+/// Writes what these owners have as one stream.
+pub(crate) async fn stream_out(
+    context: &Arc<Context>,
+    owners: impl Stream<Item = Result<Owner, Error>>,
+    output: Box<dyn Output>,
+    cancel: CancellationToken,
+) -> Result<Option<Seal>, Error> {
+    let mut archive = Archive::start(output, writer(context), Arc::clone(&context.tally))?;
     let written = tokio::select! {
         () = cancel.cancelled() => Err(Error::Interrupted),
-        written = write(&context, &owners, &mut archive) => written,
+        written = write(context, owners, &mut archive) => written,
     };
     let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
     let may_name = context.options.plugins.is_empty();
     conclude(archive, written.and_then(finish), may_name).await
+}
+
+pub(crate) fn writer(context: &Context) -> archive::writer::Options {
+    archive::writer::Options {
+        align: context.options.align,
+        spool_dir: context.options.spool.dir.clone(),
+    }
 }
 
 /// Ends the stream as what was written ended. Where plugins filter, its last words name nothing:
@@ -134,8 +160,10 @@ pub(crate) async fn conclude(
 }
 
 /// Everything that can fail before the first byte.
-async fn prepare(context: &Context) -> Result<Owners, Error> {
-    let owners = Owners::list(context.graph(), &context.selector, context.spool.dir()).await?;
+pub(crate) async fn prepare(context: &Context) -> Result<Owners, Error> {
+    let kinds = Service::owner_kinds(&context.options.services);
+    let dir = context.spool.dir();
+    let owners = Owners::list(context.graph(), &kinds, &context.selector, dir).await?;
     if owners.named == 0 {
         return Err(Error::NoOwner { owners: owners.total });
     }
@@ -151,7 +179,7 @@ async fn prepare(context: &Context) -> Result<Owners, Error> {
 }
 
 /// The services in the order of the format, once each.
-fn services(options: &Options) -> Vec<Service> {
+pub(crate) fn services(options: &Options) -> Vec<Service> {
     let mut services = options.services.clone();
     services.sort_unstable();
     services.dedup();
@@ -159,7 +187,7 @@ fn services(options: &Options) -> Vec<Service> {
 }
 
 /// Owners in stream order.
-fn each(owners: &OwnerList) -> impl Stream<Item = Result<Owner, Error>> + '_ {
+pub(crate) fn each(owners: &OwnerList) -> impl Stream<Item = Result<Owner, Error>> + '_ {
     stream::try_unfold(String::new(), move |after| async move {
         let batch = owners.after(&after, 64)?;
         let last = batch.last().map(|owner| owner.id.clone());
@@ -183,14 +211,15 @@ fn reason(error: &Error) -> String {
 /// A section under way. Dropping it stops it.
 pub(crate) struct Running {
     section: Section,
-    events: mpsc::Receiver<Event>,
+    events: Inlet,
     task: JoinHandle<Result<(), Error>>,
     owner_done: bool,
 }
 
 impl Running {
-    /// Starts a section as a task: it goes on by itself until its channel is full.
+    /// Starts a section as a task: it goes on by itself while the spool has room.
     pub(crate) fn start<F>(
+        context: &Context,
         section: Section,
         owner_done: bool,
         run: impl FnOnce(Outlet) -> F,
@@ -198,8 +227,8 @@ impl Running {
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        let task = tokio::spawn(run(Outlet::new(sender)));
+        let (outlet, events) = queue(&context.spool, EVENTS_AHEAD);
+        let task = tokio::spawn(run(outlet));
         Self { section, events, task, owner_done }
     }
 }
@@ -210,51 +239,64 @@ impl Drop for Running {
     }
 }
 
+/// Starts the sections in their order, so many at a time, and writes them in that order. A section
+/// that is at its end before its turn makes room for another: no mailbox waits for the output while
+/// the spool has room.
 async fn write(
     context: &Arc<Context>,
-    owners: &Owners,
+    owners: impl Stream<Item = Result<Owner, Error>>,
     archive: &mut Archive,
 ) -> Result<(), Error> {
     let services = services(&context.options);
     archive.send(Command::Head(Box::new(head(&context.options, &services)))).await?;
-    let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).clamp(1, MOST_SECTIONS);
-    let last = services.len().saturating_sub(1);
-    let mut index = 0;
-    let sections = each(&owners.ours)
-        .map_ok(move |owner| {
-            let owner = Arc::new(owner);
-            let sections: Vec<_> = services
-                .iter()
-                .enumerate()
-                .map(|(n, service)| Ok((Arc::clone(&owner), *service, n == last)))
-                .collect();
-            stream::iter(sections)
-        })
-        .try_flatten();
-    let mut sections = std::pin::pin!(sections);
-    let mut started = VecDeque::new();
-    let mut done = 0;
-    loop {
-        while started.len() < ahead {
-            let Some((owner, service, owner_done)) = sections.try_next().await? else {
-                break;
-            };
-            let section = Section { index, owner, service };
-            started.push_back(Running::start(section.clone(), owner_done, |outlet| {
-                section.run(Arc::clone(context), outlet)
-            }));
-            index += 1;
+    let (started, mut sections) = mpsc::channel(MOST_SECTIONS);
+    let write = async {
+        let mut done = 0;
+        while let Some(section) = sections.recv().await {
+            let section: Running = section;
+            done += u64::from(section.owner_done);
+            drain(context, section, archive).await?;
+            context.tally.owners_done.store(done, Ordering::Relaxed);
         }
-        let Some(section) = started.pop_front() else {
-            return Ok(());
-        };
-        done += u64::from(section.owner_done);
-        drain(context, section, archive).await?;
-        context.tally.owners_done.store(done, Ordering::Relaxed);
-    }
+        Ok(())
+    };
+    tokio::try_join!(start(context, owners, services, started), write).map(|_| ())
 }
 
-fn head(options: &Options, services: &[Service]) -> Head {
+async fn start(
+    context: &Arc<Context>,
+    owners: impl Stream<Item = Result<Owner, Error>>,
+    services: Vec<Service>,
+    started: mpsc::Sender<Running>,
+) -> Result<(), Error> {
+    let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).max(1);
+    let slots = |service: &Service| Arc::new(Semaphore::new(service.most_ahead(ahead)));
+    let slots: Vec<_> = services.iter().map(slots).collect();
+    let mut owners = std::pin::pin!(owners);
+    let mut index = 0;
+    while let Some(owner) = owners.try_next().await? {
+        let owner = Arc::new(owner);
+        let his = services.iter().zip(&slots).filter(|(service, _)| service.serves(owner.kind));
+        let last = his.clone().next_back().map(|(service, _)| service);
+        for (service, slots) in his {
+            let section = Section { index, owner: Arc::clone(&owner), service: *service };
+            let (ours, run, slots) = (Arc::clone(context), section.clone(), Arc::clone(slots));
+            let running =
+                Running::start(context, section, Some(service) == last, |outlet| async move {
+                    // Who comes first in the stream comes first here. Nobody closes the semaphore.
+                    let _slot = slots.acquire_owned().await.ok();
+                    run.run(ours, outlet).await
+                });
+            if started.send(running).await.is_err() {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn head(options: &Options, services: &[Service]) -> Head {
     Head::new(
         options.tenant.clone(),
         services.iter().map(|service| service.name().to_owned()).collect(),
@@ -270,7 +312,7 @@ pub(crate) async fn drain(
     archive: &mut Archive,
 ) -> Result<(), Error> {
     context.spool.set_head(Turn { section: running.section.index, item: 0 });
-    while let Some(event) = running.events.recv().await {
+    while let Some(event) = running.events.next().await? {
         let turn = match event {
             Event::Ledger(line) => {
                 archive.send(Command::Ledger(line)).await?;

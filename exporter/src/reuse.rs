@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::base::{Earlier, EarlierContent, equal_but_boundaries, is_same_content, prove};
+use crate::context::Context;
 use crate::filter::{self, Passed};
 use crate::inventory::Item;
 use crate::outcome::Tally;
-use crate::section::{Context, Event, Section};
+use crate::section::{Event, Section};
 use crate::service::Note;
 use crate::spool::{Spooled, Turn};
 

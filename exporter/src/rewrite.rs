@@ -13,13 +13,15 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{self, FileBase, OpenBase};
+use crate::context::Context;
 use crate::filter::Drops;
 use crate::inventory::{Inventory, Name, Node};
 use crate::outcome::{Summary, Tally};
 use crate::owner::Owner;
 use crate::pipeline::{Running, conclude, drain};
+use crate::queue::Outlet;
 use crate::reuse::DAMAGED;
-use crate::section::{BATCH, Context, Event, Outlet, Section};
+use crate::section::{BATCH, Event, Section};
 use crate::service::{Listing, Service};
 use crate::stream::{Command, Output, Stream as Archive};
 use crate::{Error, Monitor, Options};
@@ -61,8 +63,9 @@ async fn run(
         let mut parts = section.split('/').skip(1);
         let (owner, service) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let upn = archive::path::unescape(owner);
+        let is_group = section.starts_with("groups/");
         !left_out.contains(section)
-            && selector.matches_owner(&OwnerNames { upn, ..OwnerNames::default() })
+            && selector.matches_owner(&OwnerNames { upn, is_group, ..OwnerNames::default() })
             && options.services.iter().any(|known| known.name() == service)
     };
     let ledger = Arc::new(Ledger::read(&archive, &options.spool.dir, &known, is_told)?);
@@ -84,7 +87,7 @@ async fn run(
                 stream.send(Command::Ledger(line)).await?;
                 other = others.next()?;
             }
-            let running = Running::start(section.clone(), true, |outlet| {
+            let running = Running::start(&context, section.clone(), true, |outlet| {
                 section.rewrite(Arc::clone(&context), Arc::clone(&ledger), outlet)
             });
             drain(&context, running, &mut stream).await?;

@@ -4,152 +4,28 @@
 //! through a bounded channel; how far ahead it gets is bounded by that and by the spool.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use archive::metadata::{self, Line};
-use archive::{LedgerLine, Outcome, Region, Selector, Sha256Digest};
+use archive::{LedgerLine, Outcome, Region, Sha256Digest};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
-use graph::{Graph, Scope};
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::base::{Earlier, OpenBase, SectionBase};
+use crate::context::Context;
 use crate::filter::{Decided, Drops, Filtered};
 use crate::inventory::{Inventory, Item};
 use crate::large::Large;
-use crate::monitor::Monitor;
-use crate::options::Options;
 use crate::outcome::Tally;
 use crate::owner::Owner;
-use crate::service::{Asked, Fetched, Listing, Note, Presence, Service};
-use crate::spool::{Draft, Spool, Spooled, Turn};
+use crate::queue::Outlet;
+use crate::service::{Asked, Fetched, Listing, Note, Opened, Presence, Service};
+use crate::spool::{Spooled, Turn};
 use crate::state::Seeds;
 
-/// Times a torn body is asked for (FACTS 2.7).
-const TORN_TRIES: usize = 8;
 /// Rows read from the inventory at a time.
-pub(crate) const BATCH: u32 = 256;
-
-/// What every part of a run shares.
-pub(crate) struct Context {
-    /// Nothing if an archive is the source, and all of it is in the base.
-    pub(crate) graph: Option<Graph>,
-    pub(crate) options: Options,
-    pub(crate) selector: Selector,
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) tally: Arc<Tally>,
-    pub(crate) monitor: Arc<dyn Monitor>,
-    /// How much less than everything is asked of message listings (0: nothing less).
-    pub(crate) mail_query_level: AtomicUsize,
-    /// What has not changed is taken from there.
-    pub(crate) base: Option<OpenBase>,
-}
-
-impl Context {
-    /// # Errors
-    /// If the selection is none.
-    pub(crate) fn new(
-        graph: Option<Graph>,
-        options: Options,
-        tally: &Arc<Tally>,
-        monitor: Arc<dyn Monitor>,
-        base: Option<OpenBase>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            graph,
-            selector: options.selection.compile().map_err(Error::Archive)?,
-            spool: Spool::new(options.spool.clone()),
-            tally: Arc::clone(tally),
-            monitor,
-            mail_query_level: AtomicUsize::new(0),
-            base,
-            options,
-        })
-    }
-
-    /// The service that is asked for what the base does not have.
-    pub(crate) fn graph(&self) -> &Graph {
-        self.graph.as_ref().expect("services are asked for a tenant's content, never an archive's")
-    }
-
-    /// Copies a `$value` into `draft`, from the beginning when its body is torn: there is no
-    /// range (FACTS 4.1). Every other try was the client's. The inner error is the item's.
-    pub(crate) async fn copy_value(
-        &self,
-        scope: &Scope,
-        path: &str,
-        draft: &mut Draft,
-    ) -> Result<Result<(), graph::Error>, Error> {
-        let mut torn = 0;
-        loop {
-            let error = match self.copy_once(scope, path, draft).await? {
-                Copied::Whole => return Ok(Ok(())),
-                Copied::Refused(error) => return Ok(Err(error)),
-                Copied::Torn(error) => error,
-            };
-            torn += 1;
-            if torn == TORN_TRIES || !error.is_retryable() {
-                return Ok(Err(error));
-            }
-            self.restart(draft)?;
-        }
-    }
-
-    async fn copy_once(
-        &self,
-        scope: &Scope,
-        path: &str,
-        draft: &mut Draft,
-    ) -> Result<Copied, Error> {
-        let mut body = match self.graph().value(scope, path).await {
-            Ok(body) => body,
-            Err(error) => return Ok(Copied::Refused(error)),
-        };
-        loop {
-            match body.chunk().await {
-                Ok(Some(chunk)) => self.write(draft, &chunk).await?,
-                Ok(None) => return Ok(Copied::Whole),
-                Err(error) => return Ok(Copied::Torn(error)),
-            }
-        }
-    }
-
-    pub(crate) async fn write(&self, draft: &mut Draft, bytes: &[u8]) -> Result<(), Error> {
-        draft.write(bytes).await.map_err(|source| self.spool_error(source))
-    }
-
-    pub(crate) fn restart(&self, draft: &mut Draft) -> Result<(), Error> {
-        draft.restart().map_err(|source| self.spool_error(source))
-    }
-
-    pub(crate) fn finish(&self, draft: Draft) -> Result<Spooled, Error> {
-        draft.finish().map_err(|source| self.spool_error(source))
-    }
-
-    /// True when what comes from the base went through the chain already.
-    pub(crate) fn base_is_filtered(&self) -> bool {
-        self.base.as_ref().is_some_and(OpenBase::is_filtered)
-    }
-
-    /// True when the selection may take some items of a folder and leave others.
-    fn narrows(&self) -> bool {
-        let selection = &self.options.selection;
-        !selection.include.is_empty() || selection.since.is_some() || selection.until.is_some()
-    }
-
-    pub(crate) fn spool_error(&self, source: std::io::Error) -> Error {
-        Error::Spool { dir: self.spool.dir().clone(), source }
-    }
-}
-
-/// How copying a `$value` ended.
-enum Copied {
-    Whole,
-    Refused(graph::Error),
-    Torn(graph::Error),
-}
+pub(crate) const BATCH: u32 = 32;
 
 /// What a section has to say, in stream order.
 #[derive(Debug)]
@@ -244,8 +120,8 @@ impl Section {
         context.tally.count_owner_with(self.service);
         let inventory = Inventory::create(context.spool.dir())?;
         let seeds = self.seeds(context)?;
-        let (inventory, listing) =
-            self.service.list(context, &self.owner, &root, inventory, seeds).await?;
+        let of = Opened { context, owner: &self.owner, root: &root, inventory: &inventory };
+        let listing = self.service.list(of, seeds).await?;
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
         tokio::task::block_in_place(|| {
@@ -277,7 +153,7 @@ impl Section {
 
     /// What this version leaves in the tenant.
     fn not_covered(&self, base: &str) -> Vec<LedgerLine> {
-        let lines = self.service.not_covered().iter().map(|(code, message)| {
+        let lines = self.service.about().not_covered.iter().map(|(code, message)| {
             let mut note = Note::new(Outcome::Skipped, "not-covered", message);
             note.code = Some((*code).to_owned());
             note.of_scope(base)
@@ -335,7 +211,7 @@ impl Section {
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
             for folder in folders.iter().filter(|folder| is_kept(folder)) {
-                context.write(&mut draft, line(folder)?.as_bytes()).await?;
+                context.write(&mut draft, line(self.service, folder)?.as_bytes()).await?;
             }
             folders = inventory.folders_after(&last, BATCH)?;
         }
@@ -343,7 +219,7 @@ impl Section {
         while let Some(last) = items.last().map(|item| (item.key, item.id.clone())) {
             let mut lines = String::new();
             for item in &items {
-                lines.push_str(&line(item)?);
+                lines.push_str(&line(self.service, item)?);
             }
             context.write(&mut draft, lines.as_bytes()).await?;
             items = inventory.items_after((last.0, &last.1), BATCH)?;
@@ -434,7 +310,7 @@ impl Section {
 
     /// Contents under way at the same time.
     pub(crate) fn width(&self, context: &Context) -> usize {
-        context.options.concurrency.min(self.service.owner_concurrency()).max(1)
+        context.options.concurrency.min(self.service.about().owner_concurrency).max(1)
     }
 
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
@@ -473,7 +349,7 @@ impl Section {
                 message: unwanted.message,
             };
             let mut line = note.of_item(&item.path, &item.id);
-            line.path = line.path.filter(|_| item.has_path());
+            line.path = line.path.filter(|_| self.service.has_content(&item.kind));
             return Ok(vec![Event::Ledger(line), Event::Passed { turn }]);
         }
         let asked = Asked { owner: &self.owner, root, item, turn };
@@ -517,10 +393,10 @@ fn choose(inventory: &Inventory, context: &Context) -> Result<(), Error> {
     })
 }
 
-fn line(item: &Item) -> Result<String, Error> {
+fn line(service: Service, item: &Item) -> Result<String, Error> {
     let graph: Value = serde_json::from_str(&item.json)
         .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
-    let path = item.has_path().then(|| item.path.clone());
+    let path = service.has_content(&item.kind).then(|| item.path.clone());
     Ok(Line { kind: item.kind.clone(), id: item.id.clone(), path, graph }.encode())
 }
 
@@ -562,21 +438,6 @@ fn in_order(inventory: &Inventory) -> impl Stream<Item = Result<(u64, Item), Err
     })
 }
 
-/// Where events go. A closed channel is the pipeline ending, not an error of ours.
-pub(crate) struct Outlet {
-    events: mpsc::Sender<Event>,
-}
-
-impl Outlet {
-    pub(crate) const fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events }
-    }
-
-    pub(crate) async fn send(&self, event: Event) -> Result<(), Error> {
-        self.events.send(event).await.map_err(|_| Error::Interrupted)
-    }
-}
-
 /// Whether a service refuses everyone is asked before the first byte (design.md 6).
 pub(crate) async fn refused_for_all(
     context: &Context,
@@ -586,6 +447,9 @@ pub(crate) async fn refused_for_all(
     let mut owners = std::pin::pin!(owners);
     let mut refused: Option<(u64, graph::Error)> = None;
     while let Some(owner) = owners.try_next().await? {
+        if !service.serves(owner.kind) {
+            continue;
+        }
         match service.find(context, &owner).await? {
             Presence::Present(_) => return Ok(None),
             Presence::Absent(_) => {}

@@ -1,28 +1,32 @@
 //! Where content waits: in memory while the budget lasts, then in unlinked files.
 //!
 //! The size of an item is known only when it is whole (listing sizes lie, MIME has none:
-//! design.md 3.5), and later items are fetched while an earlier one is being written. Three
-//! budgets bound that: bytes in memory, bytes on disk, open files. Who finds the memory full
+//! design.md 3.5), and later items are fetched while an earlier one is being written. Two
+//! budgets bound that: bytes in memory, bytes on disk. Who finds the memory full
 //! goes to disk; who finds the disk full waits for either, unless he is the *head*, the first
 //! item that is not written yet: he may always proceed, else finished later items would starve
 //! him for ever. All others together take at most half of the disk budget, so that a head of no
 //! more than the other half never breaks it.
 
+mod store;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::Region;
 use archive::region::RegionReader;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
+
+use self::store::{BLOCK, Extents, Run, Store};
 
 use crate::options::SpoolOptions;
 
 /// Place in the stream: section, then item in it. Smaller is earlier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) struct Turn {
     /// Index of the section.
     pub(crate) section: u64,
@@ -30,16 +34,18 @@ pub(crate) struct Turn {
     pub(crate) item: u64,
 }
 
-/// Disk space is taken in steps of this many bytes.
-const DISK_STEP: u64 = 1 << 20;
-/// Items on disk at the same time; each holds an open file.
-const MAX_FILES: u64 = 192;
+/// Contents that come in at the same time: the buffers of their connections grow while they do, and
+/// no network is faster with more. As many as like may wait for the service's answer.
+const MOST_READING: usize = 32;
+/// A long content takes so many bytes of the disk more at a time.
+const LONG_STEP: u64 = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Used {
     memory: u64,
     disk: u64,
-    files: u64,
+    /// Contents that come in now.
+    reading: usize,
     head: Turn,
     /// Of sections whose contents are decided on: the first item that is not decided on yet.
     fronts: BTreeMap<u64, u64>,
@@ -59,11 +65,17 @@ pub(crate) struct Spool {
     options: SpoolOptions,
     used: Mutex<Used>,
     freed: Notify,
+    store: Arc<Store>,
 }
 
 impl Spool {
     pub(crate) fn new(options: SpoolOptions) -> Arc<Self> {
-        Arc::new(Self { options, used: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self {
+            options,
+            used: Mutex::default(),
+            freed: Notify::new(),
+            store: Arc::default(),
+        })
     }
 
     /// Directory of the temporary files.
@@ -78,7 +90,7 @@ impl Spool {
 
     /// Room on disk for what is needed until a section is written; none yet.
     pub(crate) fn reserve(self: &Arc<Self>) -> Reserved {
-        Reserved(Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 })
+        Reserved(Lease { spool: Arc::clone(self), memory: 0, disk: 0 })
     }
 
     /// All before `head` is written, or has no content.
@@ -118,11 +130,12 @@ impl Spool {
     fn draft_that(self: &Arc<Self>, turn: Turn, is_patient: bool) -> Draft {
         Draft {
             is_patient,
-            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0, files: 0 },
+            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0 },
             turn,
             held: Held::Memory(Vec::new()),
             size: 0,
             digest: Some(Sha256::new()),
+            reading: None,
         }
     }
 
@@ -144,6 +157,18 @@ impl Spool {
         }
     }
 
+    /// Waits until this content may come in. The head always may, else those who wait for room
+    /// would keep it out.
+    async fn reading(self: &Arc<Self>, turn: Turn) -> Reading {
+        self.take(|used| {
+            let may = used.reading < MOST_READING || used.is_head(turn);
+            used.reading += usize::from(may);
+            may.then_some(())
+        })
+        .await;
+        Reading(Arc::clone(self))
+    }
+
     fn take_memory(&self, used: &mut Used, bytes: u64) -> bool {
         let fits = used.memory + bytes <= self.options.memory_bytes;
         if fits {
@@ -152,15 +177,23 @@ impl Spool {
         fits
     }
 
-    fn take_disk(&self, used: &mut Used, turn: Turn, bytes: u64, files: u64) -> bool {
-        let fits = used.is_head(turn)
-            || (used.disk + bytes <= self.options.disk_bytes / 2
-                && used.files + files <= MAX_FILES);
+    fn take_disk(&self, used: &mut Used, turn: Turn, bytes: u64) -> bool {
+        let fits = used.is_head(turn) || used.disk + bytes <= self.options.disk_bytes / 2;
         if fits {
             used.disk += bytes;
-            used.files += files;
         }
         fits
+    }
+}
+
+/// The right of a content to come in.
+#[derive(Debug)]
+struct Reading(Arc<Spool>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.used().reading -= 1;
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -176,7 +209,6 @@ struct Lease {
     spool: Arc<Spool>,
     memory: u64,
     disk: u64,
-    files: u64,
 }
 
 /// Room on disk for something that the spool does not see; freed when it is dropped.
@@ -201,8 +233,27 @@ impl Lease {
         let mut used = self.spool.used();
         used.memory -= self.memory;
         used.disk -= self.disk;
-        used.files -= self.files;
-        (self.memory, self.disk, self.files) = (0, 0, 0);
+        (self.memory, self.disk) = (0, 0);
+        drop(used);
+        self.spool.freed.notify_waiters();
+    }
+}
+
+impl Lease {
+    /// Gives back the memory: the content is on disk now.
+    fn leave_memory(&mut self) {
+        let mut used = self.spool.used();
+        used.memory -= self.memory;
+        self.memory = 0;
+        drop(used);
+        self.spool.freed.notify_waiters();
+    }
+
+    /// Gives back all of the disk but so many bytes.
+    fn keep_disk(&mut self, bytes: u64) {
+        let mut used = self.spool.used();
+        used.disk -= self.disk - bytes;
+        self.disk = bytes;
         drop(used);
         self.spool.freed.notify_waiters();
     }
@@ -217,7 +268,7 @@ impl Drop for Lease {
 #[derive(Debug)]
 enum Held {
     Memory(Vec<u8>),
-    Disk(File),
+    Disk(Extents),
     /// Where it was before: it takes no room.
     Base(RegionReader),
 }
@@ -231,12 +282,17 @@ pub(crate) struct Draft {
     is_patient: bool,
     size: u64,
     digest: Option<Sha256>,
+    /// From the first byte on.
+    reading: Option<Reading>,
     lease: Lease,
 }
 
 impl Draft {
     /// Appends. Waits when both budgets are used up by others and it is not our turn.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.reading.is_none() {
+            self.reading = Some(self.lease.spool.reading(self.turn).await);
+        }
         if let Held::Memory(buffer) = &self.held
             && buffer.capacity() - buffer.len() < bytes.len()
         {
@@ -259,7 +315,7 @@ impl Draft {
         // Half as much again, but no more than a MiB too much.
         let wanted = buffer.len() + bytes + (buffer.len() / 2).clamp(4096, 1 << 20);
         let more = (wanted - buffer.capacity()) as u64;
-        let disk = DISK_STEP.max((buffer.len() + bytes) as u64);
+        let disk = ((buffer.len() + bytes) as u64).next_multiple_of(BLOCK);
         let (spool, turn, is_patient) = (Arc::clone(&self.lease.spool), self.turn, self.is_patient);
         let room = spool
             .take(|used| {
@@ -268,7 +324,7 @@ impl Draft {
                 } else if is_patient && !used.is_head(turn) {
                     None
                 } else {
-                    spool.take_disk(used, turn, disk, 1).then_some(Room::Disk)
+                    spool.take_disk(used, turn, disk).then_some(Room::Disk)
                 }
             })
             .await;
@@ -280,8 +336,7 @@ impl Draft {
             }
             Room::Disk => {
                 self.lease.disk += disk;
-                self.lease.files += 1;
-                self.spill()
+                self.spill(disk)
             }
         }
     }
@@ -295,11 +350,7 @@ impl Draft {
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         match &mut self.held {
             Held::Memory(buffer) => buffer.clear(),
-            Held::Disk(file) => {
-                file.set_len(0)?;
-                file.seek(SeekFrom::Start(0))?;
-            }
-            Held::Base(_) => {}
+            Held::Disk(_) | Held::Base(_) => {}
         }
         self.size = 0;
         self.digest = self.digest.take().map(|_| Sha256::new());
@@ -314,8 +365,9 @@ impl Draft {
 
     /// The content is whole, and was proven to have this digest.
     pub(crate) fn finish_proven(mut self, sha256: [u8; 32]) -> io::Result<Spooled> {
-        if let Held::Disk(file) = &mut self.held {
-            file.seek(SeekFrom::Start(0))?;
+        if let Held::Disk(extents) = &mut self.held {
+            extents.cut(self.size);
+            self.lease.keep_disk(extents.room());
         }
         Ok(Spooled {
             size: self.size,
@@ -327,32 +379,31 @@ impl Draft {
         })
     }
 
-    fn spill(&mut self) -> io::Result<()> {
-        let mut file = tempfile::tempfile_in(&self.lease.spool.options.dir)?;
+    fn spill(&mut self, room: u64) -> io::Result<()> {
+        let mut extents = Extents::new(&self.lease.spool.store, self.lease.spool.dir())?;
+        extents.grow(room)?;
         if let Held::Memory(buffer) = &self.held {
-            file.write_all(buffer)?;
+            extents.write(0, buffer)?;
         }
-        self.held = Held::Disk(file);
-        let mut used = self.lease.spool.used();
-        used.memory -= self.lease.memory;
-        self.lease.memory = 0;
-        drop(used);
-        self.lease.spool.freed.notify_waiters();
+        self.held = Held::Disk(extents);
+        self.lease.leave_memory();
         Ok(())
     }
 
     async fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let end = self.size + bytes.len() as u64;
-        while end > self.lease.disk {
-            let step = DISK_STEP.max(end - self.lease.disk);
+        let Held::Disk(extents) = &mut self.held else {
+            return Err(io::Error::other("room on disk was expected"));
+        };
+        let missing = (self.size + bytes.len() as u64).saturating_sub(extents.room());
+        if missing > 0 {
+            let least = if extents.room() < LONG_STEP { BLOCK } else { LONG_STEP };
+            let step = missing.max(least).next_multiple_of(BLOCK);
             let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
-            spool.take(|used| spool.take_disk(used, turn, step, 0).then_some(())).await;
+            spool.take(|used| spool.take_disk(used, turn, step).then_some(())).await;
             self.lease.disk += step;
+            extents.grow(step)?;
         }
-        match &mut self.held {
-            Held::Disk(file) => file.write_all(bytes),
-            Held::Memory(_) | Held::Base(_) => Err(io::Error::other("a spool file was expected")),
-        }
+        extents.write(self.size, bytes)
     }
 }
 
@@ -360,13 +411,32 @@ impl Draft {
 #[derive(Debug)]
 pub(crate) struct Spooled {
     held: Held,
-    position: usize,
+    /// Bytes read of what is not in the base.
+    position: u64,
     /// Bytes.
     pub(crate) size: u64,
     /// SHA-256 of all bytes.
     pub(crate) sha256: [u8; 32],
     turn: Turn,
     lease: Lease,
+}
+
+/// Content that was left on disk.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    runs: Vec<Run>,
+    size: u64,
+    sha256: [u8; 32],
+    turn: Turn,
+}
+
+impl Parked {
+    pub(crate) fn fetch(self, spool: &Arc<Spool>) -> io::Result<Spooled> {
+        let Self { runs, size, sha256, turn } = self;
+        let extents = Extents::again(&spool.store, spool.dir(), runs)?;
+        let lease = Lease { spool: Arc::clone(spool), memory: 0, disk: extents.room() };
+        Ok(Spooled { held: Held::Disk(extents), position: 0, size, sha256, turn, lease })
+    }
 }
 
 impl Spooled {
@@ -383,13 +453,48 @@ impl Spooled {
             position: 0,
             turn,
             held: Held::Base(region.reader()),
-            lease: Lease { spool: Arc::clone(spool), memory: 0, disk: 0, files: 0 },
+            lease: Lease { spool: Arc::clone(spool), memory: 0, disk: 0 },
         }
     }
 
     /// Whether it is still where the base has it.
     pub(crate) const fn is_in_base(&self) -> bool {
         matches!(self.held, Held::Base(_))
+    }
+
+    /// Leaves it on disk, so that what is known of it can be written down: what waits long for its
+    /// turn takes no memory. Given back if it is in the base, or no room is left on disk.
+    pub(crate) fn park(mut self) -> io::Result<Result<Parked, Self>> {
+        if let Held::Memory(bytes) = &self.held {
+            let room = self.size.next_multiple_of(BLOCK);
+            let spool = Arc::clone(&self.lease.spool);
+            if !spool.take_disk(&mut spool.used(), self.turn, room) {
+                return Ok(Err(self));
+            }
+            self.lease.disk += room;
+            let mut extents = Extents::new(&spool.store, spool.dir())?;
+            extents.grow(room)?;
+            extents.write(0, bytes)?;
+            self.held = Held::Disk(extents);
+            self.lease.leave_memory();
+        }
+        match self.held {
+            Held::Disk(extents) => {
+                let Self { size, sha256, turn, mut lease, .. } = self;
+                // The room stays taken.
+                lease.disk = 0;
+                Ok(Ok(Parked { runs: extents.leave(), size, sha256, turn }))
+            }
+            held => Ok(Err(Self { held, ..self })),
+        }
+    }
+
+    /// All of it, if it never left memory and nothing was read of it yet.
+    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
+        match &self.held {
+            Held::Memory(bytes) if self.position == 0 => Some(bytes),
+            _ => None,
+        }
     }
 
     /// All of it; it can be read again after that.
@@ -402,10 +507,9 @@ impl Spooled {
 
     /// To be read from its beginning again.
     pub(crate) fn rewind(&mut self) -> io::Result<()> {
-        match &mut self.held {
-            Held::Memory(_) => self.position = 0,
-            Held::Disk(file) => drop(file.seek(SeekFrom::Start(0))?),
-            Held::Base(region) => drop(region.seek(SeekFrom::Start(0))?),
+        self.position = 0;
+        if let Held::Base(region) = &mut self.held {
+            region.seek(SeekFrom::Start(0))?;
         }
         Ok(())
     }
@@ -421,16 +525,20 @@ impl Spooled {
 
 impl Read for Spooled {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match &mut self.held {
-            Held::Disk(file) => file.read(into),
-            Held::Base(region) => region.read(into),
+        // What stands behind that in a block is left over from another content.
+        let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
+        let most = into.len().min(left);
+        let read = match &mut self.held {
+            Held::Disk(extents) => extents.read(self.position, &mut into[..most])?,
+            Held::Base(region) => return region.read(into),
             Held::Memory(buffer) => {
-                let mut rest = buffer.get(self.position..).unwrap_or_default();
-                let read = rest.read(into)?;
-                self.position += read;
-                Ok(read)
+                let start = usize::try_from(self.position).unwrap_or(usize::MAX);
+                let mut rest = buffer.get(start..).unwrap_or_default();
+                rest.read(into)?
             }
-        }
+        };
+        self.position += read as u64;
+        Ok(read)
     }
 }
 
@@ -468,7 +576,53 @@ mod tests {
         assert_eq!(whole.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
         drop(whole);
         let used = spool.used();
-        assert_eq!((used.disk, used.files), (0, 0));
+        assert_eq!(used.disk, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_parked_comes_back_the_same_and_frees_memory() {
+        let spool = spool(1 << 20, 1 << 30);
+        for bytes in [0, 1, 70_000] {
+            let parked = filled(&spool, 3, bytes).await.park().unwrap().unwrap();
+            assert_eq!(spool.used().memory, 0);
+            assert_eq!(spool.used().disk, (bytes as u64).next_multiple_of(BLOCK));
+            let line = serde_json::to_string(&parked).unwrap();
+            let parked: Parked = serde_json::from_str(&line).unwrap();
+            let mut whole = parked.fetch(&spool).unwrap();
+            assert_eq!(Spooled::bytes(&mut whole).unwrap(), vec![7; bytes]);
+            assert_eq!(whole.turn, turn(3));
+            drop(whole);
+            assert_eq!(spool.used().disk, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_parked_where_no_room_is() {
+        let spool = spool(1 << 20, 100_000);
+        let whole = filled(&spool, 1, 50_000).await.park().unwrap().unwrap_err();
+        assert_eq!(whole.size, 50_000);
+        assert_eq!(spool.used().disk, 0);
+    }
+
+    #[tokio::test]
+    async fn the_head_comes_in_however_many_others_do() {
+        let spool = spool(1 << 20, 1 << 30);
+        let mut others = Vec::new();
+        for item in 0..MOST_READING as u64 {
+            let mut draft = spool.draft(turn(item + 2));
+            draft.write(b"x").await.unwrap();
+            others.push(draft);
+        }
+        let waiting = tokio::spawn({
+            let spool = Arc::clone(&spool);
+            async move { filled(&spool, 1, 5).await.size }
+        });
+        assert_eq!(filled(&spool, 0, 5).await.size, 5);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        others.pop().unwrap().finish().unwrap();
+        assert_eq!(waiting.await.unwrap(), 5);
+        assert_eq!(spool.used().reading, MOST_READING - 1);
     }
 
     #[tokio::test]

@@ -128,7 +128,11 @@ fn apply(
         Command::Directory { path, mtime } => writer.directory(&path, mtime),
         Command::File { path, mtime, item, mut content } => {
             let (size, sha256) = (content.size, content.sha256);
-            writer.file(&FileMember { path: &path, mtime, size, sha256, item }, &mut content)?;
+            let member = FileMember { path: &path, mtime, size, sha256, item };
+            match content.in_memory() {
+                Some(bytes) => writer.file_in_memory(&member, bytes)?,
+                None => writer.file(&member, &mut content)?,
+            }
             content.written();
             if item {
                 Tally::add(&tally.items, 1);

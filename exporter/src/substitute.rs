@@ -21,9 +21,9 @@ use mail_builder::mime::{BodyPart, MimePart};
 use serde_json::Value;
 
 use crate::Error;
-use crate::section::Context;
+use crate::context::Context;
 use crate::service::{Asked, Fetched, Note};
-use crate::spool::Draft;
+use crate::spool::{Draft, Spooled};
 
 /// Bytes of one line of base64 (RFC 2045: 76 characters).
 const BASE64_LINE: usize = 57;
@@ -109,7 +109,8 @@ impl Substitute<'_> {
         let preferences = Prefer::none()
             .and("outlook.body-content-type=\"html\"")
             .and("outlook.allow-unsafe-html");
-        let message = match self.get(&path, preferences).await? {
+        let message = match self.context.ask(&self.scope, &path, preferences, &self.doing()).await?
+        {
             Ok(message) => message,
             Err(error) => return Ok(Err(error)),
         };
@@ -134,54 +135,28 @@ impl Substitute<'_> {
         Ok(Ok(missing))
     }
 
-    async fn get(&self, path: &str, prefer: Prefer) -> Result<Result<Value, graph::Error>, Error> {
-        match self.context.graph().get(&self.scope, path, prefer).await {
-            Err(error) if crate::error::is_fatal(&error) => {
-                Err(Error::graph(format!("reading {}", self.asked.item.path), error))
-            }
-            answer => Ok(answer),
-        }
+    fn doing(&self) -> String {
+        format!("reading {}", self.asked.item.path)
     }
 
     /// The attachments by id; without their bytes.
     async fn attachments(&self) -> Result<Result<Vec<Value>, graph::Error>, Error> {
         let plain = "id,name,contentType,size,isInline";
-        let mut answer = Vec::new();
-        for select in
-            [format!("{plain},microsoft.graph.fileAttachment/contentId"), plain.to_owned()]
-        {
-            let path = format!("{}/attachments?$select={select}", self.base);
-            answer.clear();
-            let mut pages = self.context.graph().pages(self.scope.clone(), &path, Prefer::none());
-            loop {
-                match pages.next().await {
-                    Ok(Some(page)) => {
-                        for item in page.items {
-                            match item.parse() {
-                                Ok(attachment) => answer.push(attachment),
-                                Err(error) => return Ok(Err(error)),
-                            }
-                        }
-                    }
-                    Ok(None) => {
-                        answer.sort_by_cached_key(|attachment| text(attachment, "id").to_owned());
-                        return Ok(Ok(answer));
-                    }
-                    // The cast was not understood: once more without the content id.
-                    Err(error) if *error.kind() == ErrorKind::BadRequest && select != plain => {
-                        break;
-                    }
-                    Err(error) if crate::error::is_fatal(&error) => {
-                        return Err(Error::graph(
-                            format!("reading {}", self.asked.item.path),
-                            error,
-                        ));
-                    }
-                    Err(error) => return Ok(Err(error)),
-                }
+        let with_id = format!("{plain},microsoft.graph.fileAttachment/contentId");
+        let path = format!("{}/attachments?$select=", self.base);
+        let (scope, doing) = (&self.scope, self.doing());
+        let listed = self.context.ask_all(scope, &format!("{path}{with_id}"), &doing).await?;
+        let listed = match listed {
+            // The cast was not understood: once more without the content id.
+            Err(error) if *error.kind() == ErrorKind::BadRequest => {
+                self.context.ask_all(scope, &format!("{path}{plain}"), &doing).await?
             }
-        }
-        Ok(Ok(answer))
+            listed => listed,
+        };
+        Ok(listed.map(|mut listed| {
+            listed.sort_by_cached_key(|attachment| text(attachment, "id").to_owned());
+            listed
+        }))
     }
 
     /// One attachment as a part. False when its bytes could not be had.
@@ -205,15 +180,13 @@ impl Substitute<'_> {
             return Ok(true);
         }
         let path = format!("{}/attachments/{}/$value", self.base, segment(text(attachment, "id")));
-        // Into a draft of its own first: a body torn half-way must not leave half a part.
-        let mut content = self.context.spool.draft(self.asked.turn);
-        match self.context.copy_value(&self.scope, &path, &mut content).await? {
-            Ok(()) => {
+        // On its own first: a body torn half-way must not leave half a part.
+        let content =
+            self.context.spool_value(&self.scope, &path, self.asked.turn, &self.doing()).await?;
+        match content {
+            Ok(content) => {
                 self.part(attachment, kind, boundary, content, draft).await?;
                 Ok(true)
-            }
-            Err(error) if crate::error::is_fatal(&error) => {
-                Err(Error::graph(format!("reading {}", self.asked.item.path), error))
             }
             Err(_) => Ok(false),
         }
@@ -224,10 +197,9 @@ impl Substitute<'_> {
         attachment: &Value,
         kind: &str,
         boundary: &str,
-        content: Draft,
+        mut content: Spooled,
         draft: &mut Draft,
     ) -> Result<(), Error> {
-        let mut content = self.context.finish(content)?;
         let mut buffer = vec![0; BASE64_LINE * 256];
         let mut filled =
             fill(&mut content, &mut buffer).map_err(|e| self.context.spool_error(e))?;

@@ -66,8 +66,9 @@ impl Choice {
     pub(crate) fn compile(&self) -> Result<Chooser, Error> {
         for name in &self.selection.services {
             if Service::from_name(name).is_none() {
-                let what = format!("no service is called {name:?}");
-                return Err(Error::Usage { what, hint: "services are: mail, onedrive" });
+                let known = Service::ALL.map(Service::name).join(", ");
+                let what = format!("no service is called {name:?}; services are: {known}");
+                return Err(Error::Usage { what, hint: "--service names one of them" });
             }
         }
         let users = &self.selection.users;
@@ -111,8 +112,9 @@ impl Chooser {
     pub(crate) fn item(&self, line: &Line, section: &str) -> bool {
         let path = line.path.as_deref().unwrap_or_default();
         let relative = path.strip_prefix(section).unwrap_or(path).trim_start_matches('/');
+        let mtime = Service::of_section(section).map_or(0, |service| service.mtime(line));
         self.selector.matches_path(path)
-            && self.selector.matches_time(crate::item::mtime(line))
+            && self.selector.matches_time(mtime)
             && (self.paths.is_empty()
                 || self.paths.iter().any(|wanted| wanted.is(path) || wanted.is(relative)))
             && self.is_mail_wanted(line)

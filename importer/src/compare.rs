@@ -4,22 +4,17 @@
 //! Items are compared by what people and programs see of them: for mail its properties, its text
 //! and its attachments byte by byte; for files path, bytes and times.
 
-use std::io::{self, Read};
 use std::path::Path;
 
-use archive::metadata;
 use rusqlite::OptionalExtension;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::choice::Choice;
 use crate::error::Error;
-use crate::item::Item;
 use crate::scratch::Scratch;
-use crate::service::Service;
-use crate::service::mail::{AttachmentBody, Message};
-use crate::service::onedrive::accepted_name;
+use crate::service::Compared;
 use crate::walk::{Ask, Job, Source, Task, Walk};
 
 /// Differences that are told one by one.
@@ -103,10 +98,9 @@ pub async fn compare(
 async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Result<(), Error> {
     let Task { section, work, mut jobs } = task;
     let home = |trail: &[crate::section::Folder]| {
-        let names = trail.iter().map(|folder| match (&folder.well_known, section.service) {
-            (Some(known), _) => format!("[{known}]"),
-            (None, Service::OneDrive) => accepted_name(&folder.name).to_lowercase(),
-            (None, _) => folder.name.trim().to_lowercase(),
+        let names = trail.iter().map(|folder| match &folder.well_known {
+            Some(known) => format!("[{known}]"),
+            None => section.service.folder_name(&folder.name),
         });
         let names: Vec<_> = names.collect();
         format!("{}/{}/{}", section.owner.id, section.service.name(), names.join("/"))
@@ -127,7 +121,8 @@ async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Resu
             Job::Bad { error, .. } => return Err(error),
         };
         let home = home(&work.trail_of(&item.line)?);
-        let About { name, content, all } = tokio::task::block_in_place(|| about(&item))?;
+        let compared = tokio::task::block_in_place(|| section.service.compared(&item))?;
+        let Compared { name, content, all } = compared;
         let about = archive::json::canonical(&all);
         let digest = Sha256::digest(&about);
         let content = Sha256::digest(archive::json::canonical(&content));
@@ -141,102 +136,6 @@ async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Resu
         })?;
     }
     Ok(())
-}
-
-/// What is compared of an item.
-struct About {
-    /// What it is called in its folder.
-    name: String,
-    /// What it holds.
-    content: Value,
-    /// All that must be equal, the content too.
-    all: Value,
-}
-
-fn about(item: &Item) -> Result<About, Error> {
-    let failed = |source| Error::Content { path: item.path.clone(), source };
-    let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str).unwrap_or_default();
-    if item.line.kind == metadata::MESSAGE {
-        let is_draft = item.line.graph.get("isDraft").and_then(Value::as_bool) == Some(true);
-        // Nobody received a draft: its date is when it was made.
-        let date = text("receivedDateTime").get(..19).filter(|_| !is_draft).unwrap_or("draft");
-        let about = message(&Message::read(item)?, false).map_err(failed)?;
-        let name = format!("{date} {}", text("subject").trim());
-        let content = json!([about["body"], about["attachments"]]);
-        return Ok(About { name, content, all: about });
-    }
-    let second = |key: &str| {
-        let time = item.line.graph.pointer(&format!("/fileSystemInfo/{key}"));
-        time.and_then(Value::as_str).and_then(|time| time.get(..19)).unwrap_or_default().to_owned()
-    };
-    let content = digest(&mut item.content.open().map_err(failed)?).map_err(failed)?;
-    let all = json!({
-        "sha256": content,
-        "created": second("createdDateTime"),
-        "changed": second("lastModifiedDateTime"),
-    });
-    let name = accepted_name(text("name")).to_lowercase();
-    Ok(About { name, content: content.into(), all })
-}
-
-/// What of a mail must come back. Property by property, as it would be posted: so what is known
-/// not to come back (see [`crate::Loss`]) is not in it.
-fn message(message: &Message, is_nested: bool) -> io::Result<Value> {
-    const PROPERTIES: [&str; 12] = [
-        "subject",
-        "from",
-        "sender",
-        "toRecipients",
-        "ccRecipients",
-        "bccRecipients",
-        "replyTo",
-        "internetMessageId",
-        "importance",
-        "isRead",
-        "flag",
-        "categories",
-    ];
-    let mut about = Map::new();
-    for key in PROPERTIES.iter().copied() {
-        // One that has no Message-ID is given one.
-        if is_nested && key == "internetMessageId" {
-            continue;
-        }
-        about.insert(key.into(), message.json.get(key).cloned().unwrap_or_default());
-    }
-    // The service fills in who sent it, and what a flag does not say.
-    if let Some(flag) = message.json.pointer("/flag/flagStatus") {
-        about.insert("flag".into(), flag.clone());
-    }
-    let body = message.json.pointer("/body/content").and_then(Value::as_str).unwrap_or_default();
-    let body = body.replace("\r\n", "\n");
-    about.insert("body".into(), digest(&mut body.trim_end().as_bytes())?.into());
-    let properties = message.json.get("singleValueExtendedProperties").and_then(Value::as_array);
-    for property in properties.into_iter().flatten() {
-        let id = property.get("id").and_then(Value::as_str).unwrap_or_default();
-        // The header block is the service's to write; the rest is dates, threads, class. A mail
-        // in the mail has no dates but those of its own header.
-        if id != "String 0x007D" && !(is_nested && id.starts_with("SystemTime")) {
-            about.insert(id.into(), property.get("value").cloned().unwrap_or_default());
-        }
-    }
-    let mut attachments = Vec::new();
-    for attachment in &message.attachments {
-        let content = match &attachment.body {
-            AttachmentBody::File(part) => digest(&mut part.open())?.into(),
-            AttachmentBody::Item(inner) => self::message(inner, true)?,
-        };
-        attachments.push(json!({ "name": attachment.name, "content": content }));
-    }
-    attachments.sort_by_key(Value::to_string);
-    about.insert("attachments".into(), attachments.into());
-    Ok(about.into())
-}
-
-fn digest(reader: &mut impl Read) -> io::Result<String> {
-    let mut digest = Sha256::new();
-    io::copy(reader, &mut digest)?;
-    Ok(archive::hex(&digest.finalize().into()))
 }
 
 /// Pairs what is equal, then what has the same name, then files of the same bytes; the rest is

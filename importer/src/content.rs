@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use archive::Sha256Digest;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::region::{Proven, Region};
 
@@ -82,4 +83,11 @@ impl Content {
     pub(crate) const fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Passing(_))
     }
+}
+
+/// The digest of all that a reader gives, in hex.
+pub(crate) fn digest(reader: &mut impl Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    io::copy(reader, &mut digest)?;
+    Ok(archive::hex(&digest.finalize().into()))
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use archive::metadata::{self, Line};
+use archive::metadata::Line;
 use bytes::Bytes;
 
 use crate::content::Content;
@@ -46,12 +46,9 @@ impl Item {
     }
 }
 
-/// The time of a member (format 2.1): when a mail was received, when a file was changed.
-pub(crate) fn mtime(line: &Line) -> i64 {
-    let pointers: &[&str] = match line.kind.as_str() {
-        metadata::MESSAGE => &["/receivedDateTime", "/createdDateTime"],
-        _ => &["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"],
-    };
+/// The first date that is at one of these places (JSON pointers), in seconds since 1970, as the
+/// time of a member; 0 if there is none.
+pub(crate) fn mtime(line: &Line, pointers: &[&str]) -> i64 {
     let texts = pointers.iter().filter_map(|pointer| line.graph.pointer(pointer)?.as_str());
     let mut dates = texts.filter_map(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
     dates.next().map_or(0, |date| date.timestamp().clamp(0, i64::from(i32::MAX)))

@@ -15,6 +15,7 @@ mod error;
 pub mod fuzzing;
 mod item;
 mod journal;
+mod mailbox;
 mod monitor;
 mod options;
 mod outcome;

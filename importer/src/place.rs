@@ -1,5 +1,7 @@
 //! What a target offers for the items of one section, and what comes of an item.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -12,6 +14,12 @@ use crate::section::Folder;
 /// Everything may be asked for twice: after a crash, a second run finds what the first one made
 /// and makes nothing double.
 pub(crate) trait Place: Send + Sync {
+    /// Where items go, for the report.
+    fn shown(&self) -> String;
+
+    /// Items that may be under way at a time.
+    fn concurrency(&self) -> usize;
+
     /// Sees to it that the folder at the end of `trail` is there. An empty trail is the
     /// destination itself.
     fn folder(&self, trail: &[Folder]) -> impl Future<Output = Result<(), Error>> + Send;
@@ -32,6 +40,85 @@ pub(crate) trait Place: Send + Sync {
     /// Takes back what a journal says was made: an item, or a folder if it is empty. Folders come
     /// after what is in them. What was changed since stays.
     fn undo(&self, made: &Made) -> impl Future<Output = Result<Undone, Error>> + Send;
+}
+
+/// Any of the places there are.
+pub(crate) struct AnyPlace(Box<dyn Boxed>);
+
+impl AnyPlace {
+    pub(crate) fn new(place: impl Place + 'static) -> Self {
+        Self(Box::new(place))
+    }
+}
+
+impl Place for AnyPlace {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+
+    fn concurrency(&self) -> usize {
+        self.0.concurrency()
+    }
+
+    async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
+        self.0.folder(trail).await
+    }
+
+    async fn put(&self, item: &Item, trail: &[Folder]) -> Result<Restored, Error> {
+        self.0.put(item, trail).await
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        self.0.finish().await
+    }
+
+    async fn undo(&self, made: &Made) -> Result<Undone, Error> {
+        self.0.undo(made).await
+    }
+}
+
+/// A place whose futures are boxed, so that nobody needs to know which it is.
+trait Boxed: Send + Sync {
+    fn shown(&self) -> String;
+    fn concurrency(&self) -> usize;
+    fn folder<'a>(&'a self, trail: &'a [Folder]) -> BoxFuture<'a, Result<(), Error>>;
+    fn put<'a>(
+        &'a self,
+        item: &'a Item,
+        trail: &'a [Folder],
+    ) -> BoxFuture<'a, Result<Restored, Error>>;
+    fn finish(&self) -> BoxFuture<'_, Result<(), Error>>;
+    fn undo<'a>(&'a self, made: &'a Made) -> BoxFuture<'a, Result<Undone, Error>>;
+}
+
+impl<P: Place> Boxed for P {
+    fn shown(&self) -> String {
+        Place::shown(self)
+    }
+
+    fn concurrency(&self) -> usize {
+        Place::concurrency(self)
+    }
+
+    fn folder<'a>(&'a self, trail: &'a [Folder]) -> BoxFuture<'a, Result<(), Error>> {
+        Place::folder(self, trail).boxed()
+    }
+
+    fn put<'a>(
+        &'a self,
+        item: &'a Item,
+        trail: &'a [Folder],
+    ) -> BoxFuture<'a, Result<Restored, Error>> {
+        Place::put(self, item, trail).boxed()
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Place::finish(self).boxed()
+    }
+
+    fn undo<'a>(&'a self, made: &'a Made) -> BoxFuture<'a, Result<Undone, Error>> {
+        Place::undo(self, made).boxed()
+    }
 }
 
 /// Something that was made in a target, as the journal remembers it.

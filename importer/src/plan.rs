@@ -1,19 +1,13 @@
 //! What a restore would do, without asking the target anything.
 
-use archive::metadata::{self, Line};
+use archive::metadata::Line;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::choice::Choice;
 use crate::error::Error;
 use crate::options::{Destination, Options};
 use crate::target::Target;
 use crate::walk::{Ask, Job, Source, Task, Walk};
-
-/// Upload budget of a mailbox (FACTS 2.2), in bytes per second.
-const MAILBOX_UPLOAD: u64 = 150_000_000 / 300;
-/// Bytes of a part of an upload session.
-const PART: u64 = 5 * 1024 * 1024;
 
 /// What would be done.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -111,10 +105,11 @@ async fn planned(
         ..PlannedSection::default()
     };
     let is_service = matches!(target, Target::Tenant(_));
+    let service = section.service;
     let mut add = |line: &Line, size: u64| {
         planned.items += 1;
         planned.bytes += size;
-        planned.requests += if is_service { requests(line, size) } else { 0 };
+        planned.requests += if is_service { service.requests(line, size) } else { 0 };
     };
     if is_file {
         jobs.close();
@@ -132,20 +127,8 @@ async fn planned(
             }
         }
     }
-    if is_service && section.service == crate::Service::Mail {
-        planned.seconds = planned.bytes / MAILBOX_UPLOAD;
+    if let Some(most) = service.most_upload().filter(|_| is_service) {
+        planned.seconds = planned.bytes / most;
     }
     Ok(planned)
-}
-
-/// Requests for one item: to make it and to look at it again, and the parts of what is large.
-fn requests(line: &Line, size: u64) -> u64 {
-    let has_attachments =
-        line.graph.get("hasAttachments").and_then(Value::as_bool).unwrap_or(false);
-    match (line.kind.as_str(), size) {
-        (metadata::MESSAGE, 0..3_000_000) => 2 + u64::from(has_attachments),
-        (metadata::MESSAGE, _) => 6 + size.div_ceil(4_000_000),
-        (_, 0) => 3,
-        (_, _) => 2 + size.div_ceil(PART),
-    }
 }

@@ -16,9 +16,9 @@ use crate::journal::{Journal, Known};
 use crate::monitor::Monitor;
 use crate::options::{Destination, Options};
 use crate::outcome::{Summary, Tally};
-use crate::place::{Loss, Place as _};
+use crate::place::{AnyPlace, Loss, Place as _};
 use crate::section::Section;
-use crate::target::{AnyPlace, Target};
+use crate::target::Target;
 use crate::walk::{Ask, Job, Source, Task, Walk, Walked};
 
 /// Mailboxes and drives that are filled side by side: each has limits of its own.

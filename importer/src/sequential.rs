@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 /// Opens the content from its start.
-type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
+pub(crate) type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
 
 /// The source of an upload. Reading blocks, so it is done on threads for that.
 pub(crate) struct Sequential {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::choice::Choice;
 use crate::error::Error;
 use crate::section::{Owner, Section};
-use crate::walk::{Ask, Job, Source, Task, Walk, metadata_of};
+use crate::walk::{Ask, Job, Source, Task, Walk};
 
 /// An item as the archive has it.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub fn owners(file: &Region) -> Result<Vec<Line>, Error> {
     let mut entries = Index::open(file.reader())?.into_entries()?;
     let mut owners: Vec<Line> = Vec::new();
     while let Some(entry) = entries.next_entry()? {
-        if metadata_of(&entry.line.path).is_none() {
+        if metadata::section_of(&entry.line.path).is_none() {
             continue;
         }
         let mut reader = Reader::new(file.slice(entry.offset, entry.line.span).reader());

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Monitor;
-use crate::place::{Place as _, Undone, What};
-use crate::target::{AnyPlace, Target};
+use crate::place::{AnyPlace, Place as _, Undone, What};
+use crate::target::Target;
 
 /// Entries that are read from the journal at a time.
 const BATCH: usize = 500;

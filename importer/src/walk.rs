@@ -163,18 +163,6 @@ fn owner_folder(prefix: &str) -> &str {
     prefix.rsplit_once('/').map_or(prefix, |(owner, _)| owner)
 }
 
-/// `users/<upn>/<service>.ndjson`: the prefix of its section and the service.
-pub(crate) fn metadata_of(path: &str) -> Option<(&str, &str)> {
-    let prefix = path.strip_suffix(".ndjson")?;
-    let mut parts = prefix.split('/');
-    let (Some("users"), Some(_), Some(service), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
-    Some((prefix, service))
-}
-
 /// The owner of a section by the first line of its metadata; by its path if it does not say.
 fn owner_of(first_line: &str, prefix: &str) -> Owner {
     let line = metadata::Line::parse(first_line).ok().filter(|line| line.kind == metadata::OWNER);
@@ -184,7 +172,8 @@ fn owner_of(first_line: &str, prefix: &str) -> Owner {
     }
     let folder = prefix.split('/').nth(1).unwrap_or_default();
     let upn = archive::path::unescape(folder);
-    Owner { names: OwnerNames { upn, ..OwnerNames::default() }, ..Owner::default() }
+    let is_group = prefix.starts_with("groups/");
+    Owner { names: OwnerNames { upn, is_group, ..OwnerNames::default() }, ..Owner::default() }
 }
 
 impl Ask {

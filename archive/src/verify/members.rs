@@ -18,7 +18,7 @@ use crate::{
     index::MAX_HEAD,
     json,
     manifest::ManifestLine,
-    metadata::{Lines, SERVICES},
+    metadata::{Lines, SERVICES, section_of},
     path,
     reader::{Entry, Kind, Reader},
     seal::Extent,
@@ -182,7 +182,8 @@ impl Members {
     fn begin_section<R: Read>(&mut self, reader: &mut Reader<R>, path: &str) -> Result<(), Error> {
         let content = reader.content();
         let section = Section::read(content, path, &self.spool_dir, &mut self.problems)?;
-        if let ["users", user, service] = section.prefix.split('/').collect::<Vec<_>>()[..] {
+        if let Some((_, service)) = section_of(path) {
+            let user = section.prefix.rsplit_once('/').map_or("", |(owner, _)| owner);
             if !self.services.iter().any(|listed| listed == service) {
                 self.problems.add(path, "the head does not list its service");
             }

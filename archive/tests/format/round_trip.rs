@@ -111,6 +111,7 @@ fn the_writer_refuses_what_it_must() {
         let mut writer = Writer::new(Vec::new(), sample::options(None)).unwrap();
         writer.head(&sample::head()).unwrap();
         let file = FileMember { size, ..file };
+        assert!(matches!(writer.file_in_memory(&file, b"abcd"), Err(Error::Size { .. })));
         assert!(matches!(writer.file(&file, &mut &b"abcd"[..]), Err(Error::Size { .. })));
     }
     let mut writer = Writer::new(Vec::new(), sample::options(None)).unwrap();
@@ -118,6 +119,27 @@ fn the_writer_refuses_what_it_must() {
     assert!(matches!(writer.file(&file, &mut &b"abcd"[..]), Err(Error::Digest { .. })));
     for align in [0, 256, 3000, 131_072] {
         assert!(Writer::new(Vec::new(), sample::options(Some(align))).is_err());
+    }
+}
+
+#[test]
+fn content_in_memory_is_written_as_any_other() {
+    use archive::writer::FileMember;
+    use sha2::{Digest, Sha256};
+    for size in [0, 1, 511, 512, 200_000] {
+        let content = vec![7; size];
+        let sha256 = Sha256::digest(&content).into();
+        let file = FileMember { path: "a", mtime: 3, size: size as u64, sha256, item: true };
+        let write = |in_memory| {
+            let mut writer = Writer::new(Vec::new(), sample::options(None)).unwrap();
+            writer.head(&sample::head()).unwrap();
+            match in_memory {
+                true => writer.file_in_memory(&file, &content).unwrap(),
+                false => writer.file(&file, &mut &content[..]).unwrap(),
+            }
+            writer.finish(None).unwrap().0
+        };
+        assert!(write(true) == write(false), "{size} bytes");
     }
 }
 

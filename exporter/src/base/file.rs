@@ -50,7 +50,7 @@ impl FileBase {
             if entry.line.path == HEAD_PATH {
                 base.prove(&entry)?;
             }
-            let Some((_, service)) = metadata_of(&entry.line.path) else { continue };
+            let Some((_, service)) = metadata::section_of(&entry.line.path) else { continue };
             let mut lines = base.lines(&entry)?;
             let Some(first) = lines.next_line().map_err(damaged)? else { continue };
             if first.kind == metadata::OWNER {
@@ -207,17 +207,6 @@ impl FileSection {
         }
         Ok(self.member.take_if(|member| member.line.path == *path))
     }
-}
-
-/// `users/<upn>/<service>.ndjson`: the prefix and the service.
-pub(super) fn metadata_of(path: &str) -> Option<(&str, &str)> {
-    let prefix = path.strip_suffix(".ndjson")?;
-    let mut parts = prefix.split('/');
-    let (_, _, Some(service), None) = (parts.next()?, parts.next()?, parts.next(), parts.next())
-    else {
-        return None;
-    };
-    prefix.starts_with("users/").then_some((prefix, service))
 }
 
 /// The ledger of a sealed archive, proven when its end is reached.

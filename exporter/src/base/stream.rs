@@ -12,11 +12,10 @@ use archive::{
 use quickxorhash::QuickXorHash;
 use sha2::{Digest as _, Sha256};
 
-use super::file::metadata_of;
 use super::{Earlier, EarlierContent, Ended, damaged, lock, place};
 use crate::Error;
+use crate::context::Context;
 use crate::outcome::Tally;
-use crate::section::Context;
 use crate::spool::{Spooled, Turn};
 use crate::substitute;
 
@@ -24,8 +23,6 @@ use crate::substitute;
 const MAX_HEAD: u64 = 1024 * 1024;
 /// Bytes moved at a time.
 const PIECE: usize = 128 * 1024;
-/// The services of a user, in the order of the stream.
-const SERVICES: [&str; 5] = metadata::SERVICES;
 
 /// See [`super::BaseSource::Stream`].
 pub(super) struct StreamBase {
@@ -56,7 +53,7 @@ struct Metadata {
 impl Metadata {
     /// Its place in the stream: by owner's id, then by service.
     fn is_before(&self, owner: &str, service: &str) -> bool {
-        let rank = |name: &str| SERVICES.iter().position(|service| *service == name);
+        let rank = |name: &str| metadata::SERVICES.iter().position(|service| *service == name);
         (self.owner.as_str(), rank(&self.service)) < (owner, rank(service))
     }
 }
@@ -167,7 +164,7 @@ impl StreamBase {
         loop {
             if self.section.is_none() {
                 let Some(entry) = self.next()? else { return Ok(None) };
-                let Some((_, name)) = metadata_of(&entry.path) else { continue };
+                let Some((_, name)) = metadata::section_of(&entry.path) else { continue };
                 let name = name.to_owned();
                 self.section = self.keep(&entry, &name, dir)?;
                 continue;

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 
 use super::pipe::{AHEAD, Lent, Piece, PipeWriter};
 use crate::Error;
+use crate::context::Context;
 use crate::inventory::Item;
 use crate::monitor::Decision;
-use crate::section::{Context, Section};
+use crate::section::Section;
 use crate::spool::{Spooled, Turn};
 
 /// What the chain made of a content.

@@ -10,9 +10,11 @@ use super::hold::{Extent, Hold};
 use super::large::{Filtered, Judged, Source};
 use super::{Drops, failed};
 use crate::Error;
+use crate::context::Context;
 use crate::inventory::{Inventory, Item};
 use crate::outcome::Tally;
-use crate::section::{Context, Event, Outlet, Placed, Section};
+use crate::queue::Outlet;
+use crate::section::{Event, Placed, Section};
 use crate::spool::Turn;
 
 /// A section whose contents are decided on.
@@ -122,7 +124,9 @@ impl Section {
                 }
                 Event::Dropped { plugin } => drop_item(context, drops, plugin),
                 // It never has content, so there was nothing to decide on.
-                Event::Passed { .. } if !item.has_path() => left = Some(Left::Nothing),
+                Event::Passed { .. } if !self.service.has_content(&item.kind) => {
+                    left = Some(Left::Nothing)
+                }
                 _ => {}
             }
         }

@@ -17,9 +17,10 @@ use tokio::task::JoinHandle;
 use super::content::{name, tell};
 use super::pipe::{AHEAD, Piece, PipeReader, PipeWriter};
 use crate::Error;
+use crate::context::Context;
 use crate::inventory::Item;
 use crate::large::{Large, Sink};
-use crate::section::{Context, Section};
+use crate::section::Section;
 use crate::service::{Note, Service};
 use crate::stream::{Command, Stream};
 

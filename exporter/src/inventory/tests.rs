@@ -134,3 +134,33 @@ fn only_folders_above_what_is_used_are_used() {
     let expected = [("a", true), ("b", true), ("c", false), ("root", true)];
     assert_eq!(used, expected.map(|(id, used)| (id.to_owned(), used)));
 }
+
+#[test]
+fn what_is_not_told_again_is_removed() {
+    let inventory = inventory();
+    let mut event = node("1", "root", false, "one");
+    assert!(inventory.update(&event).unwrap());
+    assert!(inventory.update(&node("2", "root", false, "two")).unwrap());
+    assert!(inventory.update(&Node { listing: "other", ..node("3", "root", false, "x") }).unwrap());
+    inventory.outdate("drive").unwrap();
+    assert!(!inventory.update(&event).unwrap());
+    assert_eq!(inventory.remove_outdated("drive").unwrap(), 1);
+    assert_eq!(inventory.items().unwrap(), 2);
+    inventory.outdate("drive").unwrap();
+    event.json = "{\"a\":1}";
+    assert!(inventory.update(&event).unwrap());
+    assert_eq!(inventory.remove_outdated("drive").unwrap(), 0);
+}
+
+#[test]
+fn what_has_no_root_of_its_own_stands_under_the_service() {
+    let inventory = inventory();
+    inventory.put(&node("c", "", true, "Calendar")).unwrap();
+    inventory.put(&node("e", "c", false, "e.ics")).unwrap();
+    inventory.put(&node("s", "", false, "s.json")).unwrap();
+    inventory.arrange("", "d").unwrap();
+    let folders = inventory.folders_after("", 9).unwrap();
+    let items = inventory.items_after((i64::MIN, ""), 9).unwrap();
+    let paths: Vec<_> = folders.into_iter().chain(items).map(|item| item.path).collect();
+    assert_eq!(paths, ["d/Calendar", "d/Calendar/e.ics", "d/s.json"]);
+}

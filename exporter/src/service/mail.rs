@@ -1,22 +1,26 @@
 //! Mail: folders by recursion, messages by delta per folder, MIME as Exchange renders it.
 
+mod estimate;
 mod folders;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::Outcome;
 use futures::{StreamExt, TryStreamExt, stream};
-use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
+use graph::{DeltaLink, ErrorKind, Graph, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
-use super::{Asked, Fetched, Listing, NewName, Note, Presence, time};
+use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::base::BaseLines;
+use crate::context::Context;
 use crate::error::is_fatal;
+use crate::estimate::{Enquiry, Numbers};
+use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Round, round};
 use crate::inventory::{Inventory, Item, Name, Node};
-use crate::owner::Owner;
-use crate::section::Context;
+use crate::owner::{Owner, OwnerKind};
+use crate::remarks::Remarks;
 use crate::state::Seeds;
 use crate::{Error, substitute};
 
@@ -24,10 +28,6 @@ use crate::{Error, substitute};
 const PAGE: u32 = 1000;
 /// Folder listings of one mailbox at the same time: a page of 1,000 messages is about 2 MB.
 const FOLDERS_AT_ONCE: usize = 2;
-/// Rounds in which deltaLinks are replayed (design.md 5).
-const CLOSING_ROUNDS: usize = 3;
-/// Times a folder is listed anew when the service loses its delta token.
-const RESYNCS: usize = 5;
 
 /// The level of [`query`] that asks for nothing a service may refuse.
 const LEAST_QUERY: usize = 2;
@@ -70,35 +70,84 @@ const VOLATILE: [&str; 7] = [
 /// When a message came; what never came was made.
 const DATES: [&str; 2] = ["/receivedDateTime", "/createdDateTime"];
 
-/// Asks for the root of the folder tree.
-pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
-    let path = format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id));
-    let root = context.graph().get(&scope(owner), &path, Prefer::none()).await?;
-    Ok(Presence::Present(root))
+/// Messages as EML.
+pub(super) struct Mail;
+
+impl Export for Mail {
+    const ABOUT: About = About {
+        name: "mail",
+        roles: &["Mail.Read", "Mail.ReadWrite"],
+        owners: &[OwnerKind::User],
+        // FACTS 2.2: 4 per app and mailbox.
+        owner_concurrency: 4,
+        most_ahead: None,
+        without_content: &[],
+        not_covered: &[("archive-mailbox", "Graph does not give the in-place archive mailbox")],
+    };
+
+    /// The root of the folder tree.
+    fn root(owner: &Owner) -> (Scope, String) {
+        (scope(owner), format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id)))
+    }
+
+    async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
+        list(of, seeds).await
+    }
+
+    async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+        fetch(context, asked).await
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await.map(Some)
+    }
+
+    fn mtime(kind: &str, graph: &Value) -> i64 {
+        if kind == archive::metadata::FOLDER { 0 } else { mtime(graph) }
+    }
+
+    fn order(graph: &Value) -> i64 {
+        order(graph)
+    }
+
+    /// A folder's own name; of a message its date and subject.
+    fn name(graph: &Value, item: &Item) -> NewName {
+        let text = |key: &str| graph.get(key).and_then(Value::as_str).unwrap_or_default();
+        if item.kind == archive::metadata::FOLDER {
+            return NewName::Native(text("displayName").to_owned());
+        }
+        NewName::Unique(archive::path::mail_name(item.mtime, text("subject"), &item.id))
+    }
+
+    /// Mails are MIME; how long it is nobody knows before it is there (FACTS 4.1).
+    fn media(_json: &str) -> (Option<String>, Option<u64>) {
+        (Some("message/rfc822".to_owned()), None)
+    }
+}
+
+/// How much less than everything is asked of message listings (0: nothing less), for the whole
+/// run: what one mailbox refuses all will.
+#[derive(Debug, Default)]
+struct QueryLevel(AtomicUsize);
+
+impl QueryLevel {
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// When a message came, seconds since 1970.
-pub(super) fn mtime(message: &Value) -> i64 {
+fn mtime(message: &Value) -> i64 {
     time::seconds(time::first_real(message, &DATES))
 }
 
 /// What messages are ordered by.
-pub(super) fn order(message: &Value) -> i64 {
+fn order(message: &Value) -> i64 {
     time::order_key(time::first(message, &DATES))
-}
-
-/// A folder's own name; of a message its date and subject.
-pub(super) fn name(graph: &Value, item: &Item) -> NewName {
-    let text = |key: &str| graph.get(key).and_then(Value::as_str).unwrap_or_default();
-    if item.kind == archive::metadata::FOLDER {
-        return NewName::Native(text("displayName").to_owned());
-    }
-    NewName::Unique(archive::path::mail_name(item.mtime, text("subject"), &item.id))
-}
-
-/// Mails are MIME; how long it is nobody knows before it is there (FACTS 4.1).
-pub(super) fn media() -> (Option<String>, Option<u64>) {
-    (Some("message/rfc822".to_owned()), None)
 }
 
 fn root_id(root: &Value) -> &str {
@@ -109,35 +158,23 @@ fn scope(owner: &Owner) -> Scope {
     Scope::Mailbox(owner.id.clone())
 }
 
-/// One folder whose messages are listed.
-#[derive(Debug)]
-struct Folder {
-    id: String,
-    delta: Option<DeltaLink>,
-}
-
 /// A mailbox while it is listed.
 struct Mailbox<'a> {
     context: &'a Context,
     owner: &'a Owner,
-    inventory: Inventory,
+    inventory: &'a Inventory,
+    level: Arc<QueryLevel>,
     /// Where listings of folders go on.
     links: BTreeMap<String, DeltaLink>,
-    notes: Mutex<Vec<(String, Note)>>,
-    failed: AtomicU64,
+    remarks: Remarks,
 }
 
 /// Lists folders, then the messages of each, then what moved meanwhile.
-pub(super) async fn list(
-    context: &Context,
-    owner: &Owner,
-    root: &Value,
-    inventory: Inventory,
-    seeds: Seeds,
-) -> Result<(Inventory, Listing), Error> {
+async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
+    let Opened { context, owner, root, inventory } = of;
     let Seeds { links, lines } = seeds;
-    let (notes, failed) = (Mutex::default(), AtomicU64::new(0));
-    let mailbox = Mailbox { context, owner, inventory, links, notes, failed };
+    let (level, remarks) = (context.kept.get(), Remarks::default());
+    let mailbox = Mailbox { context, owner, inventory, level, links, remarks };
     let base = format!("{}/mail", owner.path());
     let mut tree = mailbox.watch_tree().await?;
     let ids = mailbox.folders(root, &base).await?;
@@ -147,31 +184,27 @@ pub(super) async fn list(
     }
     let mut folders = mailbox.all_messages(ids).await?;
     for _ in 0..CLOSING_ROUNDS {
-        let grown = mailbox.tree_changed(&mut tree).await?;
+        let grown = tree.has_changed(context.graph()).await.map_err(|e| mailbox.fatal(e))?;
         if grown {
             let mut new = mailbox.folders(root, &base).await?;
             new.retain(|id| known.insert(id.clone()));
             folders.append(&mut mailbox.all_messages(new).await?);
         }
-        let quiet = mailbox.close(&mut folders).await?;
-        if quiet && !(grown && tree.is_some()) {
+        // A mail moved while its mailbox was listed is in the changes of both folders.
+        let mut quiet = true;
+        for folder in &mut folders {
+            quiet &= folder.replay(context.graph()).await?;
+        }
+        if quiet && !(grown && tree.can_tell()) {
             break;
         }
     }
-    let Mailbox { inventory, notes, failed, .. } = mailbox;
-    let mut notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    notes.sort_by(|a, b| a.0.cmp(&b.0));
-    let links = folders.into_iter().filter_map(|folder| Some((folder.id, folder.delta?)));
-    let listing = Listing {
-        root: root_id(root).to_owned(),
-        notes,
-        failed: failed.into_inner(),
-        links: links.collect(),
-    };
-    Ok((inventory, listing))
+    let links: Vec<_> =
+        folders.into_iter().filter_map(|folder| Some((folder.listed.id, folder.link?))).collect();
+    Ok(mailbox.remarks.into_listing(root_id(root), links))
 }
 
-impl Mailbox<'_> {
+impl<'a> Mailbox<'a> {
     fn user(&self) -> String {
         segment(&self.owner.id)
     }
@@ -185,75 +218,24 @@ impl Mailbox<'_> {
             let goes_on = self.links.contains_key(folder) && folders.contains(folder);
             if line.kind == archive::metadata::MESSAGE && goes_on {
                 let folder = folder.to_owned();
-                Self::put_message(&self.inventory, &folder, &line.id, graph)?;
+                Self::put_message(self.inventory, &folder, &line.id, graph)?;
             }
         }
         Ok(())
     }
 
-    /// Lists one folder to its end, starting over when the service lost the token. None when
-    /// the folder vanished or could not be listed.
-    async fn messages(&self, id: String) -> Result<Option<Folder>, Error> {
-        if self.context.options.without_message_delta {
-            return self.messages_without_delta(id).await;
-        }
-        let mut start = self.links.get(&id).cloned();
-        for _ in 0..=RESYNCS {
-            let level = self.context.mail_query_level.load(Ordering::Relaxed);
-            let mut pages = match start.take() {
-                Some(link) => self.context.graph().delta_from(
-                    scope(self.owner),
-                    &link,
-                    Prefer::page_size(PAGE),
-                ),
-                None => {
-                    let path = format!(
-                        "/users/{}/mailFolders/{}/messages/delta?{}",
-                        self.user(),
-                        segment(&id),
-                        query(level)
-                    );
-                    self.context.graph().pages(scope(self.owner), &path, Prefer::page_size(PAGE))
-                }
-            };
-            match self.take_pages(&id, &mut pages, level).await? {
-                Round::Ended { delta, .. } => return Ok(Some(Folder { id, delta })),
-                Round::Lost(restart) => {
-                    self.inventory.forget(&id)?;
-                    start = restart;
-                }
-                Round::Over => return Ok(None),
-            }
-        }
-        let note =
-            Note::new(Outcome::Failed, "listing", "the service lost the listing again and again");
-        self.failed_listing(&id, note);
-        Ok(None)
+    /// Lists one folder to its end. None when it vanished or could not be listed.
+    async fn messages(&self, id: String) -> Result<Option<Followed<Messages<'_>>>, Error> {
+        let start = self.links.get(&id).cloned();
+        let messages = Messages::new(self, id);
+        let followed = match self.context.options.without_message_delta {
+            true => messages.count_until_true().await?,
+            false => Followed::begin(self.context.graph(), messages, start).await?,
+        };
+        Ok(Some(followed).filter(|followed| !followed.is_over))
     }
 
-    /// FACTS 10: no message delta in 21Vianet. Lists until the count agrees.
-    async fn messages_without_delta(&self, id: String) -> Result<Option<Folder>, Error> {
-        let folder = format!("/users/{}/mailFolders/{}", self.user(), segment(&id));
-        for _ in 0..CLOSING_ROUNDS {
-            let level = self.context.mail_query_level.load(Ordering::Relaxed);
-            let path = format!("{folder}/messages?{}&$top={PAGE}", query(level));
-            let mut pages = self.context.graph().pages(scope(self.owner), &path, Prefer::none());
-            let rows = match self.take_pages(&id, &mut pages, level).await? {
-                Round::Ended { rows, .. } => rows,
-                Round::Lost(_) => continue,
-                Round::Over => return Ok(None),
-            };
-            let path = format!("{folder}?$select=totalItemCount");
-            match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
-                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-                Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
-                _ => break,
-            }
-        }
-        Ok(Some(Folder { id, delta: None }))
-    }
-
-    async fn all_messages(&self, ids: Vec<String>) -> Result<Vec<Folder>, Error> {
+    async fn all_messages(&self, ids: Vec<String>) -> Result<Vec<Followed<Messages<'_>>>, Error> {
         stream::iter(ids)
             .map(|id| self.messages(id))
             .buffered(FOLDERS_AT_ONCE)
@@ -262,94 +244,10 @@ impl Mailbox<'_> {
             .await
     }
 
-    /// Replays each deltaLink once: a mail moved while its mailbox was listed is in the changes
-    /// of both folders. True when nothing came.
-    async fn close(&self, folders: &mut [Folder]) -> Result<bool, Error> {
-        let mut quiet = true;
-        for folder in folders.iter_mut() {
-            let Some(link) = folder.delta.clone() else {
-                continue;
-            };
-            let mut pages =
-                self.context.graph().delta_from(scope(self.owner), &link, Prefer::page_size(PAGE));
-            match self.take_pages(&folder.id, &mut pages, LEAST_QUERY).await? {
-                Round::Ended { delta, rows } => {
-                    quiet &= rows == 0;
-                    folder.delta = delta;
-                }
-                Round::Lost(_) => {
-                    self.inventory.forget(&folder.id)?;
-                    quiet = false;
-                    let again = self.messages(folder.id.clone()).await?;
-                    folder.delta = again.and_then(|folder| folder.delta);
-                }
-                Round::Over => folder.delta = None,
-            }
-        }
-        Ok(quiet)
-    }
-
-    /// One round of one folder, from the first page to the deltaLink.
-    async fn take_pages(&self, id: &str, pages: &mut Pages, level: usize) -> Result<Round, Error> {
-        let (mut rows, mut delta) = (0, None);
-        loop {
-            let page = match pages.next().await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Round::Ended { delta, rows }),
-                Err(error) => return self.round_error(id, error, level),
-            };
-            rows += page.items.len() as u64;
-            let mut partial = Vec::new();
-            for item in &page.items {
-                let row = item.parse().map_err(|error| self.fatal(error))?;
-                if let Some(unknown) = self.take_row(id, row)? {
-                    partial.push(unknown);
-                }
-            }
-            for message in partial {
-                self.complete(id, &message).await?;
-            }
-            delta = page.delta.or(delta);
-        }
-    }
-
-    fn round_error(&self, id: &str, error: graph::Error, level: usize) -> Result<Round, Error> {
-        if is_fatal(&error) {
-            return Err(self.fatal(error));
-        }
-        match error.kind() {
-            ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
-            ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
-                self.inventory.forget(id)?;
-                self.inventory.remove(folders::FOLDERS, id)?;
-                let note = Note::new(
-                    Outcome::Skipped,
-                    "vanished",
-                    "the folder vanished while it was listed",
-                );
-                self.note(id, note.with_code(&error));
-                Ok(Round::Over)
-            }
-            ErrorKind::BadRequest if level < LEAST_QUERY => {
-                self.ask_less(level);
-                Ok(Round::Lost(None))
-            }
-            _ => {
-                let note = Note::new(
-                    Outcome::Failed,
-                    "listing",
-                    "the folder could not be listed to its end",
-                );
-                self.failed_listing(id, note.with_code(&error));
-                Ok(Round::Over)
-            }
-        }
-    }
-
     /// A service that refuses what was asked at `level` is asked less from now on. Several
     /// listings may find out at the same time.
     fn ask_less(&self, level: usize) {
-        let current = &self.context.mail_query_level;
+        let current = &self.level.0;
         let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
         if next.is_ok() {
             let what = ["type casts in $select", "extended properties"][level];
@@ -368,7 +266,7 @@ impl Mailbox<'_> {
         let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
             return Ok(None);
         };
-        let inventory = &self.inventory;
+        let inventory = self.inventory;
         if graph.contains_key("@removed") {
             inventory.remove(folder, &id)?;
             return Ok(None);
@@ -398,8 +296,7 @@ impl Mailbox<'_> {
         id: &str,
         mut graph: Map<String, Value>,
     ) -> Result<(), Error> {
-        VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
-        graph.retain(|key, _| !key.ends_with("@odata.context"));
+        volatile::strip(&mut graph, &VOLATILE);
         if let Some(Value::Array(properties)) = graph.get_mut("singleValueExtendedProperties") {
             properties.sort_by_cached_key(|property| property["id"].to_string());
         }
@@ -422,8 +319,8 @@ impl Mailbox<'_> {
 
     /// Asks for the whole of a message that a delta row only hinted at.
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
-        let level = self.context.mail_query_level.load(Ordering::Relaxed);
-        let path = format!("/users/{}/messages/{}?{}", self.user(), segment(id), query(level));
+        let query = query(self.level.now());
+        let path = format!("/users/{}/messages/{}?{query}", self.user(), segment(id));
         match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(Value::Object(mut graph)) => {
                 // Lists name the type of every row, single answers only of those that have another.
@@ -432,7 +329,7 @@ impl Mailbox<'_> {
                 if let Some(kind) = known.as_ref().and_then(|known| known.get("@odata.type")) {
                     graph.entry("@odata.type").or_insert_with(|| kind.clone());
                 }
-                Self::put_message(&self.inventory, folder, id, graph)
+                Self::put_message(self.inventory, folder, id, graph)
             }
             Ok(_) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
@@ -442,24 +339,124 @@ impl Mailbox<'_> {
             Err(error) => {
                 let note =
                     Note::new(Outcome::Failed, "listing", "a changed message could not be read");
-                self.failed_listing(folder, note.with_code(&error));
+                self.remarks.failed(folder, note.with_code(&error));
                 Ok(())
             }
         }
     }
 
-    fn note(&self, folder: &str, note: Note) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.push((folder.to_owned(), note));
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("listing the mailbox of {}", self.owner.upn), error)
+    }
+}
+
+/// The messages of one folder.
+struct Messages<'a> {
+    mailbox: &'a Mailbox<'a>,
+    id: String,
+    /// What was asked of the listing under way.
+    level: usize,
+    /// Ids of the page at hand of which only what changed was told.
+    partial: Vec<String>,
+}
+
+impl<'a> Messages<'a> {
+    fn new(mailbox: &'a Mailbox<'a>, id: String) -> Self {
+        Self { mailbox, id, level: mailbox.level.now(), partial: Vec::new() }
     }
 
-    fn failed_listing(&self, folder: &str, note: Note) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        self.note(folder, note);
+    fn folder(&self) -> String {
+        format!("/users/{}/mailFolders/{}", self.mailbox.user(), segment(&self.id))
+    }
+
+    /// FACTS 10: no message delta in 21Vianet. Lists until the count agrees.
+    async fn count_until_true(mut self) -> Result<Followed<Self>, Error> {
+        let graph = self.mailbox.context.graph();
+        let mut is_over = false;
+        for _ in 0..CLOSING_ROUNDS {
+            self.level = self.mailbox.level.now();
+            let path = format!("{}/messages?{}&$top={PAGE}", self.folder(), query(self.level));
+            let mut pages = graph.pages(self.scope(), &path, Prefer::none());
+            let rows = match round(&mut self, &mut pages, false).await? {
+                Round::Ended { rows, .. } => rows,
+                Round::Lost(_) => continue,
+                Round::Over => {
+                    is_over = true;
+                    break;
+                }
+            };
+            let path = format!("{}?$select=totalItemCount", self.folder());
+            match graph.get(&self.scope(), &path, Prefer::none()).await {
+                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
+                Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
+                _ => break,
+            }
+        }
+        Ok(Followed { listed: self, link: None, is_over })
+    }
+}
+
+impl Listed for Messages<'_> {
+    fn scope(&self) -> Scope {
+        scope(self.mailbox.owner)
+    }
+
+    fn prefer(&self) -> Prefer {
+        Prefer::page_size(PAGE)
+    }
+
+    fn beginning(&mut self) -> String {
+        self.level = self.mailbox.level.now();
+        format!("{}/messages/delta?{}", self.folder(), query(self.level))
+    }
+
+    fn take_row(&mut self, row: Value) -> Result<bool, Error> {
+        self.partial.extend(self.mailbox.take_row(&self.id, row)?);
+        Ok(true)
+    }
+
+    async fn end_page(&mut self) -> Result<(), Error> {
+        for message in std::mem::take(&mut self.partial) {
+            self.mailbox.complete(&self.id, &message).await?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<(), Error> {
+        self.mailbox.inventory.forget(&self.id)
+    }
+
+    fn refused(&mut self, error: graph::Error, is_closing: bool) -> Result<Refusal, Error> {
+        let Mailbox { inventory, remarks, .. } = self.mailbox;
+        match error.kind() {
+            ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
+                inventory.forget(&self.id)?;
+                inventory.remove(folders::FOLDERS, &self.id)?;
+                let message = "the folder vanished while it was listed";
+                let note = Note::new(Outcome::Skipped, "vanished", message);
+                remarks.note(&self.id, note.with_code(&error));
+            }
+            // What changes are told with was asked for when the listing began.
+            ErrorKind::BadRequest if !is_closing && self.level < LEAST_QUERY => {
+                self.mailbox.ask_less(self.level);
+                return Ok(Refusal::Again);
+            }
+            _ => {
+                let message = "the folder could not be listed to its end";
+                let note = Note::new(Outcome::Failed, "listing", message);
+                remarks.failed(&self.id, note.with_code(&error));
+            }
+        }
+        Ok(Refusal::Over)
+    }
+
+    fn gave_up(&mut self) {
+        let message = "the service lost the listing again and again";
+        self.mailbox.remarks.failed(&self.id, Note::new(Outcome::Failed, "listing", message));
     }
 
     fn fatal(&self, error: graph::Error) -> Error {
-        Error::graph(format!("listing the mailbox of {}", self.owner.upn), error)
+        self.mailbox.fatal(error)
     }
 }
 
@@ -480,20 +477,8 @@ fn query(level: usize) -> String {
     query
 }
 
-/// How a round of listing one folder ended.
-enum Round {
-    Ended {
-        delta: Option<DeltaLink>,
-        rows: u64,
-    },
-    /// The token is lost: start over, from here if the service says where.
-    Lost(Option<DeltaLink>),
-    /// The folder vanished, or its listing failed; the ledger has it.
-    Over,
-}
-
 /// The MIME of one message, or an EML of our own when the service has none.
-pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
     let path =
         format!("/users/{}/messages/{}/$value", segment(&asked.owner.id), segment(&asked.item.id));
     let mut draft = context.spool.draft(asked.turn);

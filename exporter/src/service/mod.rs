@@ -1,20 +1,23 @@
-//! What there is to export. A new content type is one file here and one arm in each match.
+//! What there is to export. A new content type is one file here, which says all that is to be known
+//! of it ([`Export`]), and one arm in `dispatch`.
 
 mod mail;
-pub(crate) mod onedrive;
+mod onedrive;
 mod time;
+mod volatile;
 
 use archive::{LedgerLine, Outcome};
-use graph::{DeltaLink, ErrorKind};
+use graph::{DeltaLink, ErrorKind, Graph, Prefer, Scope};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
+use crate::context::Context;
 use crate::error::is_fatal;
+use crate::estimate::{Enquiry, Found, Load, Numbers};
 use crate::inventory::{Inventory, Item, Name};
 use crate::large::Large;
-use crate::owner::Owner;
-use crate::section::Context;
+use crate::owner::{Owner, OwnerKind};
 use crate::spool::{Spooled, Turn};
 use crate::state::Seeds;
 
@@ -27,6 +30,105 @@ pub enum Service {
     Mail,
     /// The user's drive, native files.
     OneDrive,
+}
+
+/// The same call on whatever service it is: a new one is registered here, in [`Service`], and in
+/// [`Service::ALL`].
+macro_rules! dispatch {
+    ($service:expr, $as:ident => $call:expr) => {
+        match $service {
+            Service::Mail => {
+                type $as = mail::Mail;
+                $call
+            }
+            Service::OneDrive => {
+                type $as = onedrive::OneDrive;
+                $call
+            }
+        }
+    };
+}
+
+/// What is fixed of a service.
+pub(crate) struct About {
+    /// The name in `--service`, in the head and in paths.
+    pub(crate) name: &'static str,
+    /// See [`Service::roles`].
+    pub(crate) roles: &'static [&'static str],
+    /// Who may have it.
+    pub(crate) owners: &'static [OwnerKind],
+    /// The most content requests of one owner at the same time.
+    pub(crate) owner_concurrency: usize,
+    /// Owners under way at most, where all share one budget of the tenant: more would not be
+    /// faster, only each later, and what waits for its turn is lost with a run that is killed.
+    pub(crate) most_ahead: Option<usize>,
+    /// Kinds of items that never have content, and so no path.
+    pub(crate) without_content: &'static [&'static str],
+    /// What this version leaves in the tenant, per owner: never silence (design.md 3). A code and
+    /// a message each.
+    pub(crate) not_covered: &'static [(&'static str, &'static str)],
+}
+
+/// A service. See doc/service-spec.md for what each of these must do.
+pub(crate) trait Export {
+    const ABOUT: About;
+
+    /// The one request that tells whether the owner has it; its answer is the `root` of all that
+    /// follows.
+    fn root(owner: &Owner) -> (Scope, String);
+
+    /// Puts all that the owner has into the inventory. What `seeds` knows need not be listed.
+    fn list(of: Opened<'_>, seeds: Seeds) -> impl Future<Output = Result<Listing, Error>> + Send;
+
+    /// The whole content of one item, or why it is not to be had.
+    fn fetch(
+        context: &Context,
+        asked: Asked<'_>,
+    ) -> impl Future<Output = Result<Fetched, Error>> + Send;
+
+    /// What exporting it will ask for, by a few requests (see [`crate::estimate`]); none where
+    /// nobody has said how to tell.
+    fn estimate(
+        _graph: &Graph,
+        _owner: &Owner,
+        _enquiry: &Enquiry,
+    ) -> impl Future<Output = Result<Option<Numbers>, graph::Error>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// The time of an item or folder in its member, seconds since 1970.
+    fn mtime(kind: &str, graph: &Value) -> i64;
+
+    /// The key that items are ordered by, from their metadata: nanoseconds since 1970, and what
+    /// `archive::metadata::Line::key` says for their kind.
+    fn order(graph: &Value) -> i64;
+
+    /// The name that follows from the metadata of an item or folder.
+    fn name(graph: &Value, item: &Item) -> NewName;
+
+    /// Media type and length of an item's content, as far as the listing tells.
+    fn media(json: &str) -> (Option<String>, Option<u64>);
+
+    /// Why a large file can't be read, of an error that no retry cures.
+    fn refusal(
+        _context: &Context,
+        _large: &Large,
+        error: &graph::Error,
+    ) -> impl Future<Output = Note> + Send {
+        let note = Note::new(Outcome::Failed, "content", "the file could not be read");
+        std::future::ready(note.with_code(error))
+    }
+}
+
+/// An owner's service while it is listed.
+#[derive(Clone, Copy)]
+pub(crate) struct Opened<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) owner: &'a Owner,
+    /// What [`Presence::Present`] said.
+    pub(crate) root: &'a Value,
+    /// Where all of it goes.
+    pub(crate) inventory: &'a Inventory,
 }
 
 /// Is the service there for this owner?
@@ -139,13 +241,20 @@ impl Service {
     /// All services, in the order of the format.
     pub const ALL: [Self; 2] = [Self::Mail, Self::OneDrive];
 
+    /// What is fixed of it.
+    pub(crate) const fn about(self) -> &'static About {
+        dispatch!(self, Of => &<Of as Export>::ABOUT)
+    }
+
+    /// How many owners may be under way, of `ahead` that the run as a whole may have.
+    pub(crate) fn most_ahead(self, ahead: usize) -> usize {
+        self.about().most_ahead.map_or(ahead, |most| most.min(ahead))
+    }
+
     /// The name in `--service`, in the head and in paths.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mail => "mail",
-            Self::OneDrive => "onedrive",
-        }
+        self.about().name
     }
 
     /// The service of that name.
@@ -157,25 +266,33 @@ impl Service {
     /// Application roles that exporting it needs (FACTS 1.8), least first; any one suffices.
     #[must_use]
     pub const fn roles(self) -> &'static [&'static str] {
-        match self {
-            Self::Mail => &["Mail.Read", "Mail.ReadWrite"],
-            Self::OneDrive => &[
-                "Files.Read.All",
-                "Files.ReadWrite.All",
-                "Sites.Read.All",
-                "Sites.ReadWrite.All",
-                "Sites.FullControl.All",
-            ],
-        }
+        self.about().roles
     }
 
-    /// The most content requests of one owner at the same time.
-    pub(crate) const fn owner_concurrency(self) -> usize {
-        match self {
-            // FACTS 2.2: 4 per app and mailbox.
-            Self::Mail => 4,
-            Self::OneDrive => 8,
-        }
+    /// The request that tells whether an owner has it: whose throttling it counts to, and its
+    /// path.
+    #[must_use]
+    pub fn root_request(self, owner: &Owner) -> (Scope, String) {
+        dispatch!(self, Of => Of::root(owner))
+    }
+
+    /// The kinds of owners that can have one of `services`.
+    #[must_use]
+    pub fn owner_kinds(services: &[Self]) -> Vec<OwnerKind> {
+        let served = |kind: &OwnerKind| services.iter().any(|service| service.serves(*kind));
+        OwnerKind::ALL.into_iter().filter(served).collect()
+    }
+
+    /// Whether owners of that kind can have it.
+    #[must_use]
+    pub fn serves(self, kind: OwnerKind) -> bool {
+        self.about().owners.contains(&kind)
+    }
+
+    /// Whether items of that kind can have content. Folders are members; what never has content
+    /// has no path.
+    pub(crate) fn has_content(self, kind: &str) -> bool {
+        !self.about().without_content.contains(&kind)
     }
 
     pub(crate) async fn find(self, context: &Context, owner: &Owner) -> Result<Presence, Error> {
@@ -186,11 +303,46 @@ impl Service {
                 "a guest has neither mailbox nor OneDrive in this tenant",
             )));
         }
-        let found = match self {
-            Self::Mail => mail::find(context, owner).await,
-            Self::OneDrive => onedrive::find(context, owner).await,
+        let (scope, path) = self.root_request(owner);
+        match context.graph().get(&scope, &path, Prefer::none()).await {
+            Ok(root) => Ok(Presence::Present(root)),
+            Err(error) => self.absence(owner, error),
+        }
+    }
+
+    /// What exporting it will take, by a few requests.
+    ///
+    /// # Errors
+    /// What would end an export.
+    pub(crate) async fn estimate(
+        self,
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Found, Error> {
+        if owner.guest {
+            return Ok(Found::Absent);
+        }
+        let error = match dispatch!(self, Of => Of::estimate(graph, owner, enquiry).await) {
+            Ok(Some(numbers)) => return Ok(Found::Present(numbers)),
+            Ok(None) => return Ok(Found::Uncounted),
+            Err(error) => error,
         };
-        found.or_else(|error| self.absence(owner, error))
+        let why = error.to_string();
+        Ok(match self.absence(owner, error)? {
+            Presence::Refused(error) => Found::Refused(error),
+            Presence::Absent(note) if note.outcome == Outcome::Failed => Found::Unknown(why),
+            _ => Found::Absent,
+        })
+    }
+
+    /// What [`Self::find`] asks for.
+    pub(crate) fn opening(self, owner: &Owner) -> Load {
+        match self.root_request(owner).0 {
+            Scope::Mailbox(_) => Load { mailbox: 1, ..Load::default() },
+            Scope::SharePoint => Load { sharepoint: 1, units: 1, ..Load::default() },
+            Scope::Directory | Scope::Other => Load::default(),
+        }
     }
 
     /// Tells "has none" and "not for us" from what ends the run.
@@ -224,71 +376,57 @@ impl Service {
         Ok(Presence::Absent(Note::new(Outcome::Skipped, cause, message).with_code(&error)))
     }
 
-    /// Puts all that the owner has into `inventory`. What `seeds` knows need not be listed.
-    pub(crate) async fn list(
-        self,
-        context: &Context,
-        owner: &Owner,
-        root: &Value,
-        inventory: Inventory,
-        seeds: Seeds,
-    ) -> Result<(Inventory, Listing), Error> {
-        match self {
-            Self::Mail => mail::list(context, owner, root, inventory, seeds).await,
-            Self::OneDrive => onedrive::list(context, owner, root, inventory, seeds).await,
-        }
+    /// Puts all that the owner has into the inventory.
+    pub(crate) async fn list(self, of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
+        dispatch!(self, Of => Of::list(of, seeds).await)
     }
 
     pub(crate) async fn fetch(self, context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
-        match self {
-            Self::Mail => mail::fetch(context, asked).await,
-            Self::OneDrive => onedrive::fetch(context, asked).await,
-        }
+        dispatch!(self, Of => Of::fetch(context, asked).await)
+    }
+
+    /// Why a large file of it can't be read.
+    pub(crate) async fn refusal(
+        self,
+        context: &Context,
+        large: &Large,
+        error: &graph::Error,
+    ) -> Note {
+        dispatch!(self, Of => Of::refusal(context, large, error).await)
     }
 
     /// The time of an item or folder in its member, seconds since 1970.
     pub(crate) fn mtime_of(self, kind: &str, graph: &Value) -> i64 {
-        match self {
-            Self::Mail if kind == archive::metadata::FOLDER => 0,
-            Self::Mail => mail::mtime(graph),
-            Self::OneDrive => onedrive::mtime(graph),
-        }
+        dispatch!(self, Of => Of::mtime(kind, graph))
     }
 
     /// The key that items are ordered by, from their metadata.
     pub(crate) fn order_of(self, graph: &Value) -> i64 {
-        match self {
-            Self::Mail => mail::order(graph),
-            Self::OneDrive => onedrive::order(graph),
-        }
+        dispatch!(self, Of => Of::order(graph))
     }
 
     /// The name that follows from an item's metadata.
     pub(crate) fn name_of(self, graph: &Value, item: &Item) -> NewName {
-        match self {
-            Self::Mail => mail::name(graph, item),
-            Self::OneDrive => onedrive::name(graph),
-        }
+        dispatch!(self, Of => Of::name(graph, item))
     }
 
     /// Media type and length of an item's content, as far as the listing tells.
     pub(crate) fn media(self, json: &str) -> (Option<String>, Option<u64>) {
-        match self {
-            Self::Mail => mail::media(),
-            Self::OneDrive => onedrive::media(json),
-        }
+        dispatch!(self, Of => Of::media(json))
     }
+}
 
-    /// What this version leaves in the tenant, per owner: never silence (design.md 3).
-    pub(crate) const fn not_covered(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Mail => {
-                &[("archive-mailbox", "Graph does not give the in-place archive mailbox")]
-            }
-            Self::OneDrive => &[
-                ("versions", "earlier versions of files are not exported"),
-                ("sharing", "sharing permissions and links are not exported"),
-            ],
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_stand_in_the_order_of_the_format() {
+        let place = |service: Service| {
+            archive::metadata::SERVICES.iter().position(|known| *known == service.name())
+        };
+        assert!(Service::ALL.is_sorted());
+        assert!(Service::ALL.is_sorted_by_key(|service| place(*service)));
+        assert!(Service::ALL.iter().all(|service| place(*service).is_some()));
     }
 }

@@ -4,34 +4,41 @@
 //! from parent ids; children may come before their parents; a folder that is said to be deleted
 //! while its children are not is no reason to lose the children.
 
+mod estimate;
+
 use std::sync::atomic::Ordering;
 
 use archive::Outcome;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use graph::{DeltaLink, ErrorKind, Pages, Prefer, Scope, segment};
+use graph::{ErrorKind, Graph, Prefer, Scope, segment};
 use quickxorhash::QuickXorHash;
 use serde_json::{Map, Value};
 
-use super::{Asked, Fetched, Listing, NewName, Note, Presence, time};
+use super::{
+    About, Asked, Export, Fetched, Listing, NewName, Note, Opened, Service, time, volatile,
+};
 use crate::Error;
 use crate::base::BaseLines;
+use crate::context::Context;
 use crate::error::is_fatal;
-use crate::inventory::{Inventory, Name, Node, Unwanted};
-use crate::large::Large;
-use crate::owner::Owner;
-use crate::section::Context;
+use crate::estimate::{Enquiry, Numbers};
+use crate::follow::{Followed, Listed, Refusal};
+use crate::inventory::{Inventory, Item, Name, Node, Unwanted};
+use crate::large::{Large, listed_hash};
+use crate::owner::{Owner, OwnerKind};
+use crate::remarks::Remarks;
 use crate::spool::Draft;
 use crate::state::Seeds;
 
 /// Items a page; the service gives fewer if it likes (FACTS 3.2).
 const PAGE: u32 = 999;
-/// Rounds in which the deltaLink is replayed (design.md 5).
-const CLOSING_ROUNDS: usize = 3;
-const RESYNCS: usize = 5;
 /// Downloads of one file before it counts as failed.
 const TRIES: usize = 6;
 const LISTING: &str = "drive";
+/// Kinds of what never has content.
+const SHORTCUT: &str = "shortcut";
+const OTHER: &str = "other";
 /// MIME type of the files in a OneNote package.
 const NOTEBOOK_PART: &str = "application/msonenote";
 
@@ -56,34 +63,87 @@ const VOLATILE: [&str; 17] = [
     "@microsoft.graph.decorator",
 ];
 
-/// Asks which drive is the owner's OneDrive.
-pub(super) async fn find(context: &Context, owner: &Owner) -> Result<Presence, graph::Error> {
-    let path = format!("/users/{}/drive", segment(&owner.id));
-    let drive = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await?;
-    Ok(Presence::Present(drive))
+/// The user's drive, native files.
+pub(super) struct OneDrive;
+
+impl Export for OneDrive {
+    const ABOUT: About = About {
+        name: "onedrive",
+        roles: &[
+            "Files.Read.All",
+            "Files.ReadWrite.All",
+            "Sites.Read.All",
+            "Sites.ReadWrite.All",
+            "Sites.FullControl.All",
+        ],
+        owners: &[OwnerKind::User],
+        owner_concurrency: 8,
+        // FACTS 2.3: resource units are the tenant's. 48 requests at once use up those of the
+        // largest tier.
+        most_ahead: Some(6),
+        without_content: &[SHORTCUT, OTHER],
+        not_covered: &[
+            ("versions", "earlier versions of files are not exported"),
+            ("sharing", "sharing permissions and links are not exported"),
+        ],
+    };
+
+    /// Which drive is the owner's OneDrive.
+    fn root(owner: &Owner) -> (Scope, String) {
+        (Scope::SharePoint, format!("/users/{}/drive", segment(&owner.id)))
+    }
+
+    async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
+        list(of, seeds).await
+    }
+
+    async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+        fetch(context, asked).await
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await.map(Some)
+    }
+
+    fn mtime(_kind: &str, graph: &Value) -> i64 {
+        mtime(graph)
+    }
+
+    fn order(graph: &Value) -> i64 {
+        order(graph)
+    }
+
+    /// The file's or folder's own name.
+    fn name(graph: &Value, _item: &Item) -> NewName {
+        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
+        NewName::Native(name.to_owned())
+    }
+
+    /// What the listing says of a file's content.
+    fn media(json: &str) -> (Option<String>, Option<u64>) {
+        let item: Value = serde_json::from_str(json).unwrap_or_default();
+        let media_type = item.pointer("/file/mimeType").and_then(Value::as_str);
+        (media_type.map(str::to_owned), item["size"].as_u64())
+    }
+
+    async fn refusal(context: &Context, large: &Large, error: &graph::Error) -> Note {
+        refusal(context, &large.drive, &large.id, large.mime.as_deref(), error).await
+    }
 }
 
 /// When a file or folder was changed, seconds since 1970; by its owner's clock if that is known.
-pub(super) fn mtime(item: &Value) -> i64 {
+fn mtime(item: &Value) -> i64 {
     let changed = ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"];
     time::seconds(time::first(item, &changed))
 }
 
 /// What files are ordered by.
-pub(super) fn order(item: &Value) -> i64 {
+fn order(item: &Value) -> i64 {
     time::order_key(time::first(item, &["/createdDateTime"]))
-}
-
-/// The file's or folder's own name.
-pub(super) fn name(item: &Value) -> NewName {
-    NewName::Native(item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
-}
-
-/// What the listing says of a file's content.
-pub(super) fn media(json: &str) -> (Option<String>, Option<u64>) {
-    let item: Value = serde_json::from_str(json).unwrap_or_default();
-    let media_type = item.pointer("/file/mimeType").and_then(Value::as_str);
-    (media_type.map(str::to_owned), item["size"].as_u64())
 }
 
 fn drive_id(drive: &Value) -> &str {
@@ -91,146 +151,51 @@ fn drive_id(drive: &Value) -> &str {
 }
 
 /// Lists the drive, then what changed meanwhile.
-pub(super) async fn list(
-    context: &Context,
-    owner: &Owner,
-    drive: &Value,
-    inventory: Inventory,
-    mut seeds: Seeds,
-) -> Result<(Inventory, Listing), Error> {
-    let mut listing = Listing::default();
-    let id = drive_id(drive);
-    let mut drive =
-        Drive { context, owner, id, inventory, listing: &mut listing, page: Some(PAGE) };
+async fn list(of: Opened<'_>, mut seeds: Seeds) -> Result<Listing, Error> {
+    let mut drive = Drive {
+        owner: of.owner,
+        id: drive_id(of.root),
+        inventory: of.inventory,
+        remarks: Remarks::default(),
+        root: String::new(),
+        page: Some(PAGE),
+    };
     let start = seeds.link(LISTING);
     if let (Some(lines), true) = (seeds.lines.take(), start.is_some()) {
         drive.seed(lines)?;
     }
-    let mut link = drive.enumerate(start).await?;
-    for _ in 0..CLOSING_ROUNDS {
-        let Some(from) = link.take() else { break };
-        let mut pages = context.graph().delta_from(Scope::SharePoint, &from, Prefer::none());
-        match drive.take_pages(&mut pages).await? {
-            Round::Over => break,
-            Round::Ended { delta, news } => {
-                link = delta;
-                if !news {
-                    break;
-                }
-            }
-            Round::Lost(restart) => {
-                drive.inventory.forget(LISTING)?;
-                link = drive.enumerate(restart).await?;
-            }
-        }
-    }
-    let inventory = drive.inventory;
-    listing.links = link.into_iter().map(|link| (LISTING.to_owned(), link)).collect();
-    Ok((inventory, listing))
+    let graph = of.context.graph();
+    let mut followed = Followed::begin(graph, drive, start).await?;
+    followed.settle(graph).await?;
+    let Followed { listed: Drive { remarks, root, .. }, link, .. } = followed;
+    Ok(remarks.into_listing(root, link.map(|link| (LISTING.to_owned(), link))))
 }
 
 struct Drive<'a> {
-    context: &'a Context,
     owner: &'a Owner,
     id: &'a str,
-    inventory: Inventory,
-    listing: &'a mut Listing,
+    inventory: &'a Inventory,
+    remarks: Remarks,
+    /// Id of the root folder, once it was told of.
+    root: String,
     /// Page size to ask for; none once the service refused it.
     page: Option<u32>,
 }
 
-enum Round {
-    Ended { delta: Option<DeltaLink>, news: bool },
-    Lost(Option<DeltaLink>),
-    Over,
-}
-
-impl Drive<'_> {
-    /// Takes what an earlier run knew of the drive: its listing goes on from there.
-    fn seed(&mut self, mut lines: BaseLines) -> Result<(), Error> {
-        tokio::task::block_in_place(|| {
-            while let Some(line) = lines.next_line()? {
-                if line.kind != archive::metadata::OWNER {
-                    self.take_row(line.graph)?;
-                }
-            }
-            Ok(())
-        })
+impl Listed for Drive<'_> {
+    fn scope(&self) -> Scope {
+        Scope::SharePoint
     }
 
-    /// The whole drive, from the beginning or from where a lost token says.
-    async fn enumerate(
-        &mut self,
-        mut start: Option<DeltaLink>,
-    ) -> Result<Option<DeltaLink>, Error> {
-        for _ in 0..=RESYNCS {
-            let mut pages = match start.take() {
-                Some(link) => {
-                    self.context.graph().delta_from(Scope::SharePoint, &link, Prefer::none())
-                }
-                None => {
-                    let mut path = format!("/drives/{}/root/delta", segment(self.id));
-                    if let Some(page) = self.page {
-                        path.push_str(&format!("?$top={page}"));
-                    }
-                    self.context.graph().pages(Scope::SharePoint, &path, Prefer::none())
-                }
-            };
-            match self.take_pages(&mut pages).await? {
-                Round::Ended { delta, .. } => return Ok(delta),
-                Round::Lost(restart) => {
-                    self.inventory.forget(LISTING)?;
-                    start = restart;
-                }
-                Round::Over => return Ok(None),
-            }
+    fn beginning(&mut self) -> String {
+        let mut path = format!("/drives/{}/root/delta", segment(self.id));
+        if let Some(page) = self.page {
+            path.push_str(&format!("?$top={page}"));
         }
-        self.fail("the service lost the listing again and again", None);
-        Ok(None)
+        path
     }
 
-    async fn take_pages(&mut self, pages: &mut Pages) -> Result<Round, Error> {
-        let (mut delta, mut news) = (None, false);
-        loop {
-            let page = match pages.next().await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Round::Ended { delta, news }),
-                Err(error) => return self.round_error(error),
-            };
-            for item in &page.items {
-                let row = item.parse().map_err(|error| self.fatal(error))?;
-                news |= self.take_row(row)?;
-            }
-            delta = page.delta.or(delta);
-        }
-    }
-
-    fn round_error(&mut self, error: graph::Error) -> Result<Round, Error> {
-        if is_fatal(&error) {
-            return Err(self.fatal(error));
-        }
-        match error.kind() {
-            ErrorKind::SyncStateLost { restart } => Ok(Round::Lost(restart.clone())),
-            ErrorKind::BadRequest if self.page.take().is_some() => Ok(Round::Lost(None)),
-            _ => {
-                self.fail("the drive could not be listed to its end", Some(&error));
-                Ok(Round::Over)
-            }
-        }
-    }
-
-    fn fail(&mut self, message: &str, error: Option<&graph::Error>) {
-        let note = Note::new(Outcome::Failed, "listing", message);
-        let note = error.map_or_else(|| note.clone(), |error| note.clone().with_code(error));
-        self.listing.notes.push((String::new(), note));
-        self.listing.failed += 1;
-    }
-
-    fn fatal(&self, error: graph::Error) -> Error {
-        Error::graph(format!("listing the OneDrive of {}", self.owner.upn), error)
-    }
-
-    /// Takes one row. True when it is worth another round (the root comes with every answer).
+    /// The root comes with every answer, and is worth none.
     fn take_row(&mut self, row: Value) -> Result<bool, Error> {
         let Value::Object(mut graph) = row else {
             return Ok(false);
@@ -244,7 +209,7 @@ impl Drive<'_> {
         }
         let is_root = graph.contains_key("root");
         if is_root {
-            self.listing.root.clone_from(&id);
+            self.root.clone_from(&id);
         }
         strip(&mut graph);
         let json = archive::json::canonical(&Value::Object(graph.clone()));
@@ -254,6 +219,43 @@ impl Drive<'_> {
         }
         self.put(&id, is_root, &Value::Object(graph), &json)?;
         Ok(!is_root)
+    }
+
+    fn forget(&mut self) -> Result<(), Error> {
+        self.inventory.forget(LISTING)
+    }
+
+    fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
+        if *error.kind() == ErrorKind::BadRequest && self.page.take().is_some() {
+            return Ok(Refusal::Again);
+        }
+        let message = "the drive could not be listed to its end";
+        let note = Note::new(Outcome::Failed, "listing", message);
+        self.remarks.failed("", note.with_code(&error));
+        Ok(Refusal::Over)
+    }
+
+    fn gave_up(&mut self) {
+        let message = "the service lost the listing again and again";
+        self.remarks.failed("", Note::new(Outcome::Failed, "listing", message));
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("listing the OneDrive of {}", self.owner.upn), error)
+    }
+}
+
+impl Drive<'_> {
+    /// Takes what an earlier run knew of the drive: its listing goes on from there.
+    fn seed(&mut self, mut lines: BaseLines) -> Result<(), Error> {
+        tokio::task::block_in_place(|| {
+            while let Some(line) = lines.next_line()? {
+                if line.kind != archive::metadata::OWNER {
+                    self.take_row(line.graph)?;
+                }
+            }
+            Ok(())
+        })
     }
 
     fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<(), Error> {
@@ -294,7 +296,7 @@ fn kind(graph: &Value) -> Kind {
     if has("remoteItem") {
         let message = "a shortcut to another drive; its content belongs there";
         return Kind {
-            name: "shortcut",
+            name: SHORTCUT,
             folder: false,
             unwanted: unwanted("shortcut", "remoteItem", message),
         };
@@ -315,17 +317,12 @@ fn kind(graph: &Value) -> Kind {
         return Kind { name: "file", folder: false, unwanted: None };
     }
     let message = "neither file nor folder";
-    Kind {
-        name: "other",
-        folder: false,
-        unwanted: unwanted("unsupported", "notSupported", message),
-    }
+    Kind { name: OTHER, folder: false, unwanted: unwanted("unsupported", "notSupported", message) }
 }
 
 /// Drops what is volatile (FACTS 9).
 fn strip(graph: &mut Map<String, Value>) {
-    VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
-    graph.retain(|key, _| !key.ends_with("@odata.context"));
+    volatile::strip(graph, &VOLATILE);
     let is_folder = ["folder", "root", "package"].iter().any(|facet| graph.contains_key(*facet));
     if is_folder {
         graph.remove("size");
@@ -342,13 +339,8 @@ fn strip(graph: &mut Map<String, Value>) {
     without("file", &["processingMetadata"]);
 }
 
-/// What the listing says of a file's content.
-pub(crate) fn listed_hash(item: &Value) -> Option<&str> {
-    item.pointer("/file/hashes/quickXorHash").and_then(Value::as_str)
-}
-
 /// A file, whole and checked, or the promise to stream it.
-pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
+async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
     let listed: Value = serde_json::from_str(&asked.item.json).unwrap_or_default();
     let mut file = File {
         context,
@@ -477,6 +469,7 @@ impl File<'_> {
 
     fn too_large(&self, length: u64) -> Fetched {
         Fetched::TooLarge(Box::new(Large {
+            service: Service::OneDrive,
             drive: self.drive.to_owned(),
             id: self.id().to_owned(),
             path: self.asked.item.path.clone(),
@@ -495,7 +488,7 @@ fn is_notebook_part(listed: &Value) -> bool {
 }
 
 /// Why a file is not here, of an error that no retry cures.
-pub(crate) async fn refusal(
+async fn refusal(
     context: &Context,
     drive: &str,
     id: &str,

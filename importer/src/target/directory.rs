@@ -266,11 +266,6 @@ impl std::fmt::Display for DirectoryTarget {
 }
 
 impl DirectoryPlace {
-    /// Where items go, for the report.
-    pub(crate) fn shown(&self) -> String {
-        self.ground.path(&self.base).display().to_string()
-    }
-
     fn of_stored(section: &str, stored: Stored, journal: Arc<Journal>) -> Result<Self, Error> {
         let root = PathBuf::from(&stored.path);
         let ground = Ground::new(root, stored.work, section.to_owned(), journal);
@@ -414,6 +409,14 @@ impl Drop for DirectoryPlace {
 }
 
 impl Place for DirectoryPlace {
+    fn shown(&self) -> String {
+        self.ground.path(&self.base).display().to_string()
+    }
+
+    fn concurrency(&self) -> usize {
+        1
+    }
+
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
         tokio::task::block_in_place(|| self.folder_now(trail))
     }

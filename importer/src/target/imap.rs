@@ -240,15 +240,6 @@ pub(crate) struct ImapPlace {
 }
 
 impl ImapPlace {
-    /// Where items go, for the report.
-    pub(crate) fn shown(&self) -> String {
-        let url = lock(&self.stored).url.clone();
-        match self.root.last() {
-            None => format!("{url}: in place"),
-            Some(folder) => format!("{url}: folder {folder:?}"),
-        }
-    }
-
     fn remember(&self) -> Result<(), Error> {
         let stored = serde_json::to_string(&*lock(&self.stored));
         // Strings and numbers only.
@@ -277,6 +268,19 @@ impl ImapPlace {
 }
 
 impl Place for ImapPlace {
+    fn shown(&self) -> String {
+        let url = lock(&self.stored).url.clone();
+        match self.root.last() {
+            None => format!("{url}: in place"),
+            Some(folder) => format!("{url}: folder {folder:?}"),
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        // A mailbox takes one at a time, an account a few connections.
+        4
+    }
+
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
         self.home(trail).await.map(drop)
     }

@@ -14,13 +14,10 @@ pub use tenant::TenantTarget;
 pub(crate) use tenant::{User, is_named};
 
 use crate::error::Error;
-use crate::item::Item;
 use crate::journal::Journal;
 use crate::options::{Destination, Options};
-use crate::place::{Made, Place, Restored, Undone};
-use crate::section::{Folder, Section};
-use crate::service::mail::MailPlace;
-use crate::service::onedrive::DrivePlace;
+use crate::place::AnyPlace;
+use crate::section::Section;
 
 /// Where a restore goes.
 #[derive(Debug)]
@@ -58,11 +55,9 @@ impl Target {
         match self {
             Self::Tenant(tenant) => tenant.open(section, options, journal).await,
             Self::Directory(directory) => {
-                directory.open(section, options, journal).map(Box::new).map(AnyPlace::Directory)
+                directory.open(section, options, journal).map(AnyPlace::new)
             }
-            Self::Imap(imap) => {
-                imap.open(section, options, journal).await.map(Box::new).map(AnyPlace::Imap)
-            }
+            Self::Imap(imap) => imap.open(section, options, journal).await.map(AnyPlace::new),
         }
     }
 
@@ -75,14 +70,11 @@ impl Target {
     ) -> Result<AnyPlace, Error> {
         let journal = Arc::clone(journal);
         match self {
-            Self::Tenant(tenant) => tenant.reopen(section, address, journal).await,
+            Self::Tenant(tenant) => tenant.reopen(section, address, journal),
             Self::Directory(directory) => {
-                directory.reopen(section, address, journal).map(Box::new).map(AnyPlace::Directory)
+                directory.reopen(section, address, journal).map(AnyPlace::new)
             }
-            Self::Imap(imap) => {
-                let place = imap.reopen(section, address, journal).await;
-                place.map(Box::new).map(AnyPlace::Imap)
-            }
+            Self::Imap(imap) => imap.reopen(section, address, journal).await.map(AnyPlace::new),
         }
     }
 }
@@ -95,63 +87,6 @@ impl std::fmt::Display for Target {
             Self::Directory(directory) => directory.fmt(f),
             Self::Imap(imap) => imap.as_ref().fmt(f),
         }
-    }
-}
-
-/// Any of the places there are.
-pub(crate) enum AnyPlace {
-    Mail(Box<MailPlace>),
-    Drive(Box<DrivePlace>),
-    Directory(Box<directory::DirectoryPlace>),
-    Imap(Box<imap::ImapPlace>),
-}
-
-/// The same call on whatever place it is.
-macro_rules! each {
-    ($place:expr, $inner:ident => $call:expr) => {
-        match $place {
-            AnyPlace::Mail($inner) => $call,
-            AnyPlace::Drive($inner) => $call,
-            AnyPlace::Directory($inner) => $call,
-            AnyPlace::Imap($inner) => $call,
-        }
-    };
-}
-
-impl AnyPlace {
-    /// Where items go, for the report.
-    pub(crate) fn shown(&self) -> String {
-        each!(self, place => place.shown())
-    }
-
-    /// Items that may be under way at a time.
-    pub(crate) fn concurrency(&self) -> usize {
-        match self {
-            // FACTS 2.2: four requests of one app in one mailbox.
-            Self::Mail(_) => 4,
-            Self::Drive(_) => 8,
-            // A mailbox takes one at a time, an account a few connections.
-            Self::Imap(_) => 4,
-            Self::Directory(_) => 1,
-        }
-    }
-}
-
-impl Place for AnyPlace {
-    async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
-        each!(self, place => place.folder(trail).await)
-    }
-
-    async fn put(&self, item: &Item, trail: &[Folder]) -> Result<Restored, Error> {
-        each!(self, place => place.put(item, trail).await)
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        each!(self, place => place.finish().await)
-    }
-
-    async fn undo(&self, made: &Made) -> Result<Undone, Error> {
-        each!(self, place => place.undo(made).await)
     }
 }
 

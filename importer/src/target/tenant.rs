@@ -6,14 +6,12 @@ use std::sync::Arc;
 use graph::{ErrorKind, Graph, Prefer, Scope, segment};
 use serde_json::Value;
 
-use super::AnyPlace;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::options::Options;
+use crate::place::AnyPlace;
 use crate::section::{Owner, Section};
 use crate::service::Service;
-use crate::service::mail::MailPlace;
-use crate::service::onedrive::DrivePlace;
 
 /// Mailboxes and drives of a tenant.
 #[derive(Debug)]
@@ -37,34 +35,21 @@ impl TenantTarget {
         journal: Arc<Journal>,
     ) -> Result<AnyPlace, Error> {
         let user = self.user(&section.owner, options).await?;
-        let graph = self.graph.clone();
-        Ok(match section.service {
-            Service::Mail => {
-                let place = MailPlace::open(graph, &user, section, options, journal).await?;
-                AnyPlace::Mail(Box::new(place))
-            }
-            Service::OneDrive => {
-                let place = DrivePlace::open(graph, &user, section, options, journal).await?;
-                AnyPlace::Drive(Box::new(place))
-            }
-        })
+        section.service.open(self.graph.clone(), &user, section, options, journal).await
     }
 
     /// `address` is what the place gave the journal.
-    pub(crate) async fn reopen(
+    pub(crate) fn reopen(
         &self,
         section: &str,
         address: &str,
         journal: Arc<Journal>,
     ) -> Result<AnyPlace, Error> {
-        let graph = self.graph.clone();
-        let service = section.rsplit('/').next().and_then(Service::from_name);
-        Ok(match service {
-            Some(Service::OneDrive) => {
-                AnyPlace::Drive(Box::new(DrivePlace::reopen(graph, section, address, journal)))
-            }
-            _ => AnyPlace::Mail(Box::new(MailPlace::reopen(graph, section, address, journal))),
-        })
+        let service = Service::of_section(section).ok_or_else(|| Error::Usage {
+            what: format!("the journal has {section}, whose service is not known"),
+            hint: "it is of a later version",
+        })?;
+        Ok(service.reopen(self.graph.clone(), section, address, journal))
     }
 
     /// Who gets what was `owner`'s: the user he is mapped to; else himself by his object id,
@@ -77,6 +62,12 @@ impl TenantTarget {
                 Some(user) => Ok(user),
                 None => Err(nobody(named)),
             };
+        }
+        if owner.names.is_group {
+            let group = &owner.names.upn;
+            let what =
+                format!("apps may not write to {group}, a group; --to-user names who gets it");
+            return Err(Error::Item { cause: "owner", what });
         }
         for name in [&owner.id, &owner.names.upn] {
             if !name.is_empty()

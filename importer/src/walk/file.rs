@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::io::BufReader;
 use std::sync::Arc;
 
-use archive::metadata::Lines;
+use archive::metadata::{Lines, section_of};
 use archive::{End, Index, IndexEntry, LEDGER_PATH, LedgerLine, Outcome, Reader};
 use tokio::sync::mpsc;
 
-use super::{AHEAD, Ask, Found, IN_MEMORY, Job, Seen, Task, Walked, metadata_of};
+use super::{AHEAD, Ask, Found, IN_MEMORY, Job, Seen, Task, Walked};
 use crate::content::Content;
 use crate::error::Error;
 use crate::item::Item;
@@ -47,7 +47,7 @@ pub(crate) fn walk(
     let mut entries = index.into_entries()?;
     let mut open: Option<Open> = None;
     while let Some(entry) = entries.next_entry()? {
-        if let Some((prefix, service)) = metadata_of(&entry.line.path) {
+        if let Some((prefix, service)) = section_of(&entry.line.path) {
             let prefix = prefix.to_owned();
             walker.close(open.take())?;
             if walker.seen.is_over_at(&prefix, &ask.chooser) {

@@ -4,13 +4,13 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
-use archive::metadata::Lines;
+use archive::metadata::{Lines, section_of};
 use archive::{Entry, HEAD_PATH, Kind, MANIFEST_PATH, ManifestLine, Reader, Sha256Digest};
 use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{AHEAD, Ask, Found, Job, Seen, Task, Walked, metadata_of};
+use super::{AHEAD, Ask, Found, Job, Seen, Task, Walked};
 use crate::content::{Content, Passing};
 use crate::error::Error;
 use crate::item::Item;
@@ -81,7 +81,7 @@ impl Walker<'_> {
         }
         archive::Head::parse(&reader.content().into_vec(MAX_HEAD)?)?;
         while let Some(entry) = reader.next_entry()? {
-            if let Some((prefix, service)) = metadata_of(&entry.path) {
+            if let Some((prefix, service)) = section_of(&entry.path) {
                 self.open = None;
                 if self.seen.is_over_at(prefix, &self.ask.chooser) && self.unproven.is_empty() {
                     return Ok(());

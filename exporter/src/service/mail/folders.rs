@@ -2,14 +2,17 @@
 
 use archive::Outcome;
 use futures::{StreamExt, TryStreamExt, stream};
-use graph::{DeltaLink, ErrorKind, Pages, Prefer, segment};
+use graph::{Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::{Mailbox, PAGE, root_id, scope};
 use crate::Error;
 use crate::error::is_fatal;
+use crate::follow::Watch;
 use crate::inventory::{Name, Node};
-use crate::service::Note;
+use crate::remarks::Remarks;
+use crate::service::{Note, volatile};
+use crate::tree::{Tree, walk};
 
 /// What tells of folders, in the inventory.
 pub(super) const FOLDERS: &str = "folders";
@@ -23,7 +26,7 @@ const FOLDER_VOLATILE: [&str; 6] = [
     "sizeInBytes",
 ];
 /// Names that stand for a folder whatever its display name (FACTS 3.3).
-const WELL_KNOWN: [&str; 15] = [
+pub(super) const WELL_KNOWN: [&str; 15] = [
     "archive",
     "clutter",
     "conflicts",
@@ -41,43 +44,61 @@ const WELL_KNOWN: [&str; 15] = [
     "syncissues",
 ];
 
+/// The folders of a mailbox as they are walked.
+struct Folders<'a> {
+    mailbox: &'a Mailbox<'a>,
+    root: &'a str,
+    /// What the well-known names stand for.
+    names: Vec<(&'static str, String)>,
+}
+
+impl Tree for Folders<'_> {
+    fn scope(&self) -> Scope {
+        scope(self.mailbox.owner)
+    }
+
+    fn below(&self, folder: &str) -> Option<String> {
+        let all = format!("/users/{}/mailFolders", self.mailbox.user());
+        let list = match folder == self.root {
+            true => all,
+            false => format!("{all}/{}/childFolders", segment(folder)),
+        };
+        Some(format!("{list}?includeHiddenFolders=true&$top={PAGE}"))
+    }
+
+    fn put(&self, folder: &Value, id: &str, parent: &str) -> Result<bool, Error> {
+        let named = self.names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
+        let is_search = named == Some("searchfolders")
+            || folder.get("@odata.type").and_then(Value::as_str)
+                == Some("#microsoft.graph.mailSearchFolder");
+        if is_search {
+            return Ok(false);
+        }
+        self.mailbox.put_folder(folder, id, parent, named)?;
+        Ok(true)
+    }
+
+    fn remarks(&self) -> &Remarks {
+        &self.mailbox.remarks
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        self.mailbox.fatal(error)
+    }
+}
+
 impl Mailbox<'_> {
     /// The whole folder tree into the inventory; ids of those whose messages are selected.
     pub(super) async fn folders(&self, root: &Value, base: &str) -> Result<Vec<String>, Error> {
         let names = self.well_known().await?;
-        let searches = names.iter().find(|(name, _)| *name == "searchfolders");
-        let named = |id: &str| names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
-
         self.put_folder(root, root_id(root), "", None)?;
         let root = root_id(root);
         let mut found = vec![root.to_owned()];
-        let mut queue = vec![(root.to_owned(), format!("/users/{}/mailFolders", self.user()))];
         if self.context.options.include_recoverable {
             self.recoverable(root, &mut found).await?;
         }
-        while let Some((parent, path)) = queue.pop() {
-            let path = format!("{path}?includeHiddenFolders=true&$top={PAGE}");
-            let mut pages = self.context.graph().pages(scope(self.owner), &path, Prefer::none());
-            while let Some(page) = self.next(&mut pages, &parent).await? {
-                for item in &page.items {
-                    let folder = item.parse().map_err(|e| self.fatal(e))?;
-                    let Some(id) = folder.get("id").and_then(Value::as_str) else {
-                        continue;
-                    };
-                    let virtual_one = searches.is_some_and(|(_, search)| search == id)
-                        || folder.get("@odata.type").and_then(Value::as_str)
-                            == Some("#microsoft.graph.mailSearchFolder");
-                    if virtual_one || found.iter().any(|known| known == id) {
-                        continue;
-                    }
-                    self.put_folder(&folder, id, &parent, named(id))?;
-                    found.push(id.to_owned());
-                    let below =
-                        format!("/users/{}/mailFolders/{}/childFolders", self.user(), segment(id));
-                    queue.push((id.to_owned(), below));
-                }
-            }
-        }
+        let tree = Folders { mailbox: self, root, names };
+        let found = walk(self.context.graph(), &tree, root, found).await?;
         self.selected(found, root, base)
     }
 
@@ -95,10 +116,8 @@ impl Mailbox<'_> {
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) => {
                 let message = "the recoverable items could not be opened";
-                self.note(
-                    "",
-                    Note::new(Outcome::Skipped, "recoverable-items", message).with_code(&error),
-                );
+                let note = Note::new(Outcome::Skipped, "recoverable-items", message);
+                self.remarks.note("", note.with_code(&error));
                 Ok(())
             }
         }
@@ -109,7 +128,7 @@ impl Mailbox<'_> {
         if self.context.options.selection.exclude.is_empty() {
             return Ok(found);
         }
-        let inventory = &self.inventory;
+        let inventory = self.inventory;
         inventory.arrange(root, base)?;
         let mut kept = Vec::new();
         for id in found {
@@ -149,7 +168,7 @@ impl Mailbox<'_> {
         well_known: Option<&str>,
     ) -> Result<(), Error> {
         let mut graph = folder.as_object().cloned().unwrap_or_default();
-        FOLDER_VOLATILE.iter().for_each(|key| drop(graph.remove(*key)));
+        volatile::strip(&mut graph, &FOLDER_VOLATILE);
         if let Some(name) = well_known {
             graph.insert("wellKnownName".to_owned(), name.into());
         }
@@ -168,67 +187,16 @@ impl Mailbox<'_> {
         })
     }
 
-    /// From where changes of the folder tree will be told. None where the service can't tell.
-    pub(super) async fn watch_tree(&self) -> Result<Option<DeltaLink>, Error> {
+    /// Tells when folders came, were renamed or moved since we began: a mail may have gone to a
+    /// folder that did not exist when the tree was read.
+    pub(super) async fn watch_tree(&self) -> Result<Watch, Error> {
+        let scope = scope(self.owner);
         if self.context.options.without_message_delta {
-            return Ok(None);
+            return Ok(Watch::blind(scope));
         }
         let path = format!("/users/{}/mailFolders/delta?$select=id", self.user());
         let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph().pages(scope(self.owner), &path, prefer);
-        Ok(self.drain_tree(&mut pages).await?.and_then(|(_, link)| link))
-    }
-
-    /// Whether folders came, were renamed or moved since we began: a mail may have gone to a
-    /// folder that did not exist when the tree was read. Where it can't be told: yes.
-    pub(super) async fn tree_changed(&self, tree: &mut Option<DeltaLink>) -> Result<bool, Error> {
-        let Some(link) = tree.take() else {
-            return Ok(true);
-        };
-        let prefer = Prefer::page_size(PAGE);
-        let mut pages = self.context.graph().delta_from(scope(self.owner), &link, prefer);
-        let Some((rows, link)) = self.drain_tree(&mut pages).await? else {
-            return Ok(true);
-        };
-        *tree = link;
-        Ok(rows > 0)
-    }
-
-    /// Rows and the deltaLink of a round of the folder tree; none if it failed.
-    async fn drain_tree(
-        &self,
-        pages: &mut Pages,
-    ) -> Result<Option<(usize, Option<DeltaLink>)>, Error> {
-        let (mut rows, mut link) = (0, None);
-        loop {
-            match pages.next().await {
-                Ok(Some(page)) => {
-                    rows += page.items.len();
-                    link = page.delta.or(link);
-                }
-                Ok(None) => return Ok(Some((rows, link))),
-                Err(error) if is_fatal(&error) => return Err(self.fatal(error)),
-                Err(_) => return Ok(None),
-            }
-        }
-    }
-
-    /// The next page of folders; a level that fails is a failed listing, not the run's end.
-    async fn next(&self, pages: &mut Pages, parent: &str) -> Result<Option<graph::Page>, Error> {
-        match pages.next().await {
-            Ok(page) => Ok(page),
-            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(error) => {
-                if !matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone) {
-                    let note = Note::new(
-                        Outcome::Failed,
-                        "listing",
-                        "the folders below could not be listed",
-                    );
-                    self.failed_listing(parent, note.with_code(&error));
-                }
-                Ok(None)
-            }
-        }
+        let watch = Watch::begin(self.context.graph(), scope, &path, prefer).await;
+        watch.map_err(|error| self.fatal(error))
     }
 }

@@ -2,20 +2,15 @@
 
 use std::io;
 
-use graph::{Prefer, Upload};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::message::{Attachment, AttachmentBody, Message};
+use super::message::{AttachmentBody, Message};
 use super::place::MailPlace;
 use crate::error::Error;
-use crate::sequential::Sequential;
+use crate::mailbox::{File, LARGE};
 
 /// Bytes of JSON that a message and its attachments may have in one request of some 4 MB.
 const MOST_IN_ONE: u64 = 3_000_000;
-/// From here on an attachment needs an upload session.
-const LARGE: u64 = 3_000_000;
-/// Bytes of a part of one: at most 4 MB; a multiple of 320 KiB pleases every host.
-const CHUNK: u64 = 3_932_160;
 
 /// An attachment as the service lists it.
 pub(super) type Attached = Value;
@@ -73,20 +68,6 @@ pub(super) fn named(attached: &[Attached], name: &str) -> usize {
     attached.iter().filter(|listed| listed["name"] == name).count()
 }
 
-/// What the service has, without the bytes.
-pub(super) async fn list(place: &MailPlace, id: &str) -> Result<Vec<Attached>, graph::Error> {
-    let path =
-        format!("{}/attachments?$select=id,name,contentType,size,isInline", place.message(id));
-    let mut pages = place.graph.pages(place.scope.clone(), &path, Prefer::none());
-    let mut all = Vec::new();
-    while let Some(page) = pages.next().await? {
-        for item in &page.items {
-            all.push(item.parse()?);
-        }
-    }
-    Ok(all)
-}
-
 /// Adds the attachment at `at` of `message` to the message `id` that was made of it, which has
 /// `before` others with its name.
 pub(super) async fn add(
@@ -97,46 +78,26 @@ pub(super) async fn add(
     before: usize,
     message: &Message,
 ) -> Result<(), Error> {
-    let attachment = &message.attachments[at];
-    let found = || async {
-        let named = |listed: &Value| listed["name"] == attachment.name.as_str();
-        let mut listed = list(place, id).await?.into_iter().filter(named);
-        Ok(listed.nth(before))
-    };
-    let made = match &attachment.body {
+    let (attachment, made) = (&message.attachments[at], place.message(id));
+    let added = match &attachment.body {
         AttachmentBody::File(part) if part.size() >= LARGE => {
-            let upload = session(place, id, attachment, part.size());
+            let file = File {
+                name: &attachment.name,
+                content_type: &attachment.content_type,
+                content_id: attachment.content_id.as_deref(),
+                is_inline: attachment.is_inline,
+                size: part.size(),
+            };
             let part = part.clone();
-            let mut source = Sequential::new(Box::new(move || Ok(part.open())));
-            place.graph.upload(&upload, &mut source, found).await.map(drop)
+            let open = Box::new(move || Ok(part.open()));
+            place.mailbox.attach_large(&made, &file, before, open).await
         }
         _ => {
             let failed = |source| Error::Content { path: path.to_owned(), source };
             let body = attachment.json().map_err(failed)?;
-            let to = format!("{}/attachments", place.message(id));
-            place.graph.create(&place.scope, &to, &body, found).await.map(drop)
+            place.mailbox.attach(&made, &body, before).await
         }
     };
     let doing = || format!("adding the attachment {:?} of {path}", attachment.name);
-    made.map_err(|source| Error::Graph { doing: doing(), source })
-}
-
-fn session(place: &MailPlace, id: &str, attachment: &Attachment, size: u64) -> Upload {
-    let mut item = json!({
-        "attachmentType": "file",
-        "name": attachment.name,
-        "size": size,
-        "contentType": attachment.content_type,
-        "isInline": attachment.is_inline,
-    });
-    if let Some(id) = &attachment.content_id {
-        item["contentId"] = id.as_str().into();
-    }
-    Upload {
-        scope: place.scope.clone(),
-        path: format!("{}/attachments/createUploadSession", place.message(id)),
-        body: json!({ "AttachmentItem": item }),
-        total: size,
-        chunk: CHUNK,
-    }
+    added.map_err(|source| Error::Graph { doing: doing(), source })
 }

@@ -8,18 +8,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use graph::{ErrorKind, Graph, Json, Prefer, Scope, segment};
+use graph::{ErrorKind, Graph, Prefer, segment};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::SOURCE;
 use super::attachments;
-use super::existing::{Existing, partial_mark};
-use super::folders::{Folders, Target, id};
+use super::folders::Folders;
 use super::message::Message;
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
+use crate::mailbox::{Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark};
 use crate::options::{Destination, OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
@@ -27,15 +25,12 @@ use crate::target::User;
 
 /// PidTagMessageClass.
 const MESSAGE_CLASS: &str = "String 0x001A";
-/// Times that a removal is tried again: half a message must not stay.
-const REMOVALS: u32 = 3;
+/// By which a message of somebody else is the same.
+const KEPT: Kept = Kept { name: "internetMessageId", date: "receivedDateTime" };
 
 /// A mailbox.
 pub(crate) struct MailPlace {
-    pub(super) graph: Graph,
-    pub(super) scope: Scope,
-    /// `/users/{id}`.
-    pub(super) root: String,
+    pub(super) mailbox: Mailbox,
     user: User,
     pub(super) folders: Folders,
     destination: String,
@@ -43,8 +38,6 @@ pub(crate) struct MailPlace {
     spool_dir: PathBuf,
     /// Messages go back to where they were exported from: there they keep their ids.
     is_home: bool,
-    /// When nobody else was restoring here any more.
-    pub(super) opened: Instant,
 }
 
 impl MailPlace {
@@ -63,9 +56,11 @@ impl MailPlace {
         let in_place = options.destination == Destination::InPlace;
         let beside = (!in_place).then(|| aside.clone());
         journal.place(&section.prefix, &user.id)?;
+        let mailbox = Mailbox::of_user(graph, &user.id);
         let folders =
-            Folders::new(graph, &user.id, &section.prefix, journal, beside.clone(), aside);
+            Folders::new(mailbox.clone(), &section.prefix, journal, beside.clone(), aside);
         let mut place = Self::with(
+            mailbox,
             folders,
             user.clone(),
             beside.unwrap_or_default(),
@@ -85,65 +80,59 @@ impl MailPlace {
         journal: Arc<Journal>,
     ) -> Self {
         let user = User { id: address.to_owned(), upn: address.to_owned() };
-        let folders = Folders::new(graph, address, section, journal, None, String::new());
-        Self::with(folders, user, String::new(), OnConflict::Skip, PathBuf::new())
+        let mailbox = Mailbox::of_user(graph, address);
+        let folders = Folders::new(mailbox.clone(), section, journal, None, String::new());
+        Self::with(mailbox, folders, user, String::new(), OnConflict::Skip, PathBuf::new())
     }
 
     fn with(
+        mailbox: Mailbox,
         folders: Folders,
         user: User,
         destination: String,
         on_conflict: OnConflict,
         spool_dir: PathBuf,
     ) -> Self {
-        Self {
-            graph: folders.graph.clone(),
-            scope: folders.scope.clone(),
-            root: folders.root(),
-            user,
-            folders,
-            destination,
-            on_conflict,
-            spool_dir,
-            is_home: false,
-            opened: Instant::now(),
-        }
+        Self { mailbox, user, folders, destination, on_conflict, spool_dir, is_home: false }
     }
 
     /// Whether there is a mailbox that we may use, before anything is read for it.
     async fn check(&self) -> Result<(), Error> {
-        let path = format!("{}/mailFolders/inbox?$select=id", self.root);
-        let asked = self.graph.get(&self.scope, &path, Prefer::none()).await;
+        let Mailbox { graph, scope, root, .. } = &self.mailbox;
+        let path = format!("{root}/mailFolders/inbox?$select=id");
+        let asked = graph.get(scope, &path, Prefer::none()).await;
         asked.map(drop).map_err(|source| {
             let doing = format!("opening the mailbox of {}", self.user.upn);
             Error::Graph { doing, source }
         })
     }
 
-    /// Where items go, for the report.
-    pub(crate) fn shown(&self) -> String {
-        match self.destination.as_str() {
-            "" => format!("{}: in place", self.user.upn),
-            folder => format!("{}: folder {folder:?}", self.user.upn),
-        }
+    pub(super) fn message(&self, id: &str) -> String {
+        format!("{}/messages/{}", self.mailbox.root, segment(id))
     }
 
-    pub(super) fn message(&self, id: &str) -> String {
-        format!("{}/messages/{}", self.root, segment(id))
+    /// What is in a folder.
+    pub(super) fn messages(&self, folder: &str) -> String {
+        format!("{}/mailFolders/{}/messages", self.mailbox.root, segment(folder))
     }
 
     /// What a message was before this run, if it was.
-    async fn existing<'a>(&self, folder: &'a Target) -> Result<Option<&'a Existing>, Error> {
+    async fn existing<'a>(&self, folder: &'a Container) -> Result<Option<&'a Existing>, Error> {
         if folder.is_new {
             return Ok(None);
         }
-        let list =
-            || Existing::list(&self.graph, &self.scope, &self.user.id, &folder.id, &self.spool_dir);
+        let path = self.messages(&folder.id);
+        let list = || Existing::list(&self.mailbox, &path, &KEPT, &self.spool_dir);
         folder.existing.get_or_try_init(list).await.map(Some)
     }
 
     /// Makes the message, with all that belongs to it.
-    async fn make(&self, item: &Item, folder: &Target, message: &Message) -> Result<Done, Error> {
+    async fn make(
+        &self,
+        item: &Item,
+        folder: &Container,
+        message: &Message,
+    ) -> Result<Done, Error> {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let source = &item.line.id;
         let plan = attachments::plan(message)
@@ -157,15 +146,16 @@ impl MailPlace {
         if !plan.inline.is_empty() {
             body["attachments"] = plan.inline.into();
         }
-        let path = format!("{}/mailFolders/{}/messages", self.root, segment(&folder.id));
-        let found = || self.marked(&folder.id, &mark);
+        let Mailbox { graph, scope, .. } = &self.mailbox;
+        let path = self.messages(&folder.id);
+        let found = || self.mailbox.marked(&path, &mark);
         self.folders.remember(&item.path, &folder.id)?;
         let mut losses = Vec::new();
-        let made = match self.graph.create(&self.scope, &path, &body, found).await {
+        let made = match graph.create(scope, &path, &body, found).await {
             // Not every class can be made (FACTS 5.1): then it is an ordinary mail.
             Err(error) if *error.kind() == ErrorKind::Invalid && drop_class(&mut body) => {
                 losses.push(Loss::MessageClass);
-                self.graph.create(&self.scope, &path, &body, found).await
+                graph.create(scope, &path, &body, found).await
             }
             made => made,
         };
@@ -189,7 +179,7 @@ impl MailPlace {
         match ended.await {
             Err(error) if !error.is_fatal() => {
                 // Half a message is worse than none: who reads it takes it for whole.
-                self.remove(&made.id).await.map_err(failed)?;
+                self.mailbox.remove(&self.message(&made.id)).await.map_err(failed)?;
                 Err(error)
             }
             ended => ended,
@@ -197,52 +187,8 @@ impl MailPlace {
     }
 
     pub(super) async fn patch(&self, id: &str, change: &Value) -> Result<(), graph::Error> {
-        self.graph.patch(&self.scope, &self.message(id), change, None).await.map(drop)
-    }
-
-    /// The message in the folder that carries this mark.
-    pub(super) async fn marked(
-        &self,
-        folder: &str,
-        mark: &str,
-    ) -> Result<Option<Json>, graph::Error> {
-        let quoted = mark.replace('\'', "''");
-        let filter = format!(
-            "singleValueExtendedProperties/Any(ep: ep/id eq '{SOURCE}' and ep/value eq '{quoted}')"
-        );
-        let path = format!(
-            "{}/mailFolders/{}/messages?$select=id&$filter={}",
-            self.root,
-            segment(folder),
-            segment(&filter)
-        );
-        let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
-        while let Some(page) = pages.next().await? {
-            if let Some(item) = page.items.first() {
-                return item.parse().map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes a message away for good; one that is gone is no error.
-    pub(super) async fn remove(&self, id: &str) -> Result<(), graph::Error> {
-        let path = format!("{}/permanentDelete", self.message(id));
-        let mut refusals = 0;
-        loop {
-            match self.graph.act(&self.scope, &path, &Value::Null).await {
-                Ok(_) => return Ok(()),
-                // Not every cloud has the action; then it goes where deleted mail goes.
-                Err(error) if matches!(error.status(), Some(400 | 404 | 405 | 501)) => {
-                    return gone(self.graph.delete(&self.scope, &self.message(id), None).await);
-                }
-                // A message that was changed a moment ago may still be busy (409).
-                Err(error) if refusals < REMOVALS && !crate::target::is_fatal(&error) => {
-                    refusals += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let Mailbox { graph, scope, .. } = &self.mailbox;
+        graph.patch(scope, &self.message(id), change, None).await.map(drop)
     }
 
     /// Moves the message that was there to where deleted ones are.
@@ -250,7 +196,7 @@ impl MailPlace {
         self.folders.replaces(&item.path, &old)?;
         let path = format!("{}/move", self.message(&old));
         let to = json!({ "destinationId": "deleteditems" });
-        match self.graph.act(&self.scope, &path, &to).await {
+        match self.mailbox.graph.act(&self.mailbox.scope, &path, &to).await {
             // An immutable id outlives the move; an id that is not does not.
             Ok(moved) => match id(&moved) {
                 id if id.is_empty() => Ok(How::Replaced { old }),
@@ -268,14 +214,15 @@ impl MailPlace {
     async fn put_into(
         &self,
         item: &Item,
-        folder: &Target,
+        folder: &Container,
         message: &Message,
     ) -> Result<Restored, Error> {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let existing = self.existing(folder).await?;
         let mut own = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten();
         if own.is_none() && item.is_doubtful && !folder.is_new {
-            own = self.late(&item.line.id, &folder.id).await.map_err(failed)?;
+            let list = self.messages(&folder.id);
+            own = self.mailbox.late(&list, &item.line.id).await.map_err(failed)?;
         }
         let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str);
         let foreign = || {
@@ -309,7 +256,7 @@ impl MailPlace {
                     Err(error) => return Err(error),
                 }
             }
-            self.remove(&own.id).await.map_err(failed)?;
+            self.mailbox.remove(&self.message(&own.id)).await.map_err(failed)?;
         }
         match (foreign()?, self.on_conflict) {
             (Some(id), OnConflict::Skip) => {
@@ -333,6 +280,18 @@ impl MailPlace {
 }
 
 impl Place for MailPlace {
+    fn shown(&self) -> String {
+        match self.destination.as_str() {
+            "" => format!("{}: in place", self.user.upn),
+            folder => format!("{}: folder {folder:?}", self.user.upn),
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        // FACTS 2.2: four requests of one app in one mailbox.
+        4
+    }
+
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
         // A search folder has no content of its own: as an ordinary one it would stay empty. What
         // stands in for a folder that every mailbox has is only made for what goes into it.
@@ -379,18 +338,10 @@ pub(super) struct Done {
     pub(super) losses: Vec<Loss>,
 }
 
-fn restored(how: How, folder: &Target, done: Done) -> Restored {
+fn restored(how: How, folder: &Container, done: Done) -> Restored {
     // Where it was put is what an undo goes by: flags change with every reader.
     let etag = Some(folder.id.clone()).filter(|id| id != super::folders::ROOT);
     Restored { how, id: done.id, etag, losses: done.losses }
-}
-
-fn add_mark(body: &mut Value, mark: &str) {
-    let property = json!({ "id": SOURCE, "value": mark });
-    match body.get_mut("singleValueExtendedProperties").and_then(Value::as_array_mut) {
-        Some(properties) => properties.push(property),
-        None => body["singleValueExtendedProperties"] = json!([property]),
-    }
 }
 
 /// Takes the message class away; false if there is none.
@@ -405,12 +356,4 @@ fn drop_class(body: &mut Value) -> bool {
 fn is_search_folder(folder: &Folder) -> bool {
     folder.graph.get("@odata.type").and_then(Value::as_str)
         == Some("#microsoft.graph.mailSearchFolder")
-}
-
-/// What is to be deleted may be gone already.
-pub(super) fn gone(deleted: Result<(), graph::Error>) -> Result<(), graph::Error> {
-    match deleted {
-        Err(error) if error.status() == Some(404) => Ok(()),
-        deleted => deleted,
-    }
 }

@@ -45,7 +45,7 @@ impl MailPlace {
             for at in missing {
                 let before = attachments::named(&attached, &message.attachments[at].name);
                 attachments::add(self, &item.path, &id, at, before, message).await?;
-                attached = attachments::list(self, &id).await.map_err(failed)?;
+                attached = self.mailbox.attached(&self.message(&id)).await.map_err(failed)?;
             }
         }
         if differs {
@@ -72,10 +72,10 @@ impl MailPlace {
         expected: &Expected,
     ) -> Result<(Json, Vec<Attached>), graph::Error> {
         let path = format!("{}?{LOOK}", self.message(id));
-        let made = self.graph.get(&self.scope, &path, Prefer::none()).await?;
+        let made = self.mailbox.graph.get(&self.mailbox.scope, &path, Prefer::none()).await?;
         let attached = match expected.attachments.is_empty() {
             true => Vec::new(),
-            false => attachments::list(self, id).await?,
+            false => self.mailbox.attached(&self.message(id)).await?,
         };
         Ok((made, attached))
     }

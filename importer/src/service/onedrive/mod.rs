@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 mod content;
+mod import;
 mod name;
 mod undo;
 
@@ -27,11 +28,7 @@ use crate::section::{Folder, Section};
 use crate::sequential::Sequential;
 use crate::target::User;
 use content::Likeness;
-
-/// The name that a file or folder gets.
-pub(crate) fn accepted_name(name: &str) -> String {
-    name::accepted(name, false).0
-}
+pub(super) use import::OneDrive;
 
 /// Bytes of a part: a multiple of 320 KiB, 5 to 10 MiB are recommended (FACTS 5.6).
 const CHUNK: u64 = 16 * 327_680;
@@ -158,14 +155,6 @@ impl DrivePlace {
             journal,
             known: Mutex::default(),
             dated: Mutex::default(),
-        }
-    }
-
-    /// Where items go, for the report.
-    pub(crate) fn shown(&self) -> String {
-        match &self.beside {
-            None => format!("OneDrive of {}: in place", self.upn),
-            Some(folder) => format!("OneDrive of {}: folder {folder:?}", self.upn),
         }
     }
 
@@ -468,6 +457,17 @@ impl DrivePlace {
 }
 
 impl Place for DrivePlace {
+    fn shown(&self) -> String {
+        match &self.beside {
+            None => format!("OneDrive of {}: in place", self.upn),
+            Some(folder) => format!("OneDrive of {}: folder {folder:?}", self.upn),
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        8
+    }
+
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
         self.folder_at(trail).await.map(drop)
     }

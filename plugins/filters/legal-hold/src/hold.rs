@@ -7,7 +7,8 @@ use tar365_plugin::serde_json::Value;
 use wildmatch::WildMatch;
 
 /// The services of this version's archives: a name that is none would hold nothing.
-pub const SERVICES: [&str; 5] = ["mail", "calendar", "contacts", "tasks", "onedrive"];
+pub const SERVICES: [&str; 7] =
+    ["mail", "calendar", "contacts", "tasks", "settings", "conversations", "onedrive"];
 
 /// A hold: an item is covered if all conditions that are given are true. Where an item lacks what
 /// a condition asks for, the condition is true: a hold rather covers too much than too little.

@@ -1,16 +1,17 @@
-//! What is in a folder already: so that nothing is put there twice.
+//! What is in a container already: so that nothing is put there twice.
 
 use std::path::Path;
 
-use graph::{Graph, Prefer, Scope, segment};
+use graph::{Prefer, segment};
 use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
 
-use super::SOURCE;
+use super::mark::{SOURCE, mark, read_mark};
+use super::{Mailbox, id};
 use crate::error::Error;
 use crate::scratch::Scratch;
 
-/// Messages a page.
+/// Items a page.
 const PAGE: u32 = 500;
 
 const TABLES: &str = "
@@ -20,64 +21,68 @@ CREATE TABLE other (id TEXT PRIMARY KEY, name TEXT, received TEXT) WITHOUT ROWID
 CREATE INDEX alike ON other (name, received);
 ";
 
-/// The messages that a folder held before this run.
+/// Items of one kind: by which two of their properties somebody else's item is the same.
 #[derive(Debug)]
-pub(super) struct Existing(Scratch);
+pub(crate) struct Kept {
+    /// A text that names it: Message-ID, iCalUId.
+    pub(crate) name: &'static str,
+    /// A date, compared to the second.
+    pub(crate) date: &'static str,
+}
 
-/// A message that was put there by an earlier run.
-pub(super) struct Own {
-    pub(super) id: String,
+/// The items that a container held before this run.
+#[derive(Debug)]
+pub(crate) struct Existing(Scratch);
+
+/// An item that was put there by an earlier run.
+pub(crate) struct Own {
+    pub(crate) id: String,
     /// It was not finished.
-    pub(super) is_partial: bool,
+    pub(crate) is_partial: bool,
 }
 
 impl Existing {
-    /// Lists the folder.
-    pub(super) async fn list(
-        graph: &Graph,
-        scope: &Scope,
-        user: &str,
-        folder: &str,
+    /// Lists the collection at `list`.
+    pub(crate) async fn list(
+        mailbox: &Mailbox,
+        list: &str,
+        kept: &Kept,
         spool_dir: &Path,
     ) -> Result<Self, Error> {
         let expand = segment(&format!("singleValueExtendedProperties($filter=id eq '{SOURCE}')"))
             .to_string();
-        let path = format!(
-            "/users/{}/mailFolders/{}/messages?$select=id,internetMessageId,receivedDateTime\
-             &$expand={expand}&$top={PAGE}",
-            segment(user),
-            segment(folder),
-        );
+        let Kept { name, date } = kept;
+        let path = format!("{list}?$select=id,{name},{date}&$expand={expand}&$top={PAGE}");
         let failed =
             |source| Error::Graph { doing: "listing what is there already".into(), source };
         let existing = Self(Scratch::create(spool_dir, TABLES)?);
-        let mut pages = graph.pages(scope.clone(), &path, Prefer::none());
+        let mut pages = mailbox.graph.pages(mailbox.scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await.map_err(failed)? {
             for item in &page.items {
-                existing.add(&item.parse().map_err(failed)?)?;
+                existing.add(&item.parse().map_err(failed)?, kept)?;
             }
         }
         Ok(existing)
     }
 
-    fn add(&self, message: &Value) -> Result<(), Error> {
-        let text = |key: &str| message.get(key).and_then(Value::as_str);
-        let id = text("id").unwrap_or_default();
+    fn add(&self, item: &Value, kept: &Kept) -> Result<(), Error> {
+        let text = |key: &str| item.get(key).and_then(Value::as_str);
+        let id = id(item);
         self.0.asked(|db| {
-            if let Some(mark) = mark(message) {
+            if let Some(mark) = mark(item) {
                 let (source, is_partial) = read_mark(mark);
                 let sql = "INSERT OR REPLACE INTO own VALUES (?1, ?2, ?3)";
                 return db.prepare_cached(sql)?.execute(params![source, id, is_partial]).map(drop);
             }
-            let name = text("internetMessageId").filter(|id| !id.is_empty());
-            let received = text("receivedDateTime").map(second);
+            let name = text(kept.name).filter(|name| !name.is_empty());
+            let received = text(kept.date).map(second);
             let sql = "INSERT OR REPLACE INTO other VALUES (?1, ?2, ?3)";
-            db.prepare_cached(sql)?.execute([Some(id), name, received]).map(drop)
+            db.prepare_cached(sql)?.execute([Some(id.as_str()), name, received]).map(drop)
         })
     }
 
-    /// The message that an earlier run made of the one with the id `source`.
-    pub(super) fn own(&self, source: &str) -> Result<Option<Own>, Error> {
+    /// The item that an earlier run made of the one with the id `source`.
+    pub(crate) fn own(&self, source: &str) -> Result<Option<Own>, Error> {
         self.0.asked(|db| {
             let sql = "SELECT id, partial FROM own WHERE source = ?1";
             db.prepare_cached(sql)?
@@ -86,9 +91,9 @@ impl Existing {
         })
     }
 
-    /// A message of somebody else that is this one, or one with the same Message-ID and date.
-    /// Each is given out once: copies stay copies.
-    pub(super) fn foreign(
+    /// An item of somebody else that is this one, or one with the same name and date. Each is given
+    /// out once: copies stay copies.
+    pub(crate) fn foreign(
         &self,
         source: &str,
         name: Option<&str>,
@@ -107,26 +112,6 @@ impl Existing {
             db.prepare_cached(alike)?.query_row([name, received], |row| row.get(0)).optional()
         })
     }
-}
-
-/// The value of our mark, if the message has it.
-pub(super) fn mark(message: &Value) -> Option<&str> {
-    let properties = message.get("singleValueExtendedProperties")?.as_array()?;
-    let ours = |property: &&Value| {
-        let id = property.get("id").and_then(Value::as_str).unwrap_or_default();
-        id.to_ascii_lowercase().ends_with("name tar365-source")
-    };
-    properties.iter().find(ours)?.get("value")?.as_str()
-}
-
-/// What the mark of a message says while it is not finished.
-pub(super) fn partial_mark(source: &str) -> String {
-    format!("partial {source}")
-}
-
-/// The source, and whether the message was not finished.
-fn read_mark(mark: &str) -> (&str, bool) {
-    mark.strip_prefix("partial ").map_or((mark, false), |source| (source, true))
 }
 
 /// A date without its fraction of a second.

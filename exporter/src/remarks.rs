@@ -1,0 +1,46 @@
+//! What is to be said of a listing, collected by all that list side by side.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use graph::DeltaLink;
+
+use crate::service::{Listing, Note};
+
+/// Notes of one section, and how many listings failed.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    notes: Mutex<Vec<(String, Note)>>,
+    failed: AtomicU64,
+}
+
+impl Remarks {
+    /// A note of the folder with that id; of the whole section if it is empty.
+    pub(crate) fn note(&self, folder: &str, note: Note) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push((folder.to_owned(), note));
+    }
+
+    /// The same of a listing that did not reach its end.
+    pub(crate) fn failed(&self, folder: &str, note: Note) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.note(folder, note);
+    }
+
+    /// How it ended: the id of the root folder, and where the next listings may begin. Notes are
+    /// in the order of their folders, whichever was listed first.
+    pub(crate) fn into_listing(
+        self,
+        root: impl Into<String>,
+        links: impl IntoIterator<Item = (String, DeltaLink)>,
+    ) -> Listing {
+        let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        notes.sort_by(|a, b| a.0.cmp(&b.0));
+        Listing {
+            root: root.into(),
+            notes,
+            failed: self.failed.into_inner(),
+            links: links.into_iter().collect(),
+        }
+    }
+}
