@@ -4,11 +4,11 @@
 #
 #   cargo build --release && benches/memory.sh [CASE...]
 #
-# Cases: NUMBER (that many mails in one mailbox), wide and wider (50 mailboxes and drives, with 16
+# Cases: NUMBER (that many mails in one mailbox), wide and wider (50 mailboxes and drives, with 200
 # and 64 requests at once), spooled (a file of 4 GiB), streamed (a file of 20 GiB, with a spool of
-# 64 MiB). Default: all of them, with 1000, 10000, 100000 and 1000000 mails: 20 minutes, 10 GB.
+# 64 MiB), each (eight streams at a time of mailboxes with 12,500 mails). Default: all of them, with 1000, 10000, 100000 and 1000000 mails: 20 minutes, 10 GB.
 #
-# Fails when a case takes more than 128 MiB, or 1,000,000 mails more than 16 MiB above 100,000.
+# Fails when a case takes more than 128 MiB (wide: 176), or 1,000,000 mails more than 16 MiB above 100,000.
 # Needs GNU time and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -72,6 +72,8 @@ print(f"| {name} | {int(items):,} | {size / 2**30:.2f} GiB | **{int(peak) / 1024
       f"| {float(user) + float(system):.0f} s | {server} s | {elapsed:.0f} s "
       f"| {int(items) / elapsed:,.0f} |", flush=True)
 PYTHON
+    # Fifty mailboxes at a time take what that many connections and inventories take.
+    case $name in '50 mailboxes and drives') most=$((176 * 1024)) ;; *) most=$((128 * 1024)) ;; esac
     [ "$peak" -le "$most" ] || { echo "$name: $peak KiB is above $most KiB" >&2; failed=1; }
     case $name in
     '100000 mails') middle=$peak ;;
@@ -86,7 +88,7 @@ PYTHON
 
 failed=0
 middle=
-[ $# -gt 0 ] || set -- 1000 10000 100000 1000000 wide wider spooled streamed
+[ $# -gt 0 ] || set -- 1000 10000 100000 1000000 wide wider each spooled streamed
 echo '| case | items | stream | peak RSS | CPU of export | CPU of simulator | elapsed | items/s |'
 echo '|---|---|---|---|---|---|---|---|'
 for case in "$@"; do
@@ -95,6 +97,10 @@ for case in "$@"; do
     wider)
         measure '50 mailboxes and drives, 64 requests at once' \
             --users 50 --mails 1000 --files 200 -- --concurrency 64
+        ;;
+    each)
+        measure '8 mailboxes and drives, 8 streams at a time (`--each`)' \
+            --users 8 --mails 12500 --files 500 -- --each 'sh -c "cat >/dev/null"' --streams 8
         ;;
     spooled)
         measure 'a file of 4 GiB, spooled' \

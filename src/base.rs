@@ -11,14 +11,21 @@ use exporter::{Base, BaseSource};
 use crate::cli::{BaseArgs, BaseMissing};
 use crate::exit::{Code, Failure};
 use crate::input::Input;
+use crate::label::{self, Label};
 use crate::terminal;
 
 /// The base that the flags name; none for a full export. The command that writes it, if there is
 /// one, runs no longer than what is given beside it lives.
-pub(crate) async fn open(args: &BaseArgs) -> Result<(Option<Base>, Option<Source>), Failure> {
+pub(crate) async fn open(
+    args: &BaseArgs,
+    label: Option<&Label>,
+) -> Result<(Option<Base>, Option<Source>), Failure> {
     let (source, running) = match (&args.base, &args.base_command) {
-        (Some(path), _) => (file(path, args)?, None),
-        (None, Some(command)) => run(command).await?,
+        (Some(path), _) => {
+            let path = label.map_or_else(|| path.clone(), |label| label.path(path));
+            (file(&path, args)?, None)
+        }
+        (None, Some(line)) => run(label::command(line, "--base-command", label)?).await?,
         (None, None) if args.resume => {
             return Err(Failure::usage("--resume needs --base with the unfinished archive"));
         }
@@ -28,7 +35,10 @@ pub(crate) async fn open(args: &BaseArgs) -> Result<(Option<Base>, Option<Source
     match (source, args.base_missing) {
         (Some(source), _) => Ok((Some(base(source)), running)),
         (None, BaseMissing::Full) => {
-            terminal::line("tar365: there is no base: this is a full export (--base-missing full)");
+            let whose = label.map(|label| format!("{}: ", label.name)).unwrap_or_default();
+            terminal::line(&format!(
+                "tar365: {whose}there is no base: this is a full export (--base-missing full)"
+            ));
             Ok((None, None))
         }
         (None, BaseMissing::Fail) => Err(Failure::new(Code::Fatal, "there is no base")
@@ -81,24 +91,13 @@ fn take(child: &Mutex<Option<Child>>) -> Option<Child> {
 }
 
 /// Starts the command; no base if it ends without a byte.
-async fn run(command: &str) -> Result<(Option<BaseSource>, Option<Source>), Failure> {
-    let bad = |what: &str| Failure::usage(format!("--base-command: {what}"));
-    let argv = shell_words::split(command).map_err(|_| bad("a quote is not closed"))?;
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(bad("the command is empty"));
-    };
+async fn run(mut command: Command) -> Result<(Option<BaseSource>, Option<Source>), Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
     let doing = format!("running {program}");
     let failed = |error: io::Error| Failure::because(Code::Usage, &doing, &error);
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        // It has no business with our credential.
-        .env_remove("TAR365_CLIENT_SECRET")
-        .spawn()
-        .map_err(failed)?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
     let Some(output) = child.stdout.take() else {
-        return Err(bad("it has no output"));
+        return Err(Failure::usage("--base-command has no output"));
     };
     let child = Arc::new(Mutex::new(Some(child)));
     let running = Source(Arc::clone(&child));
@@ -112,7 +111,6 @@ async fn run(command: &str) -> Result<(Option<BaseSource>, Option<Source>), Fail
         }
         return Ok((None, None));
     };
-    let program = program.clone();
     let ended = Box::new(move || take(&child).map_or(Ok(()), |child| wait(child, &program)));
     Ok((Some(BaseSource::Stream(whole, ended)), Some(running)))
 }

@@ -1,6 +1,7 @@
 //! The command line, as data: help, completions and man pages are made of it.
 
 mod import;
+mod plan;
 mod plugin;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "demo")]
 pub(crate) use import::Drill;
 pub(crate) use import::{Conflict, Import, MailLayout};
+pub(crate) use plan::Plan;
 pub(crate) use plugin::{
     Language, PluginArgs, PluginBench, PluginBuild, PluginCheck, PluginCommand, PluginList,
     PluginNew, PluginRun, PluginSpec,
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     /// Stream a tenant as one tar to stdout, a file or a backup engine.
     #[command(after_long_help = EXPORT_EXAMPLES)]
     Export(Box<Export>),
+    /// Estimate items, bytes, requests and time of an export, before the first big one.
+    #[command(after_long_help = plan::PLAN_EXAMPLES)]
+    Plan(Box<Plan>),
     /// Put an archive, or a selection of it, back: into the tenant, a folder, an IMAP server.
     #[command(alias = "restore", after_long_help = import::IMPORT_EXAMPLES)]
     Import(Box<Import>),
@@ -83,6 +88,8 @@ const EXPORT_EXAMPLES: &str = "\
 EXAMPLES
   restic backup --stdin-filename m365.tar --stdin-from-command -- tar365 export
   tar365 export --to-command 'borg import-tar /backup/repo::m365-{now} -'
+  tar365 export --each 'restic backup --stdin --stdin-filename {name}.tar --tag {name}' \
+    --base-command 'restic dump --tag {name} latest {name}.tar' --base-missing full
   tar365 export --service mail --user 'alice@*' --output alice.tar
   tar365 export --demo | tar t";
 
@@ -140,8 +147,20 @@ pub(crate) struct Connection {
     #[arg(long, env = "TAR365_PATIENCE", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) patience: Option<Duration>,
     /// How to keep the documented limits.
-    #[arg(long, env = "TAR365_PACE", value_enum, default_value_t = Pace::Documented)]
+    #[arg(long, env = "TAR365_PACE", value_enum, default_value_t = Pace::Adaptive)]
     pub(crate) pace: Pace,
+    /// Licences of the tenant: they choose among the documented limits of SharePoint and the
+    /// directory [default: the smallest tenant's limits].
+    #[arg(long, env = "TAR365_LICENCES", value_name = "N", alias = "licenses")]
+    pub(crate) licences: Option<u64>,
+    /// Use only this part of each limit, for the rest is for other tools: 80% [default: 99%].
+    #[arg(long, env = "TAR365_THROTTLE_SHARE", value_name = "N%", value_parser = parse_part)]
+    pub(crate) throttle_share: Option<f64>,
+    /// Directory in which the processes of this host share the tenant-wide limits [default:
+    /// $XDG_RUNTIME_DIR/tar365, else one of this user's among the temporary files; none for a
+    /// service on loopback].
+    #[arg(long, env = "TAR365_PACE_DIR", value_name = "DIR")]
+    pub(crate) pace_dir: Option<PathBuf>,
     /// Another limit for a scope: mailbox=10000/600, mailbox-upload=150000000/300,
     /// sharepoint=1250/60, directory=3500/10, directory-write=3000/150.
     #[arg(long, env = "TAR365_BUDGET", value_name = "SCOPE=N/SECONDS", value_delimiter = ',')]
@@ -169,7 +188,10 @@ impl Connection {
             user_agent: None,
             demo: true,
             patience: None,
-            pace: Pace::Documented,
+            pace: Pace::Adaptive,
+            licences: None,
+            throttle_share: None,
+            pace_dir: None,
             budget: Vec::new(),
         }
     }
@@ -185,9 +207,9 @@ pub(crate) enum Cloud {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Pace {
-    /// The documented budgets.
+    /// The documented budgets, as fast as they allow.
     Documented,
-    /// Within them, less after a refusal and slowly more again.
+    /// Within them, slower after a refusal and gradually faster again.
     Adaptive,
     /// No budgets: for simulators. Retry-After and 4 requests a mailbox still hold.
     None,
@@ -264,8 +286,9 @@ pub(crate) struct Export {
     pub(crate) plugins: PluginArgs,
     #[command(flatten)]
     pub(crate) outcome: OutcomeArgs,
-    /// Content requests in flight; a mailbox never has more than 4.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    /// Content requests in flight; a mailbox never has more than 4, so 200 are fifty mailboxes at a
+    /// time. More take more memory.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
     /// Also the recoverable items of each mailbox.
     #[arg(long)]
@@ -290,12 +313,35 @@ pub(crate) struct Sink {
     /// Run a command that reads the stream, and end it before its input ends if we fail.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) to_command: Option<String>,
+    /// A stream for each owner: run this command for every one, and again for a last stream,
+    /// _tenant, that tells of them. {name} and {id} stand for the owner's, also in --base,
+    /// --base-command, --state and --partial-copy. --output FILE with {name} in it does the same
+    /// with files.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["output", "to_command"])]
+    pub(crate) each: Option<String>,
+    /// Streams at a time, with --each; they share --concurrency and --spool-limit.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) streams: u16,
     /// Compress the stream; for tape and plain files. Engines deduplicate raw bytes better.
     #[arg(long, value_enum)]
     pub(crate) compress: Option<Compression>,
     /// Align contents to this many bytes, for targets that deduplicate fixed blocks.
     #[arg(long, value_name = "BYTES", value_parser = parse_align)]
     pub(crate) align: Option<u64>,
+}
+
+impl Sink {
+    /// A file, as it is.
+    pub(crate) fn file(path: &std::path::Path) -> Self {
+        let output = Some(path.to_owned());
+        Self { output, to_command: None, each: None, streams: 1, compress: None, align: None }
+    }
+
+    /// Whether each owner gets a stream of its own.
+    pub(crate) fn is_divided(&self) -> bool {
+        let output = self.output.as_ref().and_then(|path| path.to_str());
+        self.each.is_some() || output.is_some_and(crate::label::is_template)
+    }
 }
 
 fn parse_align(text: &str) -> Result<u64, String> {
@@ -359,6 +405,12 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').trim().parse::<f64>().ok();
     let share = number.map(|percent| percent / 100.0).filter(|s| (0.0..=1.0).contains(s));
     share.ok_or_else(|| "a percentage such as 0.5% is wanted".to_owned())
+}
+
+/// A share, more than nothing and at most all.
+fn parse_part(text: &str) -> Result<f64, String> {
+    let part = parse_percent(text).ok().filter(|part| *part > 0.0);
+    part.ok_or_else(|| "a part such as 80% is wanted".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -542,6 +594,18 @@ pub(crate) struct Simulate {
     /// Enforce no limits.
     #[arg(long)]
     pub(crate) no_limits: bool,
+    /// Licensed users, by which the service sets its limits [default: those of --users].
+    #[arg(long, value_name = "N", conflicts_with = "no_limits")]
+    pub(crate) licences: Option<u32>,
+    /// The clock that the limits go by runs this many times faster than ours.
+    #[arg(long, value_name = "N", default_value_t = 1.0, conflicts_with = "no_limits")]
+    pub(crate) clock_scale: f64,
+    /// Limits hold from one fixed minute to the next, instead of for any minute.
+    #[arg(long, conflicts_with = "no_limits")]
+    pub(crate) fixed_windows: bool,
+    /// The part of SharePoint's limits that other applications use up, from 0 to less than 1.
+    #[arg(long, value_name = "PART", default_value_t = 0.0, conflicts_with = "no_limits")]
+    pub(crate) others: f64,
     /// How long an access token is valid.
     #[arg(long, value_name = "TIME", default_value = "3599s", value_parser = humantime::parse_duration)]
     pub(crate) token_lifetime: Duration,

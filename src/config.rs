@@ -1,6 +1,6 @@
 //! From flags and environment to a [`Graph`], and from flags to a selection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use archive::Selection;
 use archive::select::parse_instant;
@@ -102,6 +102,9 @@ pub(crate) fn config(connection: &Connection) -> Result<Config, Failure> {
         config.ca_certificates_pem = Some(read(file, "the CA certificate")?);
     }
     pace(&mut config, connection);
+    if config.pace_dir.is_none() && !connection.graph_url.as_ref().is_some_and(is_loopback) {
+        config.pace_dir = Some(pace_dir());
+    }
     Ok(config)
 }
 
@@ -111,13 +114,7 @@ fn check_url(url: &url::Url) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{url} is no address of a service"))
             .hint("TAR365_GRAPH_URL and TAR365_LOGIN_URL are https URLs"));
     }
-    let local = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if url.scheme() != "https" && !local {
+    if url.scheme() != "https" && !is_loopback(url) {
         let host = url.host_str().unwrap_or_default();
         let text = format!("tar365: warning: credentials and content go to {host} unencrypted");
         crate::terminal::line(&text);
@@ -125,6 +122,27 @@ fn check_url(url: &url::Url) -> Result<(), Failure> {
     Ok(())
 }
 
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Where the processes of this user on this host share limits, unless told otherwise.
+fn pace_dir() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(runtime) => PathBuf::from(runtime).join("tar365"),
+        None => {
+            let user = rustix::process::geteuid().as_raw();
+            std::env::temp_dir().join(format!("tar365-{user}"))
+        }
+    }
+}
+
+/// How fast the flags allow us to be.
 pub(crate) fn pace(config: &mut Config, connection: &Connection) {
     if let Some(user_agent) = &connection.user_agent {
         config.user_agent.clone_from(user_agent);
@@ -135,6 +153,9 @@ pub(crate) fn pace(config: &mut Config, connection: &Connection) {
         Pace::None => graph::Pace::None,
     };
     config.budgets.clone_from(&connection.budget);
+    config.licences = connection.licences;
+    config.throttle_share = connection.throttle_share.unwrap_or(Config::THROTTLE_SHARE);
+    config.pace_dir.clone_from(&connection.pace_dir);
 }
 
 pub(crate) fn read(file: &Path, what: &str) -> Result<Vec<u8>, Failure> {

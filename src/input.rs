@@ -176,15 +176,20 @@ impl Wanted {
             .filter(|line| line.kind == metadata::OWNER)
             .map(|line| OwnerNames::from_graph(&line.graph))
             .unwrap_or_else(|| OwnerNames {
-                upn: archive::path::unescape(folder.trim_start_matches("users/")),
+                upn: archive::path::unescape(folder.split('/').nth(1).unwrap_or_default()),
+                is_group: folder.starts_with("groups/"),
                 ..OwnerNames::default()
             });
         self.owner = Some((folder.to_owned(), self.selector.matches_owner(&names)));
     }
 
+    fn names_owners(&self) -> bool {
+        !self.selection.users.is_empty() || !self.selection.groups.is_empty()
+    }
+
     /// Whether the owner's metadata must be looked at before `path` can be decided.
     pub(crate) fn needs(&self, path: &str) -> bool {
-        !self.selection.users.is_empty() && is_metadata(path) && owner_folder(path).is_some()
+        self.names_owners() && is_metadata(path)
     }
 
     /// Whether the member at `path` is wanted. Metadata has no time of its own.
@@ -195,7 +200,7 @@ impl Wanted {
         let Some(folder) = owner_folder(path) else {
             return false;
         };
-        let owner = self.selection.users.is_empty()
+        let owner = !self.names_owners()
             || self.owner.as_ref().is_some_and(|(known, wanted)| known == folder && *wanted);
         owner
             && self.selector.matches_service(service(path))
@@ -224,20 +229,16 @@ impl archive::extract::Choice for Wanted {
     }
 }
 
-/// `users/<upn>/<service>.ndjson`.
+/// `users/<upn>/<service>.ndjson`, and the same of a group.
 pub(crate) fn is_metadata(path: &str) -> bool {
-    let mut parts = path.split('/');
-    parts.next() == Some("users")
-        && parts.next().is_some()
-        && parts.next().is_some_and(|name| name.ends_with(".ndjson"))
-        && parts.next().is_none()
+    metadata::section_of(path).is_some()
 }
 
-/// `users/<upn>` of anything below it.
+/// `users/<upn>` or `groups/<name>` of anything below it.
 fn owner_folder(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix("users/")?;
-    let end = rest.find('/')?;
-    path.get(.."users/".len() + end)
+    let (above, rest) = path.split_once('/')?;
+    let end = rest.find('/').filter(|_| matches!(above, "users" | "groups"))?;
+    path.get(..above.len() + 1 + end)
 }
 
 /// The service of `users/<upn>/<service>[.ndjson|/…]`.

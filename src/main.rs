@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod exit;
 mod input;
+mod label;
 mod narrow;
 mod output;
 mod plugins;
@@ -21,6 +22,11 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+/// See Cargo.toml; `.cargo/config.toml` has its settings.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match cli::Cli::try_parse() {

@@ -19,6 +19,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::cli::{Compression, Sink};
 use crate::exit::{Code, Failure};
+use crate::label::{self, Label};
 use crate::terminal;
 
 /// How long an engine gets to clean up after SIGTERM.
@@ -27,10 +28,21 @@ const ENGINE_GRACE: Duration = Duration::from_secs(4);
 /// The engine we run, reachable also while its pipe is blocked.
 pub(crate) type Engine = Arc<Mutex<Option<Child>>>;
 
-/// Opens what the flags say. The engine is given back so that it can be ended from outside.
-pub(crate) fn open(sink: &Sink) -> Result<(Box<dyn Output>, Option<Engine>), Failure> {
-    let (raw, engine): (Box<dyn Output>, _) = match (&sink.output, &sink.to_command) {
-        (Some(path), _) => (open_file(path)?, None),
+/// Opens what the flags say, for the stream of that name if there are several. The engine is given
+/// back so that it can be ended from outside.
+pub(crate) fn open(
+    sink: &Sink,
+    label: Option<&Label>,
+) -> Result<(Box<dyn Output>, Option<Engine>), Failure> {
+    let output = sink.output.as_ref();
+    let output = output.map(|path| label.map_or_else(|| path.clone(), |label| label.path(path)));
+    let command = match (&sink.to_command, &sink.each) {
+        (Some(line), _) => Some(label::command(line, "--to-command", label)?),
+        (None, Some(line)) => Some(label::command(line, "--each", label)?),
+        (None, None) => None,
+    };
+    let (raw, engine): (Box<dyn Output>, _) = match (output, command) {
+        (Some(path), _) => (open_file(&path)?, None),
         (None, Some(command)) => {
             let output = CommandOutput::start(command)?;
             let engine = Arc::clone(&output.engine);
@@ -55,7 +67,8 @@ fn bridge<E: AsyncWrite + Unpin>(encoder: E) -> SyncIoBridge<E> {
 
 /// An archive on a terminal helps nobody.
 pub(crate) fn refuse_terminal(sink: &Sink) -> Result<(), Failure> {
-    if sink.output.is_none() && sink.to_command.is_none() && io::stdout().is_terminal() {
+    let is_stdout = sink.output.is_none() && sink.to_command.is_none() && sink.each.is_none();
+    if is_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("an archive is not written to a terminal")
             .hint("pipe it into a backup engine, or use --output FILE or --to-command COMMAND"));
     }
@@ -225,23 +238,14 @@ struct CommandOutput {
 }
 
 impl CommandOutput {
-    fn start(command: &str) -> Result<Self, Failure> {
-        let words = shell_words::split(command)
-            .map_err(|error| Failure::because(Code::Usage, "--to-command", &error))?;
-        let Some((program, arguments)) = words.split_first() else {
-            return Err(Failure::usage("--to-command is empty"));
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
+    fn start(mut command: Command) -> Result<Self, Failure> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
             .stdin(Stdio::piped())
-            // The engine has no business with our credential.
-            .env_remove("TAR365_CLIENT_SECRET")
             .spawn()
-            .map_err(|error| {
-                Failure::because(Code::Usage, &format!("starting {program}"), &error)
-            })?;
+            .map_err(|error| Failure::because(Code::Usage, &format!("starting {name}"), &error))?;
         let stdin = child.stdin.take();
-        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name: program.clone() })
+        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name })
     }
 }
 

@@ -7,9 +7,28 @@ use archive::Shard;
 use chrono::{DateTime, Utc};
 use exporter::{Summary, Verdict};
 use graph::Counters;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::exit::Code;
+
+/// How the streams of a run ended, where each owner has one.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct StreamCounts {
+    /// Stored whole.
+    pub(crate) complete: u64,
+    /// Stored, and more is missing than tolerated.
+    pub(crate) partial: u64,
+    /// Not stored.
+    pub(crate) failed: u64,
+    /// Not begun.
+    pub(crate) not_begun: u64,
+    /// Names of those that failed or are partial, the first [`NAMED`].
+    pub(crate) named: Vec<String>,
+}
+
+/// More names than this help nobody: the last stream has them all.
+pub(crate) const NAMED: usize = 100;
 
 /// How a run ended, for programs.
 pub(crate) struct Report<'a> {
@@ -20,6 +39,7 @@ pub(crate) struct Report<'a> {
     pub(crate) summary: &'a Summary,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) counters: Option<&'a Counters>,
+    pub(crate) streams: Option<&'a StreamCounts>,
     pub(crate) code: Code,
     pub(crate) error: Option<&'a str>,
 }
@@ -38,7 +58,9 @@ impl Report<'_> {
             "error": self.error,
             "verdict": self.verdict,
             "summary": self.summary,
+            "streams": self.streams,
             "requests": self.counters.map(|c| &c.requests),
+            "scopes": self.counters.map(scopes),
             "retries": self.counters.map(|c| c.retries),
             "throttled": self.counters.map(|c| c.throttled),
             "waited_seconds": self.counters.map(|c| c.waited.as_secs_f64()),
@@ -80,6 +102,15 @@ impl Report<'_> {
             let help = "End of the last run with exit code 0.";
             gauges.push(("last_success_timestamp_seconds", help, seconds(self.ended)));
         }
+        if let Some(streams) = self.streams {
+            let missing = float(streams.failed + streams.not_begun);
+            gauges.push((
+                "streams_partial",
+                "Streams with too much missing.",
+                float(streams.partial),
+            ));
+            gauges.push(("streams_failed", "Streams that were not stored.", missing));
+        }
         if let Some(counters) = self.counters {
             let throttled = float(counters.throttled);
             gauges.push(("requests", "Requests sent.", float(counters.requests.values().sum())));
@@ -101,6 +132,20 @@ impl Report<'_> {
             ("archive_bytes", "Bytes of the tar, before compression.", summary.bytes),
         ]
     }
+}
+
+/// What each limited scope was asked for.
+fn scopes(counters: &Counters) -> Value {
+    let scopes = counters.scopes.iter().map(|(name, scope)| {
+        let numbers = json!({
+            "requests": scope.requests,
+            "units": scope.units,
+            "throttled": scope.throttled,
+            "waited_seconds": scope.waited.as_secs_f64(),
+        });
+        ((*name).to_owned(), numbers)
+    });
+    Value::Object(scopes.collect())
 }
 
 /// How a restore ended, for programs and auditors.

@@ -39,6 +39,11 @@ impl Stop {
         self.token.cancelled().await;
     }
 
+    /// Whether one came.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Is cancelled when a signal comes.
     pub(crate) fn token(&self) -> CancellationToken {
         self.token.clone()

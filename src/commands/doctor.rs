@@ -192,7 +192,8 @@ async fn reach(
 ) -> Result<(), Failure> {
     let selector = config::selection(&args.selection)?.compile()?;
     let dir = exporter::default_spool_dir();
-    let owners = match Owners::list(&tenant.graph, &selector, &dir).await {
+    let kinds = Service::owner_kinds(services);
+    let owners = match Owners::list(&tenant.graph, &kinds, &selector, &dir).await {
         Ok(owners) => owners,
         Err(error) => {
             let failure = Failure::from(error);
@@ -247,17 +248,10 @@ enum Reach {
 }
 
 async fn probe(graph: &Graph, service: Service, owner: &Owner) -> Reach {
-    if owner.guest {
+    if owner.guest || !service.serves(owner.kind) {
         return Reach::None;
     }
-    let user = segment(&owner.id);
-    let (scope, path) = match service {
-        Service::OneDrive => (Scope::SharePoint, format!("/users/{user}/drive?$select=id")),
-        _ => (
-            Scope::Mailbox(owner.id.clone()),
-            format!("/users/{user}/mailFolders/inbox?$select=id"),
-        ),
-    };
+    let (scope, path) = service.root_request(owner);
     match graph.get(&scope, &path, Prefer::none()).await {
         Ok(_) => Reach::Open,
         Err(error) if *error.kind() == graph::ErrorKind::Permission => {

@@ -1,4 +1,6 @@
-//! `export`: a tenant as one tar.
+//! `export`: a tenant as one tar, or as one for each owner.
+
+mod each;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,13 +16,14 @@ use plugin_host::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::base;
-use crate::cli::{Export, OutcomeArgs, ProgressMode, Sink, SpoolArgs};
+use crate::cli::{Export, ProgressMode, Sink, SpoolArgs};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
+use crate::label;
 use crate::output::{self, Engine};
 use crate::plugins;
 use crate::progress::Shown;
-use crate::report::Report;
+use crate::report::{Report, StreamCounts};
 use crate::shard;
 use crate::signals::{self, Stop};
 use crate::state;
@@ -35,6 +38,7 @@ const WAITING: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
+    let args = Arc::new(args);
     let started = Utc::now();
     let mut outcome = Outcome::default();
     let ended = planned(&args, &mut outcome).await;
@@ -45,7 +49,7 @@ pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     ended
 }
 
-async fn planned(args: &Export, outcome: &mut Outcome) -> Result<Code, Failure> {
+async fn planned(args: &Arc<Export>, outcome: &mut Outcome) -> Result<Code, Failure> {
     let plan = tokio::task::block_in_place(|| Plan::new(args))?;
     outcome.shard = plan.selection.shard;
     export(args, plan, &signals::watch()?, outcome).await
@@ -68,8 +72,38 @@ impl Plan {
         output::refuse_terminal(&args.sink)?;
         let spool = spool(&args.spool)?;
         let plugins = plugins::chain(&args.plugins)?;
+        refuse_names(args)?;
         Ok(Self { selection, services, services_named, spool, plugins })
     }
+
+    /// All of it, as one stream.
+    fn options(self, args: &Export, tenant: &Tenant) -> Options {
+        Options {
+            plugins: self.plugins,
+            states: None,
+            services: self.services,
+            selection: self.selection,
+            concurrency: usize::from(args.concurrency),
+            spool: self.spool,
+            align: args.sink.align,
+            include_recoverable: args.include_recoverable,
+            tenant: tenant.name.clone(),
+            without_message_delta: tenant.without_message_delta,
+        }
+    }
+}
+
+/// One stream has no name to fill in. Commands for it may have braces of their own.
+fn refuse_names(args: &Export) -> Result<(), Failure> {
+    let base = &args.base;
+    let paths = [&base.base, &base.state, &base.partial_copy];
+    let paths = paths.into_iter().flatten().filter_map(|path| path.to_str());
+    let mut texts = paths.chain(base.base_command.as_deref());
+    if !args.sink.is_divided() && texts.any(label::is_template) {
+        return Err(Failure::usage("{name} is the name of one of many streams")
+            .hint("--each COMMAND, or --output FILE with {name} in it, makes one for each owner"));
+    }
+    Ok(())
 }
 
 /// What is known of a run when it ends, however it ends.
@@ -80,10 +114,12 @@ struct Outcome {
     summary: Summary,
     verdict: Option<Verdict>,
     counters: Option<Counters>,
+    /// With a stream for each owner.
+    streams: Option<StreamCounts>,
 }
 
 async fn export(
-    args: &Export,
+    args: &Arc<Export>,
     plan: Plan,
     stop: &Stop,
     outcome: &mut Outcome,
@@ -93,29 +129,23 @@ async fn export(
         () = stop.requested() => return Err(stop.failure(UNSEALED)),
     };
     outcome.tenant.clone_from(&tenant.name);
+    if args.sink.is_divided() {
+        return each::run(args, plan, tenant, stop, outcome).await;
+    }
     // Only now: an engine of ours must not be started, nor a file touched, for a tenant that does
     // not let us in.
     let (base, _reader) = tokio::select! {
-        base = base::open(&args.base) => base?,
+        base = base::open(&args.base, None) => base?,
         () = stop.requested() => return Err(stop.failure(UNSEALED)),
     };
-    let (output, engine) = output::open(&args.sink)?;
+    let (output, engine) = output::open(&args.sink, None)?;
     let output = output::with_copy(output, args.base.partial_copy.as_deref())?;
     let shown = Arc::new(Shown::new(args.progress));
     warn_of_roles(&tenant, &plan.services, shown.as_ref());
     let states = state::read(args.base.state.as_deref(), &tenant.name, &plan.selection)?;
-    let options = Options {
-        plugins: plan.plugins,
-        states: states.clone(),
-        services: plan.services.clone(),
-        selection: plan.selection,
-        concurrency: usize::from(args.concurrency),
-        spool: plan.spool,
-        align: args.sink.align,
-        include_recoverable: args.include_recoverable,
-        tenant: tenant.name.clone(),
-        without_message_delta: tenant.without_message_delta,
-    };
+    let services = plan.services.clone();
+    let named = plan.services_named;
+    let options = Options { states: states.clone(), ..plan.options(args, &tenant) };
     let export = exporter::export(
         tenant.graph.clone(),
         options,
@@ -135,7 +165,7 @@ async fn export(
     if let (Some(states), Some(path)) = (states, &args.base.state) {
         state::write(path, &states);
     }
-    let verdict = verdict(args, outcome, &plan.services, plan.services_named);
+    let verdict = verdict(args, outcome, &services, named);
     outcome.verdict = Some(verdict);
     Ok(if verdict == Verdict::Complete { Code::Success } else { Code::Missing })
 }
@@ -186,7 +216,10 @@ async fn watched(
             error => error.into(),
         })),
         () = deadline => {
-            engine.inspect(|engine| output::end(engine));
+            if let Some(engine) = engine.cloned() {
+                // Not on this thread: others may have engines to end, too.
+                drop(tokio::task::spawn_blocking(move || output::end(&engine)).await);
+            }
             (Summary::default(), Err(stop.failure(UNSEALED)))
         }
     }
@@ -231,15 +264,17 @@ fn verdict(args: &Export, outcome: &Outcome, services: &[Service], named: bool) 
     if summary.plugin_failures > args.plugins.max_plugin_failures {
         return Verdict::TooMuchMissing;
     }
-    let OutcomeArgs { strict, allow_partial, allow_empty } = args.outcome;
-    let tolerance = match (strict, allow_partial) {
+    // That nobody has a service can only be seen in all shards together.
+    let allow_empty = args.outcome.allow_empty || outcome.shard.is_some();
+    summary.verdict(tolerance(args), services, named, allow_empty)
+}
+
+fn tolerance(args: &Export) -> Tolerance {
+    match (args.outcome.strict, args.outcome.allow_partial) {
         (true, _) => Tolerance::Strict,
         (_, true) => Tolerance::Partial,
         _ => Tolerance::Default,
-    };
-    // That nobody has a service can only be seen in all shards together.
-    let allow_empty = allow_empty || outcome.shard.is_some();
-    summary.verdict(tolerance, services, named, allow_empty)
+    }
 }
 
 /// The loud last line: a silent 0 is the field's worst habit.
@@ -279,8 +314,11 @@ fn last_line(args: &Export, outcome: &Outcome) {
         ));
     }
     let shard = outcome.shard.map(|shard| format!("shard {shard}: ")).unwrap_or_default();
+    let streams = outcome.streams.as_ref();
+    let streams = streams.map(|s| format!("{} streams, ", s.complete + s.partial));
+    let streams = streams.unwrap_or_default();
     terminal::line(&format!(
-        "tar365: {shard}{what}: {} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \
+        "tar365: {shard}{what}: {streams}{} owners, {} items, {} bytes; {} skipped, {} failed, {} converted, {} \
          damaged, {} failed listings{}",
         summary.owners,
         summary.items,
@@ -313,6 +351,7 @@ fn write_reports(
         summary: &outcome.summary,
         verdict: outcome.verdict,
         counters: outcome.counters.as_ref(),
+        streams: outcome.streams.as_ref(),
         code: ended.as_ref().map_or_else(|failure| failure.code, |code| *code),
         error: error.as_deref(),
     };
@@ -335,9 +374,7 @@ pub(super) async fn to_file(
     options: Options,
     base: Option<Base>,
 ) -> Result<exporter::Summary, Failure> {
-    let sink =
-        Sink { output: Some(archive.to_owned()), to_command: None, compress: None, align: None };
-    let (output, _) = output::open(&sink)?;
+    let (output, _) = output::open(&Sink::file(archive), None)?;
     let (summary, ended) = exporter::export(
         tenant.graph.clone(),
         options,

@@ -14,6 +14,7 @@ mod extract;
 mod find;
 mod import;
 mod list;
+mod plan;
 mod plugin;
 #[cfg(feature = "demo")]
 mod simulate;
@@ -32,6 +33,7 @@ use crate::terminal;
 pub(crate) fn run(command: Command) -> ExitCode {
     terminal::install_panic_message();
     terminal::log_to_stderr();
+    raise_open_files();
     let ended = match command {
         Command::Export(args) => in_runtime(export::run(*args)),
         Command::Find(args) => in_runtime(find::run(*args)),
@@ -42,6 +44,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Extract(args) => blocking(move || extract::run(&args)),
         Command::Verify(args) => blocking(move || verify::run(&args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
+        Command::Plan(args) => in_runtime(plan::run(*args)),
         Command::Plugin(command) => in_runtime(plugin::run(command)),
         #[cfg(feature = "demo")]
         Command::Drill(args) => in_runtime(drill::run(*args)),
@@ -58,6 +61,15 @@ pub(crate) fn run(command: Command) -> ExitCode {
             failure.code.into()
         }
     }
+}
+
+/// A hundred mailboxes at a time have connections and temporary files of their own; the usual soft
+/// limit of 1,024 is for programs that use `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it can't be raised, it may still be enough.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Runs on a runtime whose idle threads do not keep the process alive.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use simulator::connect::serve_connect;
 use simulator::tls::Authority;
-use simulator::{Fault, Kind, Options, Profile, Simulator};
+use simulator::{Fault, Kind, Limits, Options, Profile, Simulator, Windows};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -122,8 +122,18 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
     if args.writable {
         options.credentials = simulator::Credentials::restoring();
     }
-    if args.no_limits {
-        options.limits = None;
-    }
+    options.limits = (!args.no_limits).then(|| limits(args));
     Ok(options)
+}
+
+fn limits(args: &Simulate) -> Limits {
+    let mut limits = Limits::documented(args.licences.unwrap_or(args.users));
+    limits.clock_scale = args.clock_scale;
+    if args.fixed_windows {
+        limits.windows = Windows::Fixed;
+    }
+    if let Some(sharepoint) = &mut limits.sharepoint {
+        sharepoint.others = args.others;
+    }
+    limits
 }

@@ -66,7 +66,7 @@ fn a_killed_export_goes_on_and_fetches_nothing_twice() {
         let copy = shelf.path("copy.tar");
         let after = 1 + (number * 7919 + 13) * all / points % (all - 10);
         tenant.simulator.log().clear();
-        let mut command = tenant.tar365(&["export", "--partial-copy"]);
+        let mut command = tenant.tar365(&["export", "--concurrency", "4", "--partial-copy"]);
         let mut export =
             command.arg(&copy).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_until(LONG, "so much is fetched", || {
@@ -99,7 +99,7 @@ fn an_export_that_failed_goes_on_from_its_poisoned_copy() {
     let shelf = Shelf::new();
     let copy = shelf.path("copy.tar");
     tenant.simulator.set_faults(vec!["unavailable:rate=1,after=150".parse::<Fault>().unwrap()]);
-    let mut command = tenant.tar365(&["export", "--partial-copy"]);
+    let mut command = tenant.tar365(&["export", "--concurrency", "4", "--partial-copy"]);
     command.arg(&copy).env("TAR365_PATIENCE", "2s");
     let failed = run(command).expect(75);
     assert!(read(&copy) == failed.stdout, "the copy is the stream");

@@ -46,30 +46,30 @@ fn under_way(tenant: &Tenant) {
 }
 
 /// A shell's script in which `$TAR365` is the binary and the engine knows its repository.
-fn script(tenant: &Tenant, engine: &impl Engine, text: &str) -> Command {
+pub fn script(tenant: &Tenant, engine: &impl Engine, text: &str) -> Command {
     let mut command = tool("bash");
     command.args(["-euc", text]);
     engine.known_to(tenant.known_to(command))
 }
 
 /// An engine with a repository that goes away with it.
-trait Engine {
+pub trait Engine {
     fn known_to(&self, command: Command) -> Command;
 
     /// What it keeps, checkpoints included.
     fn kept(&self) -> usize;
 }
 
-struct Restic(TempDir);
+pub struct Restic(TempDir);
 
 impl Restic {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let restic = Self(TempDir::new().unwrap());
         run(restic.command(&["--quiet", "init"])).expect(0);
         restic
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = tool("restic");
         command.args(arguments);
         self.known_to(command)
@@ -96,22 +96,22 @@ impl Engine for Restic {
     }
 }
 
-struct Borg(TempDir);
+pub struct Borg(TempDir);
 
 impl Borg {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let borg = Self(TempDir::new().unwrap());
         run(borg.command(&["init", "--encryption=none"])).expect(0);
         borg
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = tool("borg");
         command.args(arguments);
         self.known_to(command)
     }
 
-    fn list(&self, arguments: &[&str]) -> Vec<String> {
+    pub fn list(&self, arguments: &[&str]) -> Vec<String> {
         let list = run(self.command(&[&["list"], arguments].concat())).expect(0).stdout;
         String::from_utf8(list).unwrap().lines().map(str::to_owned).collect()
     }

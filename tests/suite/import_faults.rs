@@ -2,8 +2,8 @@
 //! is lost without being named, no half message is left behind, the exit code says how it went,
 //! and a run without faults completes what is missing to the very state that no fault leads to.
 //!
-//! `TAR365_SOAK=1` runs every fault at every rate and every pair of faults with several seeds
-//! instead of a sample, and writes the tables of `doc/faults.md` into `target/tmp`.
+//! `TAR365_SOAK=1` runs every fault at every rate, 400 pairs of faults, and all together with 100
+//! seeds instead of a sample, and writes the tables of `doc/faults.md` into `target/tmp`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::harness::{Archive, Run, Tenant, run, runtime, text};
 
 /// Runs under way at a time: they wait more than they compute.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 24;
 pub const USER: &str = "0fa6e9cd-1b7a-4a70-9f0e-2d6f4f0c5a11";
 const UPN: &str = "vera.neu@contoso.onmicrosoft.com";
 /// The property by which an import knows what it made, and which says "partial" until it is whole.
@@ -372,23 +372,18 @@ impl Case {
 
     /// Only what a client can wait or ask its way out of.
     fn transient(&self) -> bool {
-        let lasting = [
-            Kind::Quota,
-            Kind::TooLarge,
-            Kind::Conflict,
-            // They change or take away what was made, as somebody else might.
-            Kind::Vanish,
-            Kind::Change,
-            Kind::Move,
-            Kind::Corrupt,
-            // What is told wrong sizes can't be checked.
-            Kind::SizeLie,
-        ];
         // Three sessions are tried.
         let never = |fault: &String| fault.starts_with("session-lost:rate");
-        !lasting.iter().any(|kind| self.has(*kind)) && !self.faults.iter().any(never)
+        !REFUSALS.iter().chain(&TAMPERING).any(|kind| self.has(*kind))
+            && !self.faults.iter().any(never)
     }
 }
+
+/// What costs the item that it strikes.
+const REFUSALS: [Kind; 3] = [Kind::Quota, Kind::TooLarge, Kind::Conflict];
+/// They change or take away what was made, as somebody else might, or lie about it: what is told
+/// wrong sizes can't be checked.
+const TAMPERING: [Kind; 5] = [Kind::Vanish, Kind::Change, Kind::Move, Kind::Corrupt, Kind::SizeLie];
 
 #[derive(Default)]
 struct Findings(Vec<String>);
@@ -475,7 +470,7 @@ fn log(case: &Case, place: &Place, findings: &mut Findings) {
 
 /// Requests that came again sooner than they had been told: which, after how many milliseconds,
 /// and after how many they should have.
-fn impatience(records: &[Record]) -> Vec<(String, u64, u64)> {
+pub fn impatience(records: &[Record]) -> Vec<(String, u64, u64)> {
     let mut told: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut all = Vec::new();
     // Requests that differ in their bodies, or in what the log hides, can't be told apart.
@@ -711,12 +706,72 @@ fn faults_in_pairs() {
     write_table("import-fault-pairs", &format!("{} pairs, by exit code: {codes:?}\n", rows.len()));
 }
 
+/// How a fault is tried together with all others: seldom, how seldom is drawn.
+fn in_crowd(kind: Kind, random: &mut Random) -> String {
+    let name = kind.name();
+    // In thousandths.
+    let mut share = |from: u64, to: u64| {
+        format!("{name}:rate={}", (from + random.below(to - from + 1)) as f64 / 1000.0)
+    };
+    match kind {
+        Kind::Throttle | Kind::Unavailable => share(10, 20) + ",seconds=0.1",
+        // Each stops its scope for the seconds of a back-off.
+        Kind::ThrottleBare | Kind::Timeout | Kind::ServerError | Kind::Empty503 => share(2, 8),
+        Kind::TokenExpiry => format!("{name}:after={}", 5 + random.below(100)),
+        Kind::SessionLost => name.to_owned(),
+        Kind::SizeLie | Kind::Reorder => share(50, 400),
+        _ => share(10, 40),
+    }
+}
+
+/// Everything at once: with each seed all that a client can get over, which must cost no item;
+/// the refusals as well, which cost what is named; and all there is.
+#[test]
+fn faults_all_together() {
+    /// Their retries don't wait long.
+    const QUICK: [u64; 3] = [1, 15, 67];
+    let mut cases = Vec::new();
+    for seed in if soak() { (1..=100).collect() } else { QUICK.to_vec() } {
+        for without in [&[&REFUSALS[..], &TAMPERING].concat()[..], &TAMPERING, &[]] {
+            let mut random = Random(seed);
+            let kinds = kinds().into_iter().filter(|kind| !without.contains(kind));
+            let faults = kinds.map(|kind| in_crowd(kind, &mut random)).collect();
+            cases.push(Case { faults, seed });
+        }
+    }
+    let rows = examine_all(&cases);
+    // A mailbox that is full ends a run early.
+    for (case, row) in cases.iter().zip(&rows) {
+        assert!(row.hits > 0, "seed {}: nothing struck", case.seed);
+    }
+    write_table("import-faults-together", &table_of_crowds(&cases, rows));
+}
+
 /// The results of a soak, for the documentation.
 fn write_table(name: &str, table: &str) {
     if soak() {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.md"));
         std::fs::write(file, table).unwrap();
     }
+}
+
+/// All kinds at once: a row for each of the three sets, with all causes that any run named.
+fn table_of_crowds(cases: &[Case], rows: Vec<Row>) -> String {
+    let name = |case: &Case| match (case.transient(), case.has(Kind::Change)) {
+        (true, _) => "all that pass",
+        (_, false) => "refusals as well",
+        (_, true) => "all",
+    };
+    let mut causes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (case, row) in cases.iter().zip(&rows) {
+        let of_row = row.causes.split(", ").filter_map(|cause| cause.split_once(' '));
+        causes.entry(name(case)).or_default().extend(of_row.map(|(_, cause)| cause.to_owned()));
+    }
+    let named = cases.iter().zip(rows).map(|(case, row)| {
+        let all: Vec<_> = causes[name(case)].iter().cloned().collect();
+        Row { case: name(case).to_owned(), causes: all.join(", "), ..row }
+    });
+    table(&named.collect::<Vec<_>>())
 }
 
 /// One row a fault: its runs together.

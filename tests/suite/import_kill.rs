@@ -40,13 +40,21 @@ fn start(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Kills the child as soon as something is so; false if it ended before.
-fn kill_when(child: &mut Child, mut so: impl FnMut() -> bool) -> bool {
+/// Waits until something is so; false if the child ended before.
+pub fn reached(child: &mut Child, mut so: impl FnMut() -> bool) -> bool {
     while !so() {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
         std::thread::sleep(Duration::from_micros(200));
+    }
+    true
+}
+
+/// Kills the child as soon as something is so; false if it ended before.
+pub fn kill_when(child: &mut Child, so: impl FnMut() -> bool) -> bool {
+    if !reached(child, so) {
+        return false;
     }
     send(child.id(), Signal::KILL);
     ends(child, Duration::from_secs(20)) == -9

@@ -17,7 +17,9 @@ mod determinism;
 mod directory;
 mod dovecot;
 mod drill;
+mod each;
 mod engines;
+mod export_kill;
 mod faults;
 #[path = "../../plugins/host/tests/suite/guest.rs"]
 #[allow(dead_code, reason = "what only the host's own tests use")]
@@ -38,6 +40,7 @@ mod independent;
 mod look;
 mod look_diff;
 mod names;
+mod plan;
 mod plugin_archives;
 mod plugin_author;
 mod plugin_bundled;

@@ -36,9 +36,7 @@ pub(super) async fn run(args: &PluginRun) -> Result<Code, Failure> {
 
 /// Copies the archive to a file that appears when it is whole.
 fn keep(archive: &Region, path: &Path) -> Result<(), Failure> {
-    let sink =
-        Sink { output: Some(path.to_owned()), to_command: None, compress: None, align: None };
-    let (mut output, _) = output::open(&sink)?;
+    let (mut output, _) = output::open(&Sink::file(path), None)?;
     let failed = |error: io::Error| {
         Failure::because(Code::Fatal, &format!("writing {}", path.display()), &error)
     };
