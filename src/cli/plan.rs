@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     #[arg(long)]
     pub(crate) include_recoverable: bool,
     /// Requests in flight, now and in the export.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
     /// How long a request is assumed to take.
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]

@@ -37,6 +37,7 @@ mod import_places;
 mod import_safety;
 mod import_undo;
 mod independent;
+mod limits;
 mod look;
 mod look_diff;
 mod names;
