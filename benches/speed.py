@@ -82,7 +82,7 @@ def against_rclone():
         # What the service refuses to give fails a copy by rclone.
         for file in simulator.ask(f"files?drive={user['drive']}"):
             if file["malware"]:
-                theirs += ["--exclude", "/" + file["path"].lstrip("/")]
+                theirs += ["--exclude", "/" + "/".join(file["path"])]
         export = f"'{TAR365}' export --service onedrive --pace none --progress none"
         export += f" --concurrency {CONCURRENCY} | tar x -C {folder}/tar365"
         rclone, ours = [], []

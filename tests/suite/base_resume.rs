@@ -98,7 +98,7 @@ fn an_export_that_failed_goes_on_from_its_poisoned_copy() {
     let all = contents(&tenant.simulator.log().records()).len();
     let shelf = Shelf::new();
     let copy = shelf.path("copy.tar");
-    tenant.simulator.set_faults(vec!["unavailable:rate=1,after=150".parse::<Fault>().unwrap()]);
+    tenant.simulator.set_faults(vec!["unavailable:rate=1,after=300".parse::<Fault>().unwrap()]);
     let mut command = tenant.tar365(&["export", "--concurrency", "4", "--partial-copy"]);
     command.arg(&copy).env("TAR365_PATIENCE", "2s");
     let failed = run(command).expect(75);
