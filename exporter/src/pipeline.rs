@@ -270,22 +270,24 @@ async fn start(
     started: mpsc::Sender<Running>,
 ) -> Result<(), Error> {
     let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).max(1);
-    let slots = |service: &Service| Arc::new(Semaphore::new(service.most_ahead(ahead)));
-    let slots: Vec<_> = services.iter().map(slots).collect();
+    let slots = Arc::new(Semaphore::new(ahead));
     let mut owners = std::pin::pin!(owners);
     let mut index = 0;
     while let Some(owner) = owners.try_next().await? {
         let owner = Arc::new(owner);
-        let his = services.iter().zip(&slots).filter(|(service, _)| service.serves(owner.kind));
-        let last = his.clone().next_back().map(|(service, _)| service);
-        for (service, slots) in his {
+        let his = services.iter().filter(|service| service.serves(owner.kind));
+        let last = his.clone().next_back();
+        for service in his {
+            // In stream order, or a later section could keep out the one it waits for. Nobody
+            // closes the semaphore.
+            let slot = Arc::clone(&slots).acquire_owned().await.ok();
             let section = Section { index, owner: Arc::clone(&owner), service: *service };
-            let (ours, run, slots) = (Arc::clone(context), section.clone(), Arc::clone(slots));
+            let (ours, run) = (Arc::clone(context), section.clone());
             let running =
                 Running::start(context, section, Some(service) == last, |outlet| async move {
-                    // Who comes first in the stream comes first here. Nobody closes the semaphore.
-                    let _slot = slots.acquire_owned().await.ok();
-                    run.run(ours, outlet).await
+                    let ended = run.run(ours, outlet).await;
+                    drop(slot);
+                    ended
                 });
             if started.send(running).await.is_err() {
                 return Ok(());

@@ -80,7 +80,6 @@ impl Export for Mail {
         owners: &[OwnerKind::User],
         // FACTS 2.2: 4 per app and mailbox.
         owner_concurrency: 4,
-        most_ahead: None,
         without_content: &[],
         not_covered: &[("archive-mailbox", "Graph does not give the in-place archive mailbox")],
     };

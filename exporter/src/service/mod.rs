@@ -59,9 +59,6 @@ pub(crate) struct About {
     pub(crate) owners: &'static [OwnerKind],
     /// The most content requests of one owner at the same time.
     pub(crate) owner_concurrency: usize,
-    /// Owners under way at most, where all share one budget of the tenant: more would not be
-    /// faster, only each later, and what waits for its turn is lost with a run that is killed.
-    pub(crate) most_ahead: Option<usize>,
     /// Kinds of items that never have content, and so no path.
     pub(crate) without_content: &'static [&'static str],
     /// What this version leaves in the tenant, per owner: never silence (design.md 3). A code and
@@ -244,11 +241,6 @@ impl Service {
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Export>::ABOUT)
-    }
-
-    /// How many owners may be under way, of `ahead` that the run as a whole may have.
-    pub(crate) fn most_ahead(self, ahead: usize) -> usize {
-        self.about().most_ahead.map_or(ahead, |most| most.min(ahead))
     }
 
     /// The name in `--service`, in the head and in paths.

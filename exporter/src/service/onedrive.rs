@@ -78,9 +78,6 @@ impl Export for OneDrive {
         ],
         owners: &[OwnerKind::User],
         owner_concurrency: 8,
-        // FACTS 2.3: resource units are the tenant's. 48 requests at once use up those of the
-        // largest tier.
-        most_ahead: Some(6),
         without_content: &[SHORTCUT, OTHER],
         not_covered: &[
             ("versions", "earlier versions of files are not exported"),
