@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal};
 use simulator::{Options, Simulator};
 use tokio::runtime::Runtime;
 
+/// The services of a test that names none.
+const USUAL: &str = "mail,onedrive";
+
 /// One runtime for all simulators of the test binary.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -47,9 +50,15 @@ impl Tenant {
         Self { simulator: runtime().block_on(simulator::serve(options)).unwrap() }
     }
 
-    /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace.
+    /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace. Services that are
+    /// not named are [`USUAL`]: what the spine does is tested on two of them.
     pub fn tar365(&self, arguments: &[&str]) -> Command {
-        self.known_to(tar365(arguments))
+        let selects = matches!(arguments.first(), Some(&("export" | "plan")));
+        let usual: &[&str] = match selects && !arguments.contains(&"--service") {
+            true => &["--service", USUAL],
+            false => &[],
+        };
+        self.known_to(tar365(&[arguments, usual].concat()))
     }
 
     /// Another command with that environment, for programs that start tar365; `$TAR365` is its
