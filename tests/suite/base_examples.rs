@@ -63,7 +63,7 @@ fn nights(name: &str) {
     let office = tenant.simulator.tenant();
     let user = office.users()[0].id.clone();
     for number in 0..3 {
-        let full = tenant.export(&[]).expect(0).stdout;
+        let full = run(tenant.whole(&["export"])).expect(0).stdout;
         tenant.simulator.log().clear();
         run(example(name, &tenant, below.path())).expect(0);
         let fetched = contents(&tenant.simulator.log().records()).len();
@@ -84,7 +84,7 @@ fn nights(name: &str) {
     tenant.simulator.set_faults(Vec::new());
     assert!(newest(name, &tenant, below.path()) == before);
     next_second();
-    let full = tenant.export(&[]).expect(0).stdout;
+    let full = run(tenant.whole(&["export"])).expect(0).stdout;
     run(example(name, &tenant, below.path())).expect(0);
     same(&newest(name, &tenant, below.path()), &full, name);
 }
@@ -124,7 +124,7 @@ fn only_so_many_plain_files_are_kept() {
 #[test]
 fn a_first_plain_file_goes_on_where_it_was_killed() {
     let tenant = Tenant::start(Options { latency: Duration::from_millis(5), ..small() });
-    let full = tenant.export(&[]).expect(0).stdout;
+    let full = run(tenant.whole(&["export"])).expect(0).stdout;
     let all = contents(&tenant.simulator.log().records()).len();
     let below = TempDir::new().unwrap();
     let unfinished = below.path().join("repository/unfinished.tar");

@@ -422,7 +422,15 @@ fn nothing_is_asked_of_what_is_excluded() {
     let users = tenant.simulator.tenant().users();
     let (kept, mailbox) = (&users[1], "users/*/mail/Sent Items");
     let run = tenant
-        .export(&["--user", &kept.upn, "--exclude", mailbox, "--exclude", "onedrive"])
+        .export(&[
+            "--user",
+            &kept.upn,
+            "--exclude",
+            mailbox,
+            "--exclude",
+            "onedrive",
+            "--allow-empty",
+        ])
         .expect(0);
     let log = tenant.simulator.log();
     for user in users.iter().filter(|user| user.id != kept.id) {

@@ -172,8 +172,8 @@ fn equal(got: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) {
 fn restic_gives_back_what_a_pipe_or_a_command_gave_it() {
     let tenant = Tenant::start(small());
     for demo in [false, true] {
-        let whole = if demo { &["--demo"][..] } else { &[] };
-        let whole = tenant.export(whole).expect(0).stdout;
+        let whole = if demo { &["export", "--demo"][..] } else { &["export"] };
+        let whole = run(tenant.whole(whole)).expect(0).stdout;
         for way in [RESTIC_PIPE, RESTIC_COMMAND, RESTIC_TO_COMMAND] {
             let demo = if demo { "export --demo" } else { "export" };
             let way = way.replace("export", demo);
@@ -189,7 +189,7 @@ fn restic_gives_back_what_a_pipe_or_a_command_gave_it() {
 #[test]
 fn borg_gives_back_what_a_pipe_or_a_command_gave_it() {
     let tenant = Tenant::start(small());
-    let whole = tenant.export(&[]).expect(0).stdout;
+    let whole = run(tenant.whole(&["export"])).expect(0).stdout;
     let files = files(&whole);
     let mail = files.keys().rfind(|path| path.ends_with(".eml")).unwrap();
     for way in [BORG_PIPE, BORG_COMMAND] {

@@ -50,15 +50,20 @@ impl Tenant {
         Self { simulator: runtime().block_on(simulator::serve(options)).unwrap() }
     }
 
-    /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace. Services that are
-    /// not named are [`USUAL`]: what the spine does is tested on two of them.
+    /// `tar365 ARGUMENTS`, with the environment of this tenant and a quick pace. An export that
+    /// names no service takes [`USUAL`]: what the spine does is tested on two of them.
     pub fn tar365(&self, arguments: &[&str]) -> Command {
-        let selects = matches!(arguments.first(), Some(&("export" | "plan")));
-        let usual: &[&str] = match selects && !arguments.contains(&"--service") {
-            true => &["--service", USUAL],
-            false => &[],
-        };
-        self.known_to(tar365(&[arguments, usual].concat()))
+        match arguments.split_first() {
+            Some((command @ &("export" | "plan"), rest)) if !arguments.contains(&"--service") => {
+                self.whole(&[&[command, "--service", USUAL], rest].concat())
+            }
+            _ => self.whole(arguments),
+        }
+    }
+
+    /// The same with all services, as programs that start tar365 have it.
+    pub fn whole(&self, arguments: &[&str]) -> Command {
+        self.known_to(tar365(arguments))
     }
 
     /// Another command with that environment, for programs that start tar365; `$TAR365` is its
