@@ -10,6 +10,7 @@ mod read;
 mod table;
 mod write;
 
+pub use extended::EXTENDED;
 pub use read::{Contact, read};
 pub use write::write;
 

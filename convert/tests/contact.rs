@@ -14,6 +14,8 @@ const VERSIONS: [Version; 2] = [Version::V3, Version::V4];
 
 fn card(contact: &Value, photo: Option<&[u8]>, version: Version) -> String {
     let mut out = Vec::new();
+    let mut photo = photo;
+    let photo = photo.as_mut().map(|photo| photo as &mut dyn std::io::Read);
     write(contact, photo, version, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }

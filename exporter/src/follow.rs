@@ -196,7 +196,6 @@ impl<L: Listed> Followed<L> {
 
 /// Lists what has no delta until a round brings nothing new and misses nothing, or often enough.
 /// All that it puts into `inventory` it must put under `listing`, in each round again.
-#[expect(dead_code, reason = "for what has no delta: calendars")]
 pub(crate) async fn until_still(
     graph: &Graph,
     inventory: &Inventory,

@@ -189,7 +189,6 @@ impl Inventory {
 
     /// Puts a folder or item in like [`Inventory::put`]. True if that is news: the listing told of
     /// it for the first time, or with other JSON.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what has no delta: calendars"))]
     pub(crate) fn update(&self, node: &Node<'_>) -> Result<bool, Error> {
         let known = self.json(node.listing, node.id)?;
         self.put(node)?;

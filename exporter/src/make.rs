@@ -5,8 +5,6 @@
 //! is whole in the spool before the converter sees its first byte, so that what breaks off leaves
 //! no half part behind. One part at a time takes room.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "for services whose content is made"))]
-
 use std::io::{self, Write};
 
 use bytes::Bytes;

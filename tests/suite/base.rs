@@ -90,7 +90,7 @@ pub fn contents(asked: &[Record]) -> Vec<String> {
     asked.filter_map(id).collect()
 }
 
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     text.replace("%3D", "=").replace("%3d", "=").replace("%2D", "-").replace("%5F", "_")
 }
 

@@ -12,6 +12,8 @@ mod base_bad;
 mod base_examples;
 mod base_resume;
 mod base_state;
+mod conformance;
+mod contacts;
 mod content;
 mod determinism;
 mod directory;

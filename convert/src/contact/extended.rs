@@ -30,6 +30,10 @@ pub(super) const PHONES: &[Extended] = &[
     Extended { id: OTHER_PHONE, head: "TEL;TYPE=VOICE" },
 ];
 
+/// The extended properties that a card has lines for: to be asked for with the contact.
+pub const EXTENDED: &[&str] =
+    &[BUSINESS_FAX, HOME_FAX, PAGER, OTHER_PHONE, CAR_PHONE, ISDN, PERSONAL_PAGE, ANNIVERSARY];
+
 /// Name of the line of the anniversary.
 pub(super) fn anniversary(version: Version) -> &'static str {
     match version {

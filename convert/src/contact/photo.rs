@@ -1,5 +1,8 @@
 //! Kinds of pictures.
 
+/// Bytes of the longest beginning that [`format`] knows.
+pub(super) const LONGEST_START: u64 = 4;
+
 /// Name of a picture's format, as the TYPE of version 3.0, from its first bytes.
 pub(super) fn format(picture: &[u8]) -> Option<&'static str> {
     const FORMATS: &[(&[u8], &str)] = &[

@@ -1,6 +1,6 @@
 //! Contact to vCard.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
@@ -14,15 +14,15 @@ use crate::json::{self, Object};
 use crate::line::{Lines, escape_uri, has_controls, tidy};
 use crate::loss::{Loss, Losses};
 
-/// Writes a contact as the service gave it as a card, with its photo's bytes. Returns what the card
-/// does not hold; what [`LOSSY`] says of every contact is only named if it may be missed.
+/// Writes a contact as the service gave it as a card, with its photo. Returns what the card does not
+/// hold; what [`LOSSY`] says of every contact is only named if it may be missed.
 ///
 /// # Errors
 /// [`Error::Shape`] if the JSON has no id or a member of another type than documented;
 /// [`Error::Io`] of `out`.
 pub fn write(
     contact: &Value,
-    photo: Option<&[u8]>,
+    photo: Option<&mut dyn Read>,
     version: Version,
     out: &mut impl Write,
 ) -> Result<Vec<Loss>, Error> {
@@ -221,8 +221,10 @@ impl<W: Write> Card<'_, W> {
         Ok(())
     }
 
-    fn photo(&mut self, photo: &[u8]) -> Result<(), Error> {
-        let format = photo::format(photo);
+    fn photo(&mut self, photo: &mut dyn Read) -> Result<(), Error> {
+        let mut start = Vec::new();
+        photo.take(photo::LONGEST_START).read_to_end(&mut start)?;
+        let format = photo::format(&start);
         let (head, prefix) = match (self.version, format) {
             (Version::V3, Some(format)) => {
                 (format!("PHOTO;ENCODING=b;TYPE={format}"), String::new())
@@ -235,7 +237,7 @@ impl<W: Write> Card<'_, W> {
                 ("PHOTO".to_owned(), format!("data:{kind};base64,"))
             }
         };
-        self.lines.base64(&head, &prefix, &mut &*photo)?;
+        self.lines.base64(&head, &prefix, &mut start.as_slice().chain(photo))?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What there is to export. A new content type is one file here, which says all that is to be known
 //! of it ([`Export`]), and one arm in `dispatch`.
 
+mod contacts;
 mod mail;
 mod onedrive;
 mod time;
@@ -28,6 +29,8 @@ use crate::state::Seeds;
 pub enum Service {
     /// Messages as EML.
     Mail,
+    /// Contacts as vCards.
+    Contacts,
     /// The user's drive, native files.
     OneDrive,
 }
@@ -39,6 +42,10 @@ macro_rules! dispatch {
         match $service {
             Service::Mail => {
                 type $as = mail::Mail;
+                $call
+            }
+            Service::Contacts => {
+                type $as = contacts::Contacts;
                 $call
             }
             Service::OneDrive => {
@@ -236,7 +243,7 @@ pub(crate) struct Asked<'a> {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 2] = [Self::Mail, Self::OneDrive];
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Contacts, Self::OneDrive];
 
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {

@@ -270,6 +270,7 @@ impl Desk<'_> {
         let id = access.id_of(place);
         let context = format!("{}/contacts('{}')/photo", access.root, escaped(&id));
         if *access.method() == Method::GET {
+            access.weather(place)?;
             let thing = access.shelf.thing(place.number).ok_or_else(Refusal::item_not_found)?;
             return settings::photo(access.asked, thing.photo.as_ref(), &context, rest);
         }
