@@ -347,6 +347,7 @@ impl Section {
                 cause: unwanted.cause,
                 code: Some(unwanted.code),
                 message: unwanted.message,
+                part: None,
             };
             let mut line = note.of_item(&item.path, &item.id);
             line.path = line.path.filter(|_| self.service.has_content(&item.kind));

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     LinkedResource,
     Rule,
     Category,
+    Override,
     Conversation,
     Thread,
     Post,
@@ -280,7 +281,7 @@ impl Shelf {
             // Those of tasks and posts have one form.
             Kind::Event | Kind::Contact | Kind::Task | Kind::Post => self.ids.classic(key, folder),
             Kind::Conversation | Kind::Thread => self.ids.conversation(u64::from(number)),
-            Kind::ChecklistItem | Kind::LinkedResource | Kind::Category => {
+            Kind::ChecklistItem | Kind::LinkedResource | Kind::Category | Kind::Override => {
                 dice::guid(&[self.salt, u64::from(number)])
             }
             Kind::Rule => {

@@ -251,7 +251,7 @@ async fn probe(graph: &Graph, service: Service, owner: &Owner) -> Reach {
     if owner.guest || !service.serves(owner.kind) {
         return Reach::None;
     }
-    let (scope, path) = service.root_request(owner);
+    let (scope, path) = service.probe_request(owner);
     match graph.get(&scope, &path, Prefer::none()).await {
         Ok(_) => Reach::Open,
         Err(error) if *error.kind() == graph::ErrorKind::Permission => {

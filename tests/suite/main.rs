@@ -50,5 +50,6 @@ mod plugin_bundled;
 mod plugins;
 mod readers;
 mod schedulers;
+mod settings;
 mod shards;
 mod web;

@@ -231,7 +231,7 @@ fn notes(whole: &Region, seal: &archive::Seal) -> Result<BTreeMap<String, Note>,
         let line = LedgerLine::parse(&text).map_err(damaged)?;
         if let (Outcome::Converted, Some(path)) = (line.outcome, line.path) {
             let (outcome, cause, code) = (line.outcome, line.cause, line.code);
-            notes.insert(path, Note { outcome, cause, code, message: line.message });
+            notes.insert(path, Note { outcome, cause, code, message: line.message, part: None });
         }
     }
     Ok(notes)

@@ -1,7 +1,7 @@
 //! Mail: folders by recursion, messages by delta per folder, MIME as Exchange renders it.
 
 mod estimate;
-mod folders;
+pub(super) mod folders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 mod contacts;
 mod mail;
 mod onedrive;
+mod settings;
 mod time;
 mod volatile;
 
@@ -31,6 +32,8 @@ pub enum Service {
     Mail,
     /// Contacts as vCards.
     Contacts,
+    /// What a mailbox is set to, rules, categories, picture and profile, as JSON.
+    Settings,
     /// The user's drive, native files.
     OneDrive,
 }
@@ -46,6 +49,10 @@ macro_rules! dispatch {
             }
             Service::Contacts => {
                 type $as = contacts::Contacts;
+                $call
+            }
+            Service::Settings => {
+                type $as = settings::Settings;
                 $call
             }
             Service::OneDrive => {
@@ -80,6 +87,12 @@ pub(crate) trait Export {
     /// The one request that tells whether the owner has it; its answer is the `root` of all that
     /// follows.
     fn root(owner: &Owner) -> (Scope, String);
+
+    /// The request that tells whether the app was let in to what counts, where [`Self::root`] is
+    /// answered all the same.
+    fn probe(owner: &Owner) -> (Scope, String) {
+        Self::root(owner)
+    }
 
     /// Puts all that the owner has into the inventory. What `seeds` knows need not be listed.
     fn list(of: Opened<'_>, seeds: Seeds) -> impl Future<Output = Result<Listing, Error>> + Send;
@@ -181,11 +194,20 @@ pub(crate) struct Note {
     pub(crate) cause: String,
     pub(crate) code: Option<String>,
     pub(crate) message: String,
+    /// Of what, below the scope it is made a line of; none for all of that.
+    pub(crate) part: Option<String>,
 }
 
 impl Note {
     pub(crate) fn new(outcome: Outcome, cause: &str, message: &str) -> Self {
-        Self { outcome, cause: cause.to_owned(), code: None, message: message.to_owned() }
+        let (cause, message) = (cause.to_owned(), message.to_owned());
+        Self { outcome, cause, code: None, message, part: None }
+    }
+
+    /// It speaks of no more than this, by its path below the scope.
+    pub(crate) fn of_part(mut self, part: &str) -> Self {
+        self.part = Some(part.to_owned());
+        self
     }
 
     pub(crate) fn with_code(mut self, error: &graph::Error) -> Self {
@@ -206,10 +228,11 @@ impl Note {
         }
     }
 
-    /// As a ledger line of all that is below `scope`.
+    /// As a ledger line of all that is below `scope`, or of its part of that.
     pub(crate) fn of_scope(self, scope: &str) -> LedgerLine {
+        let below = self.part.map(|part| format!("/{part}")).unwrap_or_default();
         LedgerLine {
-            scope: Some(scope.to_owned()),
+            scope: Some(format!("{scope}{below}")),
             path: None,
             id: None,
             outcome: self.outcome,
@@ -243,7 +266,7 @@ pub(crate) struct Asked<'a> {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 3] = [Self::Mail, Self::Contacts, Self::OneDrive];
+    pub const ALL: [Self; 4] = [Self::Mail, Self::Contacts, Self::Settings, Self::OneDrive];
 
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {
@@ -271,8 +294,14 @@ impl Service {
     /// The request that tells whether an owner has it: whose throttling it counts to, and its
     /// path.
     #[must_use]
-    pub fn root_request(self, owner: &Owner) -> (Scope, String) {
+    fn root_request(self, owner: &Owner) -> (Scope, String) {
         dispatch!(self, Of => Of::root(owner))
+    }
+
+    /// The request that tells whether the app was let in.
+    #[must_use]
+    pub fn probe_request(self, owner: &Owner) -> (Scope, String) {
+        dispatch!(self, Of => Of::probe(owner))
     }
 
     /// The kinds of owners that can have one of `services`.
@@ -357,15 +386,7 @@ impl Service {
             ErrorKind::NoMailbox
             | ErrorKind::NoDrive
             | ErrorKind::NotFound
-            | ErrorKind::ItemGone => {
-                if !owner.licensed {
-                    ("unlicensed", "the user has no licence")
-                } else if !owner.enabled {
-                    ("disabled", "the user is disabled and does not have the service")
-                } else {
-                    ("no-service", "the user does not have the service")
-                }
-            }
+            | ErrorKind::ItemGone => lacking(owner),
             ErrorKind::Locked => ("locked", "the service keeps the owner's content locked"),
             _ => {
                 let note = Note::new(Outcome::Failed, "listing", "the owner could not be opened");
@@ -412,6 +433,17 @@ impl Service {
     /// Media type and length of an item's content, as far as the listing tells.
     pub(crate) fn media(self, json: &str) -> (Option<String>, Option<u64>) {
         dispatch!(self, Of => Of::media(json))
+    }
+}
+
+/// Why an owner does not have a service: cause and message.
+const fn lacking(owner: &Owner) -> (&'static str, &'static str) {
+    if !owner.licensed {
+        ("unlicensed", "the user has no licence")
+    } else if !owner.enabled {
+        ("disabled", "the user is disabled and does not have the service")
+    } else {
+        ("no-service", "the user does not have the service")
     }
 }
 

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::compose::{self, Object};
 use crate::dice;
 use crate::error::Refusal;
-use crate::page::Page;
 use crate::reply::Reply;
 use crate::routes::things::{Access, Roles};
 use crate::routes::{Answer, Asked, folders};
@@ -246,6 +245,11 @@ pub(crate) fn photo_of_user(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Ans
         ["photos", size, rest @ ..] if SIZES.contains(&size.to_lowercase().as_str()) => rest,
         _ => return Err(no_photo()),
     };
+    if *access.method() == Method::DELETE {
+        access.shelf.photo().ok_or_else(no_photo)?;
+        access.shelf.set_photo(None);
+        return Ok(Reply::empty(204));
+    }
     if *access.method() != Method::GET {
         access.shelf.set_photo(Some(new_photo(asked, rest)?));
         return Ok(Reply::empty(200));
@@ -301,16 +305,70 @@ pub(crate) fn new_photo(asked: &Asked<'_>, rest: &[&str]) -> Result<Photo, Refus
     Ok(Photo { content_type: content_type.to_owned(), bytes: call.body.clone() })
 }
 
-/// `/users/{user}/inferenceClassification/overrides`: nobody has any.
+/// `/users/{user}/inferenceClassification/overrides...`
 pub(crate) fn overrides(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     let roles = Roles { readers: &["Mail.Read"], writers: &["Mail.ReadWrite"] };
     let access = Access::of_user(asked, user, &roles)?;
+    let path = "inferenceClassification/overrides";
+    let ["overrides", rest @ ..] = rest else {
+        return Err(Refusal::unknown_segment(rest.first().copied().unwrap_or_default()));
+    };
+    let row = |place: Place| {
+        let mut row = access.shelf.thing(place.number)?.properties.clone();
+        row.insert("id".into(), access.id_of(place).into());
+        Some(row)
+    };
+    let shown = |place| row(place).ok_or_else(Refusal::item_not_found);
+    let body = || {
+        let mut body = compose::body(asked.call)?;
+        compose::conforms("inferenceClassificationOverride", &body)?;
+        body.retain(|name, _| matches!(name.as_str(), "classifyAs" | "senderEmailAddress"));
+        Ok::<_, Refusal>(body)
+    };
     match (access.method(), rest) {
-        (&Method::GET, ["overrides"]) => {
-            let context = format!("{}/inferenceClassification/overrides", access.root);
-            Ok(Page { context, ..Page::default() }.reply(asked.world, asked.call))
+        (&Method::GET, []) => {
+            let all = access.shelf.all(Kind::Override).into_iter().map(Place::from).collect();
+            access.list(path, all, 100, row, |_, row| row)
         }
-        (&Method::GET, [segment, ..]) => Err(Refusal::unknown_segment(segment)),
+        (&Method::POST, []) => {
+            let body = body()?;
+            let address = sender(&body).ok_or_else(|| {
+                let text = "Required property 'senderEmailAddress' is missing.";
+                Refusal::new(400, "ErrorRequiredPropertyMissing", text)
+            })?;
+            // A sender has one at most: a second one takes its place.
+            let same = access.shelf.all(Kind::Override).into_iter().find(|number| {
+                let thing = access.shelf.thing(*number);
+                thing.is_some_and(|thing| sender(&thing.properties).as_ref() == Some(&address))
+            });
+            let number = match same {
+                Some(number) => {
+                    access.shelf.change(number.into(), access.now(), |thing| {
+                        thing.properties.extend(body);
+                    });
+                    number
+                }
+                None => access.shelf.put(Kind::Override, None, body, access.now()),
+            };
+            Ok(access.made(path, shown(number.into())?))
+        }
+        (&Method::PATCH, [id]) => {
+            let place = access.find(Kind::Override, id)?;
+            let body = body()?;
+            access.shelf.change(place, access.now(), |thing| thing.properties.extend(body));
+            Ok(access.entity(path, shown(place)?))
+        }
+        (&Method::DELETE, [id]) => {
+            access.shelf.remove(access.find(Kind::Override, id)?.number, access.now());
+            Ok(Reply::empty(204))
+        }
+        (_, [_, segment, ..]) => Err(Refusal::unknown_segment(segment)),
         _ => Err(Refusal::method_not_allowed()),
     }
+}
+
+/// Of whom an override speaks.
+fn sender(of: &Object) -> Option<String> {
+    let address = of.get("senderEmailAddress")?.get("address")?.as_str()?;
+    (!address.is_empty()).then(|| address.to_lowercase())
 }

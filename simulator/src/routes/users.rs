@@ -102,8 +102,14 @@ fn single(asked: &Asked<'_>, name: &str) -> Answer {
     }
     let person = asked.world.tenant.person(name).ok_or_else(|| not_found(name))?;
     let mut row = properties(asked, person);
-    if let (Some(row), None) = (row.as_object_mut(), asked.call.option("select")) {
-        Select::new(Some(DEFAULT)).apply(row);
+    match (row.as_object_mut(), asked.call.option("select")) {
+        (Some(row), None) => Select::new(Some(DEFAULT)).apply(row),
+        (Some(row), Some(_)) if person.kind == UserKind::Member => {
+            row.insert("aboutMe".into(), format!("I am {}.", person.display_name()).into());
+            row.insert("skills".into(), json!(["Größen schätzen", "Listening"]));
+            row.insert("birthday".into(), "1980-02-29T00:00:00Z".into());
+        }
+        _ => {}
     }
     Ok(entity(asked, "users", row))
 }

@@ -60,6 +60,7 @@ pub(crate) fn fill(shelf: &Shelf, source: &Source) {
         if source.dice(60, 0).below(3) > 0 {
             shelf.set_photo(Some(photo(&source.owner.name)));
         }
+        overrides(shelf, source);
     }
 }
 
@@ -146,6 +147,17 @@ fn rules(shelf: &Shelf, source: &Source) {
         rule.insert("hasError".into(), false.into());
         rule.insert("isReadOnly".into(), false.into());
         shelf.put(Kind::Rule, None, rule, source.made(64, number));
+    }
+}
+
+/// Whose mail is always focused, and whose never.
+fn overrides(shelf: &Shelf, source: &Source) {
+    let mut dice = source.dice(65, 0);
+    for (number, class) in (0..).zip(["focused", "other"]) {
+        let sender = source.colleague(&mut dice);
+        let sender = json!({"name": sender.name, "address": sender.address});
+        let one = object(json!({"classifyAs": class, "senderEmailAddress": sender}));
+        shelf.put(Kind::Override, None, one, source.made(66, number));
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{AttachmentInfo, Tenant, attachment_info};
 use crate::Error;
-use crate::shelf::{Day, Kind, Place, Shelf};
+use crate::shelf::{Day, Kind, Photo, Place, Shelf};
 
 /// An event, a contact or a task as it is now.
 #[derive(Debug, Clone, Serialize)]
@@ -86,6 +86,44 @@ impl Tenant {
         let place = Place::from(self.place(shelf, id)?.number);
         let now = Utc::now().trunc_subsecs(6);
         shelf.change(place, now, |thing| thing.properties.extend(properties));
+        Ok(())
+    }
+
+    /// Sets what a mailbox is set to: members of `mailboxSettings`, unchecked.
+    pub fn change_settings(&self, user: &str, members: Value) -> Result<(), Error> {
+        let Value::Object(members) = members else {
+            return Err(Error::Setting("settings are a JSON object".into()));
+        };
+        let shelf = self.shelf(user)?;
+        let mut settings = shelf.settings();
+        settings.extend(members);
+        shelf.set_settings(settings);
+        Ok(())
+    }
+
+    /// Gives a mailbox a rule, a category or an override, by the name of its type, unchecked.
+    pub fn add_setting(&self, user: &str, of: &str, properties: Value) -> Result<String, Error> {
+        let kind = match of {
+            "messageRule" => Kind::Rule,
+            "outlookCategory" => Kind::Category,
+            "inferenceClassificationOverride" => Kind::Override,
+            _ => return Err(Error::unknown("kind of setting", of)),
+        };
+        let Value::Object(properties) = properties else {
+            return Err(Error::Setting("properties are a JSON object".into()));
+        };
+        let shelf = self.shelf(user)?;
+        let number = shelf.put(kind, None, properties, Utc::now().trunc_subsecs(6));
+        Ok(shelf.id(number.into(), true))
+    }
+
+    /// Gives a user another picture, or none.
+    pub fn set_photo(&self, user: &str, photo: Option<(&str, &[u8])>) -> Result<(), Error> {
+        let photo = photo.map(|(content_type, bytes)| Photo {
+            content_type: content_type.to_owned(),
+            bytes: bytes.to_vec().into(),
+        });
+        self.shelf(user)?.set_photo(photo);
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ const FOLDER_VOLATILE: [&str; 6] = [
     "sizeInBytes",
 ];
 /// Names that stand for a folder whatever its display name (FACTS 3.3).
-pub(super) const WELL_KNOWN: [&str; 15] = [
+pub(in crate::service) const WELL_KNOWN: [&str; 15] = [
     "archive",
     "clutter",
     "conflicts",
