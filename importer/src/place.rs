@@ -224,6 +224,10 @@ pub enum Loss {
     Folder,
     /// The mail had been rendered by the exporter: not the original bytes.
     Converted,
+    /// A property of a contact that the service did not take, or keeps as another value.
+    Properties,
+    /// The photo of a contact that the service did not take, or keeps with other bytes.
+    Photo,
 }
 
 impl Loss {
@@ -247,6 +251,8 @@ impl Loss {
             Self::Rewritten => "rewritten",
             Self::Folder => "folder",
             Self::Converted => "converted",
+            Self::Properties => "properties",
+            Self::Photo => "photo",
         }
     }
 }

@@ -103,6 +103,8 @@ pub fn assert_nobody_was_mailed(tenant: &Tenant) {
         let harmless = [
             "messages",
             "childfolders",
+            "contactfolders",
+            "contacts",
             "attachments",
             "createuploadsession",
             "permanentdelete",

@@ -1,6 +1,7 @@
 //! What there is to restore. A new content type is one file here, which says all that is to be known
 //! of it ([`Import`]), and one arm in `dispatch`.
 
+pub(crate) mod contacts;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
 
@@ -26,6 +27,8 @@ use crate::target::User;
 pub enum Service {
     /// Messages.
     Mail,
+    /// Contacts.
+    Contacts,
     /// The user's drive.
     OneDrive,
 }
@@ -37,6 +40,10 @@ macro_rules! dispatch {
         match $service {
             Service::Mail => {
                 type $as = mail::Mail;
+                $call
+            }
+            Service::Contacts => {
+                type $as = contacts::Contacts;
                 $call
             }
             Service::OneDrive => {
@@ -110,7 +117,7 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 2] = [Self::Mail, Self::OneDrive];
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Contacts, Self::OneDrive];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)
