@@ -50,7 +50,8 @@ pub(crate) enum Command {
     /// Estimate items, bytes, requests and time of an export, before the first big one.
     #[command(after_long_help = plan::PLAN_EXAMPLES)]
     Plan(Box<Plan>),
-    /// Put an archive, or a selection of it, back: into the tenant, a folder, an IMAP server.
+    /// Put an archive, or a selection of it, back: into the tenant, a folder, an IMAP, CalDAV or
+    /// CardDAV server.
     #[command(alias = "restore", after_long_help = import::IMPORT_EXAMPLES)]
     Import(Box<Import>),
     /// Restore an archive into an embedded simulator and compare: a test that touches no tenant.

@@ -175,7 +175,8 @@ impl From<importer::Error> for Failure {
                 let code = match &error {
                     Error::Graph { source, .. } => graph_code(source),
                     Error::Imap { refused: true, .. } => Code::Refused,
-                    Error::Imap { .. } => Code::TryAgain,
+                    Error::Dav { cause: "refused", .. } => Code::Refused,
+                    Error::Imap { .. } | Error::Dav { .. } => Code::TryAgain,
                     Error::Journal { .. } => Code::Usage,
                     _ => Code::Fatal,
                 };

@@ -46,6 +46,18 @@ pub enum Error {
         /// The server does not let this user in.
         refused: bool,
     },
+    /// The CalDAV or CardDAV server failed or refused.
+    #[error("{doing}: {message}")]
+    Dav {
+        /// What was being done.
+        doing: String,
+        /// What the server, or the connection to it, said.
+        message: String,
+        /// Stable word for report and journal; `refused` if the server does not let us.
+        cause: &'static str,
+        /// Nothing else can be tried there.
+        fatal: bool,
+    },
     /// The journal can't be used.
     #[error("using the journal {}: {what}", path.display())]
     Journal {
@@ -105,7 +117,7 @@ impl Error {
                         | io::ErrorKind::ReadOnlyFilesystem
                 )
             }
-            Self::Imap { fatal, .. } => *fatal,
+            Self::Imap { fatal, .. } | Self::Dav { fatal, .. } => *fatal,
             Self::Content { .. } | Self::Unequal { .. } | Self::Item { .. } => false,
             Self::Archive(_)
             | Self::Journal { .. }
@@ -121,7 +133,7 @@ impl Error {
         match self {
             Self::Archive(_) | Self::Content { .. } => "damaged",
             Self::Unequal { .. } => "unequal",
-            Self::Item { cause, .. } => cause,
+            Self::Item { cause, .. } | Self::Dav { cause, .. } => cause,
             Self::Graph { source, .. } => crate::target::cause(source),
             Self::Directory { .. } | Self::Imap { .. } => "target",
             _ => "local",

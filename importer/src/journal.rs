@@ -222,6 +222,15 @@ impl Journal {
         })
     }
 
+    /// When it turns out that it can't have been made: what is at the spot is somebody else's.
+    pub(crate) fn no_spot(&self, section: &str, path: &str) -> Result<(), Error> {
+        self.asked(|db| {
+            let sql = "UPDATE entry SET spot = NULL
+                       WHERE section = ?1 AND kind = 'item' AND path = ?2";
+            db.prepare_cached(sql)?.execute([section, path]).map(drop)
+        })
+    }
+
     /// Where an earlier run was putting the item, and what that was about to replace.
     pub(crate) fn under_way(
         &self,

@@ -1,4 +1,4 @@
-//! Archive to tenant, folder or IMAP server: what [`restore`] does is choose (from the archive's
+//! Archive to tenant, folder, IMAP, CalDAV or CardDAV server: what [`restore`] does is choose (from the archive's
 //! metadata), read (what was chosen, bounded) and put (into a [`Target`]), with every step in a
 //! journal, by which a run that died goes on and [`undo`] takes back.
 //!
@@ -45,6 +45,9 @@ pub use plan::{Plan, PlannedSection, plan};
 pub use restore::{Order, restore};
 pub use service::Service;
 pub use survey::{Surveyed, is_named, owners, survey};
-pub use target::{Credentials, DirectoryTarget, ImapTarget, Layout, Target, TenantTarget};
+pub use target::{
+    Credentials, DavCredentials, DavTarget, DirectoryTarget, ImapTarget, Layout, Target,
+    TenantTarget,
+};
 pub use undo::{UndoSummary, target_of, undo};
 pub use walk::Source;

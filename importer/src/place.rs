@@ -228,6 +228,10 @@ pub enum Loss {
     Properties,
     /// The photo of a contact that the service did not take, or keeps with other bytes.
     Photo,
+    /// The server mails people by itself, and is told at each of them not to.
+    Scheduling,
+    /// The server stored something else than it was given.
+    Altered,
 }
 
 impl Loss {
@@ -253,6 +257,8 @@ impl Loss {
             Self::Converted => "converted",
             Self::Properties => "properties",
             Self::Photo => "photo",
+            Self::Scheduling => "scheduling",
+            Self::Altered => "altered",
         }
     }
 }

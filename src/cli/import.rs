@@ -13,6 +13,7 @@ EXAMPLES
   tar365 import m365.tar --user gone@example.com --map-user gone@example.com=heir@example.com
   tar365 import m365.tar --to directory:/restore --layout maildir
   TAR365_IMAP_PASSWORD=... tar365 import m365.tar --to imaps://alice%40example.com@imap.example.com
+  TAR365_DAV_PASSWORD=... tar365 import m365.tar --to caldav+https://alice@dav.example.com
   tar365 import --undo ~/.local/state/tar365/import-....journal
 
 EXIT STATUS
@@ -97,7 +98,8 @@ pub(crate) struct ItemArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// directory:PATH or imaps://USER@HOST [default: the tenant].
+    /// directory:PATH, imaps://USER@HOST, caldav+https://USER@HOST/PATH or
+    /// carddav+https://USER@HOST/PATH [default: the tenant].
     #[arg(long, value_name = "TARGET")]
     pub(crate) to: Option<String>,
     /// How mail lies in a directory.

@@ -177,8 +177,8 @@ async fn undo(args: &Import, journal: PathBuf, stop: &Stop) -> Result<Code, Fail
 
 fn choice(args: &Import) -> Result<Choice, Failure> {
     let mut selection = config::selection(&args.selection)?;
-    if target::is_imap(args) && selection.services.is_empty() {
-        selection.services.insert("mail".into());
+    if selection.services.is_empty() {
+        selection.services.extend(target::services(args).iter().map(|name| (*name).to_owned()));
     }
     let choice = Choice {
         selection,

@@ -1,5 +1,6 @@
 //! Where a restore goes.
 
+pub(crate) mod dav;
 pub(crate) mod directory;
 pub(crate) mod imap;
 mod tenant;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use graph::ErrorKind;
 
+pub use dav::{DavCredentials, DavTarget};
 pub use directory::{DirectoryTarget, Layout};
 pub use imap::{Credentials, ImapTarget};
 pub use tenant::TenantTarget;
@@ -29,6 +31,8 @@ pub enum Target {
     Directory(DirectoryTarget),
     /// An IMAP server.
     Imap(Box<ImapTarget>),
+    /// An account on a CalDAV or CardDAV server.
+    Dav(Box<DavTarget>),
 }
 
 impl Target {
@@ -58,6 +62,7 @@ impl Target {
                 directory.open(section, options, journal).map(AnyPlace::new)
             }
             Self::Imap(imap) => imap.open(section, options, journal).await.map(AnyPlace::new),
+            Self::Dav(dav) => dav.open(section, options, journal).await.map(AnyPlace::new),
         }
     }
 
@@ -75,6 +80,7 @@ impl Target {
                 directory.reopen(section, address, journal).map(AnyPlace::new)
             }
             Self::Imap(imap) => imap.reopen(section, address, journal).await.map(AnyPlace::new),
+            Self::Dav(dav) => dav.reopen(section, address, journal).map(AnyPlace::new),
         }
     }
 }
@@ -86,6 +92,7 @@ impl std::fmt::Display for Target {
             Self::Tenant(tenant) => tenant.fmt(f),
             Self::Directory(directory) => directory.fmt(f),
             Self::Imap(imap) => imap.as_ref().fmt(f),
+            Self::Dav(dav) => dav.as_ref().fmt(f),
         }
     }
 }

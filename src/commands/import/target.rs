@@ -4,7 +4,8 @@ use std::path::Path;
 
 use graph::Counters;
 use importer::{
-    Choice, Credentials, DirectoryTarget, ImapTarget, Layout, Service, Target, TenantTarget,
+    Choice, Credentials, DavCredentials, DavTarget, DirectoryTarget, ImapTarget, Layout, Service,
+    Target, TenantTarget,
 };
 
 use crate::cli::{Import, MailLayout};
@@ -51,8 +52,15 @@ impl Opened {
     }
 }
 
-pub(super) fn is_imap(args: &Import) -> bool {
-    args.target.to.as_deref().is_some_and(|to| to.starts_with("imap"))
+/// The services that the target takes, if it does not take all.
+pub(super) fn services(args: &Import) -> &'static [&'static str] {
+    let to = args.target.to.as_deref().unwrap_or_default();
+    match to.split([':', '+']).next() {
+        Some("imap" | "imaps") => &["mail"],
+        Some("caldav") => &["calendar", "tasks"],
+        Some("carddav") => &["contacts"],
+        _ => &[],
+    }
 }
 
 /// The target that the flags name.
@@ -87,40 +95,73 @@ fn named(args: &Import, to: &str, layout: Layout) -> Result<Opened, Failure> {
             Target::Directory(DirectoryTarget::new(path.into(), layout))
         }
         Some(("imap" | "imaps", _)) => {
-            let ca = match &args.connection.ca_certificate {
-                Some(file) => Some(config::read(file, "the CA certificate")?),
-                None => None,
-            };
+            let ca = ca_certificate(args)?;
             Target::Imap(Box::new(ImapTarget::parse(to, credentials()?, ca.as_deref())?))
+        }
+        Some((scheme, _)) if scheme.starts_with("caldav+") || scheme.starts_with("carddav+") => {
+            let ca = ca_certificate(args)?;
+            Target::Dav(Box::new(DavTarget::parse(to, &dav_credentials()?, ca.as_deref())?))
         }
         _ => {
             return Err(Failure::usage(format!("{to:?} is no target")).hint(
-                "targets are directory:PATH and imaps://USER@HOST; without --to the tenant",
+                "targets are directory:PATH, imaps://USER@HOST, caldav+https://USER@HOST and \
+                 carddav+https://USER@HOST; without --to the tenant",
             ));
         }
     };
     Ok(Opened { target, tenant: None })
 }
 
+fn ca_certificate(args: &Import) -> Result<Option<Vec<u8>>, Failure> {
+    let file = args.connection.ca_certificate.as_ref();
+    file.map(|file| config::read(file, "the CA certificate")).transpose()
+}
+
 /// From the environment: command lines are seen by everybody on the machine.
 fn credentials() -> Result<Credentials, Failure> {
-    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-    if let Some(token) = variable("TAR365_IMAP_TOKEN") {
-        return Ok(Credentials::XOAuth2(token));
-    }
-    if let Some(file) = variable("TAR365_IMAP_PASSWORD_FILE") {
-        let bytes = config::read(Path::new(&file), "the IMAP password")?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{file} is not text")))?;
-        return Ok(Credentials::Password(text.trim_end_matches(['\r', '\n']).to_owned()));
-    }
-    match variable("TAR365_IMAP_PASSWORD") {
-        Some(password) => Ok(Credentials::Password(password)),
+    match secret("IMAP")? {
+        Some(Secret::Token(token)) => Ok(Credentials::XOAuth2(token)),
+        Some(Secret::Password(password)) => Ok(Credentials::Password(password)),
         None => Err(Failure::new(Code::Usage, "no credential for the IMAP server is given").hint(
             "set TAR365_IMAP_PASSWORD, TAR365_IMAP_PASSWORD_FILE or, for XOAUTH2, \
              TAR365_IMAP_TOKEN",
         )),
     }
+}
+
+fn dav_credentials() -> Result<DavCredentials, Failure> {
+    match secret("DAV")? {
+        Some(Secret::Token(token)) => Ok(DavCredentials::Token(token)),
+        Some(Secret::Password(password)) => Ok(DavCredentials::Password(password)),
+        None => Err(Failure::new(Code::Usage, "no credential for the server is given").hint(
+            "set TAR365_DAV_PASSWORD, TAR365_DAV_PASSWORD_FILE or, for a bearer token, \
+             TAR365_DAV_TOKEN",
+        )),
+    }
+}
+
+/// How to show who we are to a server that is not Microsoft's.
+enum Secret {
+    Token(String),
+    Password(String),
+}
+
+/// `TAR365_<of>_TOKEN`, `TAR365_<of>_PASSWORD_FILE` or `TAR365_<of>_PASSWORD`.
+fn secret(of: &str) -> Result<Option<Secret>, Failure> {
+    let variable = |name: &str| {
+        let text = std::env::var(format!("TAR365_{of}_{name}")).ok();
+        text.filter(|text| !text.is_empty())
+    };
+    if let Some(token) = variable("TOKEN") {
+        return Ok(Some(Secret::Token(token)));
+    }
+    if let Some(file) = variable("PASSWORD_FILE") {
+        let bytes = config::read(Path::new(&file), &format!("the {of} password"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{file} is not text")))?;
+        return Ok(Some(Secret::Password(text.trim_end_matches(['\r', '\n']).to_owned())));
+    }
+    Ok(variable("PASSWORD").map(Secret::Password))
 }
 
 const fn layout(layout: MailLayout) -> Layout {
