@@ -1,13 +1,17 @@
 //! Contacts: what is exported of them, and that it comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
-use simulator::{Language, Options};
+use simulator::{Fault, Language, Options, Profile};
+use tempfile::TempDir;
 
 use crate::conformance::Subject;
-use crate::harness::{Archive, Tenant, text, verify};
+use crate::harness::{Archive, Tenant, python, run, run_with, tar365, text, tool, verify};
 use crate::import::{Saved, assert_nobody_was_mailed, counts, emptied, writable, writes};
+use crate::import_kill::kill_when;
 
 pub const SUBJECT: Subject = Subject {
     service: "contacts",
@@ -29,7 +33,8 @@ pub const SUBJECT: Subject = Subject {
 /// The ids of all contacts of all users.
 fn held(tenant: &Tenant) -> BTreeSet<String> {
     let office = tenant.simulator.tenant();
-    let items = office.users().into_iter().flat_map(|user| office.items(&user.id).unwrap());
+    // Not everybody has a mailbox.
+    let items = office.users().into_iter().filter_map(|user| office.items(&user.id).ok()).flatten();
     items.filter(|item| item.kind == "contact").map(|item| item.id).collect()
 }
 
@@ -193,4 +198,225 @@ fn default_name(archive: &Archive, section: &str) -> String {
     let lines = archive.lines(section);
     let default = lines.iter().find(|line| text(&line["graph"], "wellKnownName") == "contacts");
     text(&default.unwrap()["graph"], "displayName").to_owned()
+}
+
+/// The contacts of both users are those of the archive, each once.
+#[track_caller]
+fn assert_back(tenant: &Tenant, saved: &Saved) {
+    let (before, after) = (Archive::new(&saved.bytes), Archive::new(&export(tenant).bytes));
+    for section in sections(&before) {
+        assert_same(&contacts(&after, &section, None), &contacts(&before, &section, None));
+    }
+}
+
+#[test]
+fn lost_answers_and_outages_make_no_contact_twice() {
+    let source = source();
+    let saved = export(&source);
+    let through = |faults: &[&str]| {
+        let target = emptied(&source, Language::German);
+        let parsed = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
+        target.simulator.set_faults(parsed);
+        let run = saved.import(&target, faults[0], &["--in-place"]).expect(0);
+        assert_eq!(counts(&run), [24, 0, 0, 0, 0], "{faults:?}: {}", run.stderr);
+        let struck = target.simulator.log().counts().by_fault;
+        assert!(!struck.is_empty(), "{faults:?}");
+        target.simulator.set_faults(Vec::new());
+        assert_back(&target, &saved);
+    };
+    // They wait more than they compute.
+    std::thread::scope(|scope| {
+        scope.spawn(|| through(&["reset-after:rate=0.15"]));
+        scope.spawn(|| through(&["error-after:rate=0.15"]));
+        scope.spawn(|| {
+            through(&["throttle:rate=0.2,seconds=0.05", "unavailable:rate=0.2,seconds=0.05"])
+        });
+        scope.spawn(|| through(&["reset:rate=0.2", "truncate:rate=0.2"]));
+    });
+}
+
+#[test]
+fn an_import_that_is_killed_is_completed_by_the_next() {
+    let source = source();
+    let saved = export(&source);
+    for (then, writes_until) in [("one", 7), ("other", 9), ("one", 16), ("other", 25)] {
+        let target = emptied(&source, Language::German);
+        let journal = saved.file(&format!("{then}-{writes_until}"));
+        let path = saved.path();
+        let arguments = ["import", &path, "--journal", &journal, "--in-place"];
+        let mut command = target.tar365(&arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        assert!(kill_when(&mut child, || writes(&target).len() >= writes_until), "ended before");
+        let next =
+            if then == "one" { journal } else { saved.file(&format!("anew-{writes_until}")) };
+        let next = next.rsplit('/').next().unwrap();
+        saved.import(&target, next, &["--in-place"]).expect(0);
+        assert_back(&target, &saved);
+        // Nothing says of itself that it is not whole.
+        let office = target.simulator.tenant();
+        assert_eq!(held(&target).len(), 24);
+        assert!(office.mailed().is_empty());
+    }
+}
+
+#[test]
+fn in_place_only_what_is_gone_is_made() {
+    let source = source();
+    let saved = export(&source);
+    let office = source.simulator.tenant();
+    let user = office.users()[0].id.clone();
+    let of_user = || {
+        let items = office.items(&user).unwrap();
+        items.into_iter().filter(|item| item.kind == "contact").collect::<Vec<_>>()
+    };
+    let all = of_user();
+    office.delete_item(&user, &all[0].id).unwrap();
+    office.delete_item(&user, &all[3].id).unwrap();
+    office.change_item(&user, &all[1].id, json!({"nickName": "since then"})).unwrap();
+    let run = saved.import(&source, "skip", &["--in-place"]).expect(0);
+    assert_eq!(counts(&run), [2, 0, 22, 0, 0], "{}", run.stderr);
+    let changed =
+        |nick: &str| of_user().iter().filter(|i| i.properties["nickName"] == nick).count();
+    assert_eq!((of_user().len(), changed("since then")), (all.len(), 1));
+    // What is there gives way if that is asked for, and comes back.
+    let run = saved.import(&source, "replace", &["--in-place", "--on-conflict", "replace"]);
+    assert_eq!(counts(&run.expect(0)), [0, 22, 2, 0, 0]);
+    assert_eq!((of_user().len(), changed("since then")), (all.len(), 0));
+    assert_back(&source, &saved);
+    let again = saved.import(&source, "anew", &["--in-place", "--on-conflict", "replace"]);
+    assert_eq!(counts(&again.expect(0)), [0, 0, 24, 0, 0]);
+    saved.undo(&source, "replace").expect(0);
+    assert_eq!((of_user().len(), changed("since then")), (all.len(), 1));
+    office
+        .change_item(
+            &user,
+            &of_user().iter().find(|i| i.properties["nickName"] == "since then").unwrap().id,
+            json!({"nickName": all[1].properties["nickName"]}),
+        )
+        .unwrap();
+    assert_back(&source, &saved);
+    // What was made again and nobody filed elsewhere is taken back.
+    saved.undo(&source, "skip").expect(0);
+    assert_eq!(of_user().len(), all.len() - 2);
+}
+
+#[test]
+fn only_photos_are_asked_for_one_by_one() {
+    let tenant = source();
+    tenant.simulator.log().clear();
+    let archive = Archive::new(&export(&tenant).bytes);
+    let asked = tenant.simulator.log().records();
+    let photos = asked.iter().filter(|record| record.path.ends_with("/photo/$value")).count();
+    let cards = archive.members.iter().filter(|member| member.path.ends_with(".vcf"));
+    let with_photo =
+        cards.filter(|member| String::from_utf8_lossy(&member.content).contains("\r\nPHOTO"));
+    assert_eq!((photos, with_photo.count()), (8, 8));
+    assert!(asked.iter().all(|record| record.status < 300), "something was asked in vain");
+    assert!(asked.len() < 60, "{} requests for 24 contacts", asked.len());
+}
+
+/// Reads each card with vobject and all with khard: how many, and of how many the photo.
+const READ: &str = r#"
+import json, pathlib, subprocess, sys
+import vobject
+
+root = pathlib.Path(sys.argv[1])
+count = photos = 0
+for file in sorted(root.rglob("*.vcf")):
+    cards = list(vobject.readComponents(file.read_bytes().decode()))
+    assert len(cards) == 1, file
+    cards[0].validate(raiseException=True)
+    assert cards[0].fn.value.strip() and cards[0].uid.value, file
+    count += 1
+    if hasattr(cards[0], "photo"):
+        assert cards[0].photo.value.startswith(b"\xff\xd8\xff"), file
+        photos += 1
+books = sorted({file.parent for file in root.rglob("*.vcf")})
+config = root / "khard.conf"
+sections = "".join(f"[[book{n}]]\npath = {book}\n" for n, book in enumerate(books))
+config.write_text(f"[addressbooks]\n{sections}[general]\ndebug = no\n")
+listed = subprocess.run(["khard", "-c", config, "list", "--parsable", "--fields", "uid"],
+                        capture_output=True, text=True)
+assert listed.returncode == 0, listed.stderr
+print(json.dumps([count, photos, len(set(listed.stdout.split()))]))
+"#;
+
+#[test]
+fn other_programs_read_every_card() {
+    for profile in [Profile::Plain, Profile::Nasty] {
+        let tenant = Tenant::start(Options {
+            users: 3,
+            contacts: 40,
+            special_users: false,
+            profile,
+            ..Options::default()
+        });
+        let held = held(&tenant).len();
+        let bytes = tenant.export(&["--service", "contacts"]).expect(0).stdout;
+        let dir = TempDir::new().unwrap();
+        let to = dir.path().to_str().unwrap();
+        run_with(tar365(&["extract", "-", "-C", to]), &bytes).expect(0);
+        let mut command = tool("python3");
+        command.args(["-c", READ, to]);
+        let said = run(command).expect(0).stdout;
+        let [count, photos, uids]: [usize; 3] = serde_json::from_slice(&said).unwrap();
+        assert_eq!((count, uids), (held, held), "{profile:?}");
+        assert!(photos > 30, "{photos}");
+    }
+}
+
+/// The properties of a type of Microsoft's published schema, inherited ones too.
+const PROPERTIES: &str = r#"
+import json, lzma, sys
+import xml.etree.ElementTree as tree
+
+EDM = "{http://docs.oasis-open.org/odata/ns/edm}"
+types = {}
+for schema in tree.parse(lzma.open(sys.argv[1])).iter(EDM + "Schema"):
+    for entity in schema.iter(EDM + "EntityType"):
+        types[entity.get("Name")] = entity
+names, at = [], "contact"
+while at:
+    entity = types[at]
+    names += [p.get("Name") for p in entity if p.tag in (EDM + "Property", EDM + "NavigationProperty")]
+    at = (entity.get("BaseType") or "").rpartition(".")[2]
+print(json.dumps(names))
+"#;
+
+#[test]
+fn every_published_property_of_a_contact_comes_back_or_is_named() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/graph/v1.0-Prod.csdl.xz");
+    if !schema.exists() {
+        let required = std::env::var_os("TAR365_REQUIRE_CORPUS").is_some_and(|v| v == "1");
+        assert!(!required, "{} is missing", schema.display());
+        eprintln!("*** NOT TESTED: {} is missing ***", schema.display());
+        return;
+    }
+    let names = python(PROPERTIES, &[schema.as_os_str()]);
+    let names: Vec<String> = serde_json::from_str(&names).unwrap();
+    assert!(names.len() >= 45, "{names:?}");
+    let source = source();
+    let saved = export(&source);
+    let target = emptied(&source, Language::German);
+    saved.import(&target, "journal", &["--in-place"]).expect(0);
+    let (before, after) = (Archive::new(&saved.bytes), Archive::new(&export(&target).bytes));
+    let section = &sections(&before)[0];
+    // One that has everything.
+    let whole = |archive: &Archive| {
+        let lines = archive.lines(section);
+        let whole = lines.iter().find(|l| !text(&l["graph"], "yomiSurname").is_empty()).unwrap();
+        let card = archive.member(text(whole, "path")).unwrap().content.clone();
+        (whole["graph"].clone(), String::from_utf8(card).unwrap())
+    };
+    let ((graph, card), (again, _)) = (whole(&before), whole(&after));
+    let text = include_str!("../../doc/restore.md");
+    let (_, text) = text.split_once("\n## What comes back in Microsoft 365\n").unwrap();
+    let named = |name: &str| text.contains(&format!("`{name}`"));
+    for name in &names {
+        let is_known = !graph[name].is_null();
+        let is_in_card = name == "photo" && card.contains("\r\nPHOTO;");
+        let is_restored = is_known && graph[name] == again[name];
+        assert!(is_known || is_in_card || named(name), "{name} is nowhere");
+        assert!(is_restored || is_in_card || named(name), "{name} is lost without a word");
+    }
 }
