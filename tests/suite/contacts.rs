@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use simulator::{Fault, Language, Options, Profile};
+use simulator::{Fault, Language, Options, Profile, PublicUrls};
 use tempfile::TempDir;
 
-use crate::conformance::Subject;
+use crate::base::same;
+use crate::conformance::{Subject, small};
 use crate::harness::{Archive, Tenant, python, run, run_with, tar365, text, tool, verify};
 use crate::import::{Saved, assert_nobody_was_mailed, counts, emptied, writable, writes};
 use crate::import_kill::kill_when;
@@ -419,4 +420,17 @@ fn every_published_property_of_a_contact_comes_back_or_is_named() {
         assert!(is_known || is_in_card || named(name), "{name} is nowhere");
         assert!(is_restored || is_in_card || named(name), "{name} is lost without a word");
     }
+}
+
+/// 21Vianet tells no changes of contacts: folders are listed until they stay the same.
+#[test]
+fn where_there_is_no_delta_the_archive_is_the_same() {
+    let wanted = export(&Tenant::start(small()));
+    let graph = "https://microsoftgraph.chinacloudapi.cn".into();
+    let public = PublicUrls { graph, login: String::new(), download: String::new() };
+    let tenant = Tenant::start(Options { public: Some(public), ..small() });
+    let run = tenant.export(&["--cloud", "china", "--service", "contacts"]).expect(0);
+    same(&run.stdout, &wanted.bytes, "without delta");
+    let asked = tenant.simulator.log().records();
+    assert!(!asked.iter().any(|record| record.path.contains("/delta")), "a delta was asked for");
 }

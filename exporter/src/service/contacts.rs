@@ -173,7 +173,7 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
         let mut quiet = true;
         for folder in &mut folders {
             quiet &= folder.replay(context.graph()).await?;
-            if !folder.is_over {
+            if !folder.is_over && !context.options.without_message_delta {
                 inventory.remove_outdated(&folder.listed.id)?;
             }
         }
