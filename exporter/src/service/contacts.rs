@@ -51,7 +51,7 @@ const MORE_EXTENDED: [&str; 9] = [
 const HAS_PICTURE: &str = "Boolean {00062004-0000-0000-C000-000000000046} Id 0x8015";
 
 /// Keys that say nothing of a contact (FACTS 9): the type stands in some listings and not in others.
-const VOLATILE: [&str; 2] = ["@odata.etag", "@odata.type"];
+const VOLATILE: [&str; 1] = ["@odata.type"];
 
 /// Contacts as vCards.
 pub(super) struct Contacts;
@@ -254,6 +254,9 @@ impl<'a> Desk<'a> {
         mut graph: Map<String, Value>,
     ) -> Result<bool, Error> {
         volatile::strip(&mut graph, &VOLATILE);
+        if graph.contains_key("changeKey") {
+            graph.remove("@odata.etag");
+        }
         graph.entry("parentFolderId").or_insert_with(|| folder.into());
         if let Some(Value::Array(properties)) = graph.get_mut("singleValueExtendedProperties") {
             properties.sort_by_cached_key(|property| property["id"].to_string());

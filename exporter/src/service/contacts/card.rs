@@ -60,8 +60,12 @@ async fn photo(
         Err(error) => error,
     };
     let is_missing = |error: &graph::Error| error.status() == Some(404);
+    if error.code() == Some("ImageNotFound") {
+        return Ok(Ok(None));
+    }
     if is_missing(&error) {
-        // No photo and no contact are told apart by asking for the contact.
+        // Where the service does not say which, asking for the contact tells no photo from no
+        // contact.
         let path = format!("{contact}?$select=id");
         return Ok(match context.ask(&scope, &path, Prefer::none(), &doing).await? {
             Err(error) if is_missing(&error) => {
