@@ -177,12 +177,19 @@ impl Large {
     }
 
     /// One version came in whole, but not with the hash of the listing. Right if the file has
-    /// changed since it was listed; else the bytes are not to be trusted, and it is too late to
-    /// read them again.
+    /// changed since it was listed; else, or if nobody tells, the bytes are not to be trusted, and
+    /// it is too late to read them again.
     async fn compare(&self, context: &Context, hash: &str) -> Option<Note> {
         self.hash.as_ref()?;
         let path = format!("/drives/{}/items/{}", segment(&self.drive), segment(&self.id));
-        let item = context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await.ok()?;
+        let item = match context.graph().get(&Scope::SharePoint, &path, Prefer::none()).await {
+            Ok(item) => item,
+            Err(error) => {
+                let message = "the bytes are not those of the listed hash, and whether the file \
+                               has changed since could not be asked";
+                return Some(Note::new(Outcome::Damaged, "unproven", message).with_code(&error));
+            }
+        };
         let changed = item["eTag"].as_str().is_some_and(|tag| self.etag.as_deref() != Some(tag));
         if changed || listed_hash(&item).is_none_or(|now| now == hash) {
             return None;

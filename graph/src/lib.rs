@@ -77,6 +77,7 @@ pub use page::{Item, Page, Pages};
 pub use prefer::Prefer;
 pub use scope::Scope;
 pub use service::Graph;
+pub use throttle::documented;
 pub use trust::client_tls;
 pub use upload::{Source, Upload, Uploaded};
 

@@ -20,6 +20,7 @@ mod window;
 #[cfg(test)]
 mod simulation;
 
+pub use budgets::documented;
 pub(crate) use lane::Lane;
 pub(crate) use memory::Cost;
 pub(crate) use pacer::{Pacer, PausedTooLong, Permit};

@@ -7,29 +7,23 @@ use serde::Serialize;
 
 use super::Load;
 
-/// Licences up to which a tier of SharePoint reaches, its resource units a minute and in 24 hours
-/// (FACTS 2.3).
-const TIERS: [(u64, u64, u64); 5] = [
-    (1_000, 1_250, 1_200_000),
-    (5_000, 2_500, 2_400_000),
-    (15_000, 3_750, 3_600_000),
-    (50_000, 5_000, 4_800_000),
-    (u64::MAX, 6_250, 6_000_000),
-];
-/// Users below which a size of the directory ends, its resource units in 10 s (FACTS 2.5).
-const DIRECTORY: [(u64, u64); 3] = [(50, 3_500), (501, 5_000), (u64::MAX, 8_000)];
-/// Requests of a mailbox in a window of seconds, and at the same time (FACTS 2.2).
-const MAILBOX: (u64, f64) = (10_000, 600.0);
+/// Requests to a mailbox at the same time (FACTS 2.2).
 const MAILBOX_CONNECTIONS: f64 = 4.0;
 /// Downloads of one drive at the same time: our own limit.
 const DRIVE_CONNECTIONS: f64 = 8.0;
 /// SharePoint's egress for an app in a tenant: 400 GB an hour (FACTS 2.3).
 const EGRESS: f64 = 400e9 / 3600.0;
-const DAY: f64 = 86_400.0;
+// The windows of the limits, in seconds.
+const MINUTE: u64 = 60;
+const DAY: u64 = 86_400;
+const MAILBOX_WINDOW: u64 = 600;
+const DIRECTORY_WINDOW: u64 = 10;
 
 /// What a tenant may be asked, by one process.
 #[derive(Clone, Debug, Serialize)]
 pub struct Limits {
+    /// Requests of a mailbox in 10 minutes.
+    pub mailbox_requests: u64,
     /// SharePoint's resource units a minute.
     pub units_per_minute: u64,
     /// SharePoint's resource units in 24 hours.
@@ -47,13 +41,17 @@ impl Limits {
     /// where the licences are not known.
     #[must_use]
     pub fn documented(licences: Option<u64>, users: u64) -> Self {
+        let within = |scope: &str, tier: u64, seconds: u64| {
+            let limits = graph::documented(scope, tier);
+            let limit = limits.into_iter().find(|(_, window)| *window == seconds);
+            limit.map_or(u64::MAX, |(amount, _)| amount)
+        };
         let licences = licences.unwrap_or_default();
-        let tier = TIERS.iter().find(|tier| licences <= tier.0).unwrap_or(&TIERS[0]);
-        let directory = DIRECTORY.iter().find(|size| users < size.0).unwrap_or(&DIRECTORY[0]);
         Self {
-            units_per_minute: tier.1,
-            units_per_day: tier.2,
-            directory_units: directory.1,
+            mailbox_requests: within("mailbox", 0, MAILBOX_WINDOW),
+            units_per_minute: within("sharepoint", licences, MINUTE),
+            units_per_day: within("sharepoint", licences, DAY),
+            directory_units: within("directory", users, DIRECTORY_WINDOW),
             concurrency: 16,
             latency: 0.2,
         }
@@ -67,7 +65,9 @@ impl Limits {
 
     /// The time of a mailbox that so many requests go to.
     pub(crate) fn mailbox(&self, requests: u64) -> f64 {
-        windowed(requests, MAILBOX, |rest| float(rest) * self.latency / MAILBOX_CONNECTIONS)
+        windowed(requests, (self.mailbox_requests, MAILBOX_WINDOW), |rest| {
+            float(rest) * self.latency / MAILBOX_CONNECTIONS
+        })
     }
 
     /// The time of an owner whom nobody else hinders.
@@ -86,7 +86,7 @@ impl Limits {
 
     /// The time of the directory's pages.
     pub(crate) fn directory(&self, units: u64) -> f64 {
-        windowed(units, (self.directory_units, 10.0), |rest| float(rest) * self.latency)
+        windowed(units, (self.directory_units, DIRECTORY_WINDOW), |rest| float(rest) * self.latency)
     }
 
     /// The least time of a load, of which the busiest mailbox takes `busiest` requests: that of the
@@ -180,9 +180,9 @@ impl fmt::Display for Bound {
 
 /// The time of `count` when at most `limit` of them pass in any `window` of seconds: full windows,
 /// and a rest that takes as long as `pace` says.
-fn windowed(count: u64, (limit, window): (u64, f64), pace: impl Fn(u64) -> f64) -> f64 {
+fn windowed(count: u64, (limit, window): (u64, u64), pace: impl Fn(u64) -> f64) -> f64 {
     let full = count.saturating_sub(1) / limit;
-    float(full) * window.max(pace(limit)) + pace(count - full * limit)
+    float(full) * float(window).max(pace(limit)) + pace(count - full * limit)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are floats")]

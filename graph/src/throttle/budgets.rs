@@ -104,8 +104,11 @@ fn kept(name: &str, measure: Measure, config: &Config) -> Vec<Limit> {
     limits
 }
 
-/// Amounts and seconds. Without a number of licences the smallest tier, which is safe for all.
-fn documented(name: &str, licences: u64) -> Vec<(u64, u64)> {
+/// The limits that Microsoft documents for a scope, by its name in a budget: what may be asked, in
+/// requests or resource units, and in how many seconds. `licences` chooses the tier, for the
+/// directory the number of users does; 0 is the smallest one, which is safe for all.
+#[must_use]
+pub fn documented(name: &str, licences: u64) -> Vec<(u64, u64)> {
     match name {
         "mailbox" => vec![(10_000, 600)],
         "mailbox-upload" => vec![(150_000_000, 300)],
