@@ -65,7 +65,7 @@ pub use error::Error;
 pub use faults::{Fault, Kind};
 pub use limits::{Directory, Factors, Limits, SharePoint, Windows};
 pub use log::{Counts, Host, Log, Record, ScopeCounts};
-pub use options::{Credentials, Language, NewUser, Options, Profile, PublicUrls};
+pub use options::{Credentials, Language, NewUser, Options, Profile, PublicUrls, TaskParts};
 pub use server::{Simulator, serve};
 pub use tenant::{
     AttachmentInfo, FileInfo, ItemInfo, MailFolder, MailInfo, Mailed, Tenant, User, UserKind,

@@ -35,6 +35,8 @@ pub struct Options {
     pub contacts: u64,
     /// Tasks of an ordinary mailbox.
     pub tasks: u64,
+    /// What becomes of an `$expand` of what belongs to tasks.
+    pub task_parts: TaskParts,
     /// Groups of a generated tenant; every third one is without a mailbox.
     pub groups: u64,
     /// Ordinary content or every hazard known.
@@ -97,6 +99,7 @@ impl Default for Options {
             events: 12,
             contacts: 10,
             tasks: 8,
+            task_parts: TaskParts::Given,
             groups: 3,
             profile: Profile::Plain,
             content: None,
@@ -120,6 +123,18 @@ impl Default for Options {
             log_capacity: 100_000,
         }
     }
+}
+
+/// Which options a listing of tasks takes is not documented (FACTS 3.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TaskParts {
+    /// Steps, links and attachments come with the rows.
+    #[default]
+    Given,
+    /// The option is ignored.
+    Ignored,
+    /// The option is refused with 400.
+    Refused,
 }
 
 /// The roots that stand in links, without a trailing slash.

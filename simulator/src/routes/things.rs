@@ -180,8 +180,7 @@ impl<'a> Access<'a> {
 
     /// Whether a navigation property is to be expanded.
     pub(crate) fn expands(&self, name: &str) -> bool {
-        let expand = self.asked.call.option("expand").unwrap_or_default();
-        expand.split(['(', ',', ')']).any(|word| word.trim() == name)
+        names(self.asked.call.option("expand").unwrap_or_default(), name)
     }
 
     /// A page of things. `whole` makes the row that filters and orders look at, `shown` cuts it
@@ -272,8 +271,22 @@ pub(crate) struct Token {
     after: Option<Place>,
     skip: usize,
     select: Option<String>,
+    #[serde(default)]
+    expand: Option<String>,
     /// The window of a calendar view, seconds.
     pub(crate) window: Option<(i64, i64)>,
+}
+
+impl Token {
+    /// Whether what is told shall have that in it: what was asked at first goes on (FACTS 3.0).
+    pub(crate) fn expands(&self, name: &str) -> bool {
+        names(self.expand.as_deref().unwrap_or_default(), name)
+    }
+}
+
+/// Whether an `$expand` names that.
+fn names(expand: &str, name: &str) -> bool {
+    expand.split(['(', ',', ')']).any(|word| word.trim() == name)
 }
 
 /// A collection whose changes can be asked for.
@@ -384,6 +397,7 @@ impl Access<'_> {
             after: None,
             skip: 0,
             select: call.option("select").map(str::to_owned),
+            expand: call.option("expand").map(str::to_owned),
             window: tracked.window,
         })
     }

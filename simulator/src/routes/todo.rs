@@ -9,6 +9,7 @@ use crate::calendar::{Zone, stamp};
 use crate::compose::{self, Object};
 use crate::error::Refusal;
 use crate::mail::{Attached, Attachment};
+use crate::options::TaskParts;
 use crate::page::{Page, Select, escaped};
 use crate::reply::Reply;
 use crate::routes::things::{Access, Roles, Token, Tracked};
@@ -146,10 +147,19 @@ impl Desk<'_> {
         Some(row)
     }
 
-    fn shown(&self, place: Place, row: Object, select: &Select) -> Object {
+    /// A task with what belongs to it, as far as that is asked for and given.
+    fn shown(
+        &self,
+        place: Place,
+        row: Object,
+        select: &Select,
+        expands: impl Fn(&str) -> bool,
+    ) -> Object {
         let mut row = self.access.cut(row, select, &[]);
+        let given = self.access.asked.world.options.task_parts == TaskParts::Given;
+        let expands = |name: &str| given && expands(name);
         for (name, kind) in BELONGINGS {
-            if self.access.expands(name) {
+            if expands(name) {
                 let all = self.places(kind, Some(place.number));
                 row.insert(
                     name.into(),
@@ -160,7 +170,7 @@ impl Desk<'_> {
                 );
             }
         }
-        if self.access.expands("attachments") {
+        if expands("attachments") {
             let thing = self.access.shelf.thing(place.number);
             let rows = thing.map(|thing| self.attachments(place, &thing, false));
             row.insert("attachments".into(), rows.unwrap_or_default().into());
@@ -171,10 +181,16 @@ impl Desk<'_> {
     fn tasks(&self, list: Number, rest: &[&str]) -> Answer {
         let access = &self.access;
         let path = format!("todo/lists('{}')/tasks", escaped(&access.id_of(list.into())));
+        if access.asked.world.options.task_parts == TaskParts::Refused
+            && access.asked.call.option("expand").is_some()
+        {
+            return Err(Refusal::new(400, "invalidRequest", "Invalid request: $expand"));
+        }
         match (access.method(), rest) {
             (&Method::GET, []) => {
                 let select = access.select();
-                let shown = |place, row| self.shown(place, row, &select);
+                let shown =
+                    |place, row| self.shown(place, row, &select, |name| access.expands(name));
                 access.list(
                     &path,
                     self.places(Kind::Task, Some(list)),
@@ -187,8 +203,9 @@ impl Desk<'_> {
             (&Method::GET, ["delta"]) => {
                 let all = |_: &Token| self.places(Kind::Task, Some(list));
                 let touched = |_: &Token, place| access.itself(Kind::Task, Some(list), place);
-                let row = |_: &Token, place, select: &Select| {
-                    Some(self.shown(place, self.whole(place)?, select))
+                let row = |token: &Token, place, select: &Select| {
+                    let expands = |name: &str| token.expands(name);
+                    Some(self.shown(place, self.whole(place)?, select, expands))
                 };
                 access.delta(&Tracked {
                     path,
@@ -261,7 +278,8 @@ impl Desk<'_> {
             _ => return Err(Refusal::method_not_allowed()),
         }
         let row = self.whole(place).ok_or_else(Refusal::item_not_found)?;
-        Ok(access.entity(path, self.shown(place, row, &access.select())))
+        let expands = |name: &str| access.expands(name);
+        Ok(access.entity(path, self.shown(place, row, &access.select(), expands)))
     }
 
     fn belonging(&self, kind: Kind, place: Place) -> Option<Object> {
