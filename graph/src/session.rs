@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::RequestBuilder;
 use url::Url;
@@ -77,6 +77,10 @@ pub(crate) struct Session<'upload> {
     /// What opened it, for errors and for what a refusal means.
     call: Call,
     address: Url,
+    /// A resource of the service, which takes parts of whoever has a token.
+    is_resource: bool,
+    /// Where parts go to if the resource turns out to have no `content`.
+    bare: Option<Url>,
     tries: Attempts,
     /// The most the host ever had: a host that forgets and forgets makes no progress.
     farthest: u64,
@@ -97,7 +101,12 @@ impl<'upload> Session<'upload> {
             failure.with_message("the session has no safe address")
         })?;
         let tries = graph.engine.attempts();
-        Ok(Session { upload, call, address, tries, farthest: 0, in_doubt: false })
+        let is_resource = upload.resource && is_resource(&graph.engine, &address);
+        let (address, bare) = match is_resource {
+            true => (content_of(&address), Some(address)),
+            false => (address, None),
+        };
+        Ok(Session { upload, call, address, is_resource, bare, tries, farthest: 0, in_doubt: false })
     }
 
     /// Sends `chunk` until the host has some of it, has all, or has lost the session.
@@ -131,7 +140,8 @@ impl<'upload> Session<'upload> {
     pub(crate) async fn cancel(&self, engine: &Engine) {
         let farewell = async {
             if let Ok(permit) = self.admit(engine, 0).await
-                && let Ok(answer) = self.request(engine, Method::DELETE, 0).send().await
+                && let Some(request) = self.request(engine, Method::DELETE, 0).await.ok()
+                && let Ok(answer) = request.send().await
             {
                 engine.heed(&permit, &answer, answer.status().is_success(), Uuid::new_v4()).await;
             }
@@ -158,15 +168,25 @@ impl<'upload> Session<'upload> {
         engine.pacer.admit(&self.upload.scope, Cost { units, written }, &engine.tally).await
     }
 
-    /// Without `Authorization`: the address is one (FACTS 5.2, 5.6).
-    fn request(&self, engine: &Engine, method: Method, length: usize) -> RequestBuilder {
+    /// Without `Authorization`: the address is one (FACTS 5.2, 5.6), unless it is a resource.
+    async fn request(
+        &self,
+        engine: &Engine,
+        method: Method,
+        length: usize,
+    ) -> Result<RequestBuilder, Error> {
         engine.tally.request("upload");
         if method == Method::PUT {
             engine.tally.write(length);
         }
         let slowest = Duration::from_secs(length as u64 / LEAST_SPEED);
         let http = &engine.transport.upload;
-        http.request(method, self.address.clone()).timeout(engine.transport.silence + slowest)
+        let request = http.request(method, self.address.clone());
+        let request = request.timeout(engine.transport.silence + slowest);
+        Ok(match self.is_resource {
+            true => request.header(AUTHORIZATION, engine.tokens.get().await?.header()),
+            false => request,
+        })
     }
 
     /// Sends `chunk` once.
@@ -176,7 +196,7 @@ impl<'upload> Session<'upload> {
         let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
         let is_last = chunk.end() == self.upload.total;
         let range = format!("bytes {}-{}/{}", chunk.start, chunk.end() - 1, self.upload.total);
-        let request = self.request(engine, Method::PUT, chunk.bytes.len());
+        let request = self.request(engine, Method::PUT, chunk.bytes.len()).await?;
         let request = request
             .header(CONTENT_RANGE, range)
             .header(CONTENT_LENGTH, chunk.bytes.len())
@@ -267,6 +287,13 @@ impl<'upload> Session<'upload> {
         let misplaced = refusal.code().is_some_and(|code| {
             MISPLACED.iter().any(|misplaced| misplaced.eq_ignore_ascii_case(code))
         });
+        if self.farthest == 0
+            && matches!(refusal.status.as_u16(), 400 | 404 | 405)
+            && let Some(bare) = self.bare.take()
+        {
+            self.address = bare;
+            return Ok(Told::Again);
+        }
         match refusal.status {
             // The address is the authorisation: without one there is no session.
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED => {
@@ -315,7 +342,7 @@ impl<'upload> Session<'upload> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, 0).await;
         let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
-        let Ok(response) = self.request(engine, Method::GET, 0).send().await else {
+        let Ok(response) = self.request(engine, Method::GET, 0).await?.send().await else {
             return Ok(Position::Silent);
         };
         engine.heed(&permit, &response, response.status().is_success(), id).await;
@@ -352,6 +379,21 @@ impl<'upload> Session<'upload> {
             .with_message(message)
             .with_retries(self.tries.retries)
     }
+}
+
+/// Whether an address is that of an upload session among the resources of the service.
+fn is_resource(engine: &Engine, address: &Url) -> bool {
+    let mut segments = address.path().split('/');
+    engine.root.follow(address.as_str()).is_ok()
+        && segments.any(|segment| segment.eq_ignore_ascii_case("attachmentSessions"))
+}
+
+/// Where the bytes of a resource are.
+fn content_of(address: &Url) -> Url {
+    let (path, query) = address.as_str().split_once('?').unwrap_or((address.as_str(), ""));
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let content = format!("{}/content{query}", path.trim_end_matches('/'));
+    crate::link::exact(&content).unwrap_or_else(|| address.clone())
 }
 
 /// What a host says when it is asked for its position.

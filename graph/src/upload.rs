@@ -36,6 +36,10 @@ pub struct Upload {
     /// Bytes of a part, which is also the memory used: a multiple of 320 KiB below 60 MiB for a
     /// drive (FACTS 5.6), at most 4 MB for an attachment (FACTS 5.2).
     pub chunk: u64,
+    /// The session is a resource of the service itself, as an attachment of a task has it
+    /// (`attachmentSession` of the schema): if its address says so too, parts go to its `content`
+    /// and carry the token.
+    pub resource: bool,
 }
 
 /// What an upload has made.

@@ -132,6 +132,7 @@ fn upload(scope: Scope) -> Upload {
         body: value!({"item": {"name": "a.bin"}}),
         total: TOTAL as u64,
         chunk: CHUNK as u64,
+        resource: false,
     }
 }
 

@@ -73,6 +73,7 @@ impl Mailbox {
             body: json!({ "AttachmentItem": about }),
             total: file.size,
             chunk: CHUNK,
+            resource: false,
         };
         let found = || self.named(item, file.name, before);
         self.graph.upload(&upload, &mut Sequential::new(open), found).await.map(drop)

@@ -296,6 +296,7 @@ impl DrivePlace {
             body: json!({ "item": about }),
             total: item.size,
             chunk: CHUNK,
+            resource: false,
         };
         let mut source = source(item);
         let made = self.graph.upload(&upload, &mut source, found).await.map_err(failed)?;
