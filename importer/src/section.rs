@@ -33,7 +33,7 @@ pub(crate) struct Folder {
     pub(crate) id: String,
     /// Exact name.
     pub(crate) name: String,
-    /// `inbox`, `sentitems`, ... if the service says it is one.
+    /// `inbox`, `sentitems`, `defaultList`, ... if the service says it is one.
     pub(crate) well_known: Option<String>,
     /// Path of its member in the archive, relative to the section: `Inbox/Projects`.
     pub(crate) path: String,
@@ -44,12 +44,14 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn from_line(line: &Line, prefix: &str) -> Self {
         let text = |key| line.graph.get(key).and_then(Value::as_str);
+        // As lists of tasks have it, where most say that they are none (FACTS 3.8).
+        let of_tasks = text("wellknownListName").filter(|name| *name != "none");
         let path = line.path.as_deref().unwrap_or_default();
         let path = path.strip_prefix(prefix).unwrap_or(path).trim_matches('/');
         Self {
             id: line.id.clone(),
             name: text("displayName").or_else(|| text("name")).unwrap_or_default().to_owned(),
-            well_known: text("wellKnownName").map(str::to_owned),
+            well_known: text("wellKnownName").or(of_tasks).map(str::to_owned),
             path: path.to_owned(),
             graph: line.graph.clone(),
         }

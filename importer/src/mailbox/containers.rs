@@ -22,6 +22,8 @@ pub(crate) struct Shape {
     /// Query before the filter by name, with an `&` at its end unless it is empty; none where
     /// the service has no such filter: then all are listed and looked through.
     pub(crate) by_name: Option<&'static str>,
+    /// Whether one that is there may be taken: none of somebody else's, none that takes no items.
+    pub(crate) takes: fn(container: &Value) -> bool,
 }
 
 /// A container that is there.
@@ -160,7 +162,7 @@ impl Containers {
             for item in &page.items {
                 let found = item.parse()?;
                 let own = found.get(key).and_then(Value::as_str).unwrap_or_default();
-                if own.to_lowercase() == name.to_lowercase() {
+                if own.to_lowercase() == name.to_lowercase() && (self.shape.takes)(&found) {
                     return Ok(Some(Found { id: id(&found), name: own.to_owned() }));
                 }
             }

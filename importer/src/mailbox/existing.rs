@@ -55,7 +55,7 @@ impl Existing {
         let path = format!("{list}?$select=id,{name},{date}&$expand={expand}&$top={PAGE}");
         let failed =
             |source| Error::Graph { doing: "listing what is there already".into(), source };
-        let existing = Self(Scratch::create(spool_dir, TABLES)?);
+        let existing = Self::empty(spool_dir)?;
         let mut pages = mailbox.graph.pages(mailbox.scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await.map_err(failed)? {
             for item in &page.items {
@@ -65,11 +65,21 @@ impl Existing {
         Ok(existing)
     }
 
+    /// Of a container that is yet to be listed.
+    pub(crate) fn empty(spool_dir: &Path) -> Result<Self, Error> {
+        Scratch::create(spool_dir, TABLES).map(Self)
+    }
+
     fn add(&self, item: &Value, kept: &Kept) -> Result<(), Error> {
+        self.note(item, kept, mark(item))
+    }
+
+    /// Takes note of an item, and of the mark that it carries.
+    pub(crate) fn note(&self, item: &Value, kept: &Kept, mark: Option<&str>) -> Result<(), Error> {
         let text = |key: &str| item.get(key).and_then(Value::as_str);
         let id = id(item);
         self.0.asked(|db| {
-            if let Some(mark) = mark(item) {
+            if let Some(mark) = mark {
                 let (source, is_partial) = read_mark(mark);
                 let sql = "INSERT OR REPLACE INTO own VALUES (?1, ?2, ?3)";
                 return db.prepare_cached(sql)?.execute(params![source, id, is_partial]).map(drop);

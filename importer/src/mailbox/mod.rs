@@ -79,11 +79,23 @@ impl Mailbox {
     /// What a run that died made of the item `source` in the collection at `list`. It is searched
     /// until a search must show all that was stored before this run began.
     pub(crate) async fn late(&self, list: &str, source: &str) -> Result<Option<Own>, graph::Error> {
+        self.late_by(source, |mark| async move { self.marked(list, &mark).await }).await
+    }
+
+    /// The same of what is searched in another way, by its mark.
+    pub(crate) async fn late_by<F>(
+        &self,
+        source: &str,
+        marked: impl Fn(String) -> F + Send + Sync,
+    ) -> Result<Option<Own>, graph::Error>
+    where
+        F: Future<Output = Result<Option<Json>, graph::Error>> + Send,
+    {
         let mut wait = FIRST_WAIT;
         loop {
             let age = self.opened.elapsed();
             for (mark, is_partial) in [(source.to_owned(), false), (partial_mark(source), true)] {
-                match self.marked(list, &mark).await {
+                match marked(mark).await {
                     Ok(Some(found)) => return Ok(Some(Own { id: id(&found), is_partial })),
                     Ok(None) => {}
                     // The container is gone, with all that was in it.

@@ -37,6 +37,7 @@ const SHAPE: Shape = Shape {
     name: "displayName",
     below: |parent| format!("/mailFolders/{}/childFolders", segment(parent)),
     by_name: Some("includeHiddenFolders=true&"),
+    takes: |_| true,
 };
 
 /// The folders of one mailbox.
