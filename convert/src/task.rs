@@ -77,6 +77,10 @@ const STATUSES: [(&str, &str); 5] = [
 const CHECKLIST_ITEM: &str = "X-TAR365-CHECKLIST-ITEM";
 const LINKED_RESOURCE: &str = "X-TAR365-LINKED-RESOURCE";
 
+/// Our last line of a task that lacks an attachment: who reads the file is told, and so is who takes
+/// it from an earlier run.
+const INCOMPLETE: &str = "X-TAR365-INCOMPLETE";
+
 /// Our parameter of an attachment: a content type that is none.
 const CONTENT_TYPE: &str = "X-TAR365-CONTENT-TYPE";
 

@@ -349,7 +349,8 @@ mod tests {
         assert!(!is_same_content(&json!({"changeKey": "a"}), &json!({"changeKey": "b"})));
         assert!(is_same_content(&json!({"changeKey": "a"}), &json!({"changeKey": "a"})));
         assert!(!is_same_content(&json!({}), &json!({})));
-        let task = |step: &str| json!({"@odata.etag": "1", "checklistItems": [{"displayName": step}]});
+        let task =
+            |step: &str| json!({"@odata.etag": "1", "checklistItems": [{"displayName": step}]});
         assert!(is_same_content(&task("bread"), &task("bread")));
         assert!(!is_same_content(&task("bread"), &task("milk")));
     }

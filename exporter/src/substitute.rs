@@ -32,11 +32,14 @@ const STRUCTURE: [&str; 4] =
     ["content-type", "content-transfer-encoding", "mime-version", "content-length"];
 
 /// No rendering of ours ends with more bytes than this that tell so.
-pub(crate) const LONGEST_END: usize = 32;
+pub(crate) const LONGEST_END: usize = 64;
+/// The last line of ours in a calendar file that lacks an attachment.
+const INCOMPLETE: &str = "\r\nX-TAR365-INCOMPLETE:TRUE\r\n";
 
-/// Whether a message that ends so is a rendering of ours.
+/// Whether a message that ends so is a rendering of ours, or a calendar file lacks something.
 pub(crate) fn is_end(content: &[u8], id: &str) -> bool {
-    content.ends_with(end(&boundary(id)).as_bytes())
+    let holds = |text: &str| content.windows(text.len()).any(|part| part == text.as_bytes());
+    content.ends_with(end(&boundary(id)).as_bytes()) || holds(INCOMPLETE)
 }
 
 fn boundary(id: &str) -> String {

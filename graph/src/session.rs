@@ -106,7 +106,16 @@ impl<'upload> Session<'upload> {
             true => (content_of(&address), Some(address)),
             false => (address, None),
         };
-        Ok(Session { upload, call, address, is_resource, bare, tries, farthest: 0, in_doubt: false })
+        Ok(Session {
+            upload,
+            call,
+            address,
+            is_resource,
+            bare,
+            tries,
+            farthest: 0,
+            in_doubt: false,
+        })
     }
 
     /// Sends `chunk` until the host has some of it, has all, or has lost the session.
@@ -283,17 +292,22 @@ impl<'upload> Session<'upload> {
         id: Uuid,
     ) -> Result<Told, Error> {
         log(&refusal, &redact::host(&self.address), id);
+        if self.is_resource
+            && self.farthest == 0
+            && matches!(refusal.status.as_u16(), 400 | 404 | 405)
+        {
+            if let Some(bare) = self.bare.take() {
+                self.address = bare;
+                return Ok(Told::Again);
+            }
+            // Neither is there: it was the session that was not.
+            let lost = self.explain(ErrorKind::UploadSessionLost, &refusal, id);
+            return Ok(Told::Answer(Answer::Lost(lost)));
+        }
         let explained = |kind| self.explain(kind, &refusal, id);
         let misplaced = refusal.code().is_some_and(|code| {
             MISPLACED.iter().any(|misplaced| misplaced.eq_ignore_ascii_case(code))
         });
-        if self.farthest == 0
-            && matches!(refusal.status.as_u16(), 400 | 404 | 405)
-            && let Some(bare) = self.bare.take()
-        {
-            self.address = bare;
-            return Ok(Told::Again);
-        }
         match refusal.status {
             // The address is the authorisation: without one there is no session.
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED => {

@@ -222,6 +222,12 @@ pub enum Loss {
     Unverified,
     /// The folder could not be used as it was and another stands in for it.
     Folder,
+    /// The service stored another recurrence than it was given.
+    Recurrence,
+    /// The service stored another link than it was given.
+    Link,
+    /// The task is a view of a flagged mail, and comes back with that.
+    FlaggedMail,
     /// The mail had been rendered by the exporter: not the original bytes.
     Converted,
     /// A property of a contact that the service did not take, or keeps as another value.
@@ -254,6 +260,9 @@ impl Loss {
             Self::Unverified => "unverified",
             Self::Rewritten => "rewritten",
             Self::Folder => "folder",
+            Self::Recurrence => "recurrence",
+            Self::Link => "link",
+            Self::FlaggedMail => "flagged-mail",
             Self::Converted => "converted",
             Self::Properties => "properties",
             Self::Photo => "photo",

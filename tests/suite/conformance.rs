@@ -83,6 +83,7 @@ macro_rules! conforms {
 conforms! {
     mail: MAIL;
     contacts: crate::contacts::SUBJECT;
+    tasks: crate::tasks::SUBJECT;
     onedrive: ONEDRIVE;
 }
 

@@ -52,4 +52,6 @@ mod readers;
 mod schedulers;
 mod settings;
 mod shards;
+mod tasks;
+mod tasks_import;
 mod web;

@@ -10,7 +10,9 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use serde_json::{Value, json};
 
 use super::times::{IMPLIED, ZONE, graph};
-use super::{Attachment, CHECKLIST_ITEM, IMPORTANCES, LINK, LINKED_RESOURCE, STATUSES, Task};
+use super::{
+    Attachment, CHECKLIST_ITEM, IMPORTANCES, INCOMPLETE, LINK, LINKED_RESOURCE, STATUSES, Task,
+};
 use crate::ical::cut::{CUT, CutHead};
 use crate::ical::recurrence::Recurrence;
 use crate::ical::zone::Zone;
@@ -77,7 +79,7 @@ impl<'a> Reading<'a> {
         let name = entry.name.as_str().to_ascii_uppercase();
         match name.as_str() {
             // About the file, or set by the service.
-            "UID" | "DTSTAMP" | "CREATED" | "LAST-MODIFIED" | "SEQUENCE" => {}
+            "UID" | "DTSTAMP" | "CREATED" | "LAST-MODIFIED" | "SEQUENCE" | INCOMPLETE => {}
             "SUMMARY" => self.set(&name, "title", text(entry)),
             "DESCRIPTION" => self.description = Some(text(entry)),
             "X-ALT-DESC" if parameter(entry, "FMTTYPE").is_none_or(|kind| kind == "text/html") => {

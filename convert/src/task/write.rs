@@ -49,7 +49,7 @@ pub(super) fn write<'c>(
     let mut losses = Losses::default();
     unknown(task, &mut losses);
     let schedule = Schedule::of(task, &mut losses)?;
-    let mut todo = Todo { lines: Lines::new(out), task, losses };
+    let mut todo = Todo { lines: Lines::new(out), task, losses, is_incomplete: false };
     todo.lines.raw("BEGIN", "VCALENDAR")?;
     todo.lines.raw("VERSION", "2.0")?;
     todo.lines.raw("PRODID", PRODUCT)?;
@@ -63,6 +63,9 @@ pub(super) fn write<'c>(
     todo.links()?;
     todo.attachments(attachment)?;
     todo.reminder()?;
+    if todo.is_incomplete {
+        todo.lines.raw(super::INCOMPLETE, "TRUE")?;
+    }
     todo.lines.raw("END", "VTODO")?;
     todo.lines.raw("END", "VCALENDAR")?;
     Ok(todo.losses.into_vec())
@@ -200,6 +203,8 @@ struct Todo<'a, W: Write> {
     lines: Lines<'a, W>,
     task: &'a Object,
     losses: Losses,
+    /// An attachment is missing.
+    is_incomplete: bool,
 }
 
 impl<W: Write> Todo<'_, W> {
@@ -321,6 +326,7 @@ impl<W: Write> Todo<'_, W> {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.losses.add("attachments", "the service no longer has its content");
+                    self.is_incomplete = true;
                     continue;
                 }
                 Err(error) => return Err(failed(error)),

@@ -5,6 +5,7 @@ mod contacts;
 mod mail;
 mod onedrive;
 mod settings;
+mod tasks;
 mod time;
 mod volatile;
 
@@ -32,6 +33,8 @@ pub enum Service {
     Mail,
     /// Contacts as vCards.
     Contacts,
+    /// Tasks of To Do as iCalendar.
+    Tasks,
     /// What a mailbox is set to, rules, categories, picture and profile, as JSON.
     Settings,
     /// The user's drive, native files.
@@ -49,6 +52,10 @@ macro_rules! dispatch {
             }
             Service::Contacts => {
                 type $as = contacts::Contacts;
+                $call
+            }
+            Service::Tasks => {
+                type $as = tasks::Tasks;
                 $call
             }
             Service::Settings => {
@@ -243,6 +250,9 @@ impl Note {
     }
 }
 
+/// The cause of a note on content that is there but for a part of it that could not be read.
+pub(crate) const INCOMPLETE: &str = "incomplete";
+
 /// What came of fetching one item.
 #[derive(Debug)]
 pub(crate) enum Fetched {
@@ -266,7 +276,8 @@ pub(crate) struct Asked<'a> {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 4] = [Self::Mail, Self::Contacts, Self::Settings, Self::OneDrive];
+    pub const ALL: [Self; 5] =
+        [Self::Mail, Self::Contacts, Self::Tasks, Self::Settings, Self::OneDrive];
 
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {

@@ -4,6 +4,7 @@
 pub(crate) mod contacts;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
+pub(crate) mod tasks;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub enum Service {
     Mail,
     /// Contacts.
     Contacts,
+    /// Tasks of To Do.
+    Tasks,
     /// The user's drive.
     OneDrive,
 }
@@ -44,6 +47,10 @@ macro_rules! dispatch {
             }
             Service::Contacts => {
                 type $as = contacts::Contacts;
+                $call
+            }
+            Service::Tasks => {
+                type $as = tasks::Tasks;
                 $call
             }
             Service::OneDrive => {
@@ -117,7 +124,7 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 3] = [Self::Mail, Self::Contacts, Self::OneDrive];
+    pub const ALL: [Self; 4] = [Self::Mail, Self::Contacts, Self::Tasks, Self::OneDrive];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)

@@ -386,6 +386,9 @@ impl Desk<'_> {
 
     fn attached(&self, task: Place, thing: &Thing, path: &str, rest: &[&str]) -> Answer {
         let access = &self.access;
+        if *access.method() == Method::GET {
+            access.weather(task)?;
+        }
         let id = access.id_of(task);
         let below = format!("{path}('{}')/attachments", escaped(&id));
         match (access.method(), rest) {

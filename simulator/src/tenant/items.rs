@@ -1,11 +1,14 @@
 //! How tests look at events, contacts and tasks, and change them behind a client's back.
 
+use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{AttachmentInfo, Tenant, attachment_info};
 use crate::Error;
+use crate::blob::Blob;
+use crate::mail::{Attached, Attachment};
 use crate::shelf::{Day, Kind, Photo, Place, Shelf};
 
 /// An event, a contact or a task as it is now.
@@ -74,6 +77,38 @@ impl Tenant {
         let shelf = self.shelf(user)?;
         shelf.take_away(self.place(shelf, id)?, Utc::now().trunc_subsecs(6));
         Ok(())
+    }
+
+    /// Adds a task to the list of that `wellknownListName`, with attachments of these names and
+    /// bytes; its id.
+    pub fn add_task(
+        &self,
+        user: &str,
+        list: &str,
+        task: Value,
+        attachments: &[(String, Vec<u8>)],
+    ) -> Result<String, Error> {
+        let shelf = self.shelf(user)?;
+        let bad = |_| Error::Setting("no task is like this".into());
+        let task = crate::todo::created(crate::compose::object(task)).map_err(bad)?;
+        let is_it = |number: &u32| {
+            shelf.thing(*number).is_some_and(|of| of.properties["wellknownListName"] == list)
+        };
+        let list = shelf.all(Kind::TaskList).into_iter().find(is_it);
+        let list = list.ok_or_else(|| Error::unknown("list", user))?;
+        let now = Utc::now().trunc_subsecs(6);
+        let number = shelf.put(Kind::Task, Some(list), task, now);
+        shelf.change(number.into(), now, |thing| {
+            let all = attachments.iter().map(|(name, bytes)| Attachment {
+                name: name.clone(),
+                content_type: "application/octet-stream".into(),
+                content_id: None,
+                inline: false,
+                what: Attached::File(Blob::Stored(Bytes::from(bytes.clone()))),
+            });
+            thing.attachments.extend(all);
+        });
+        Ok(shelf.id(number.into(), true))
     }
 
     /// Gives an event, a contact or a task other properties, unchecked; those of a series are

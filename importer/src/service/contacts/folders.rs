@@ -21,6 +21,7 @@ const SHAPE: Shape = Shape {
         parent => format!("/contactFolders/{}/childFolders", segment(parent)),
     },
     by_name: None,
+    takes: |_| true,
 };
 
 /// The folders of one mailbox.
