@@ -6,7 +6,7 @@
 //! because the password must not follow.
 //!
 //! **Collections.** Each folder is one, for there are none in others: `Team/Old` is a name. Beside:
-//! `tar365 restore <label>/<name>`, of our own making, found again by the last part of its address.
+//! `tar365 restore <label>: <name>`, of our own making, found again by the last part of its address.
 //! In place: the one of that name, which takes what is put into it; a new one if there is none.
 //!
 //! **Objects.** The bytes of the archive, at a name made of their UID, and only where nothing is yet
@@ -373,7 +373,7 @@ impl Place for DavPlace {
         let address = &self.target;
         match &self.label {
             None => format!("{address}: in place"),
-            Some(label) => format!("{address}: \"tar365 restore {label}/...\""),
+            Some(label) => format!("{address}: \"tar365 restore {label}: ...\""),
         }
     }
 

@@ -38,7 +38,7 @@ impl DavPlace {
         };
         let name = match &self.label {
             None => names,
-            Some(label) => format!("tar365 restore {label}/{names}"),
+            Some(label) => format!("tar365 restore {label}: {names}"),
         };
         let name = xml::clean(&name);
         let mut digest = Sha256::new();

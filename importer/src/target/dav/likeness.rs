@@ -80,6 +80,11 @@ enum Line {
         begins: bool,
         name: Vec<u8>,
     },
+    /// A duration, and what stands before it.
+    Duration {
+        digest: Sha256,
+        value: Vec<u8>,
+    },
     Property {
         digest: Sha256,
         is_base64: bool,
@@ -118,6 +123,14 @@ impl Reading {
             Piece::Value(value) => self.line.value(value),
             Piece::End => match std::mem::replace(&mut self.line, Line::Ignored) {
                 Line::Ignored => {}
+                Line::Duration { mut digest, value } => {
+                    let written = String::from_utf8_lossy(&value);
+                    match seconds(written.trim()) {
+                        Some(seconds) => digest.update(seconds.to_be_bytes()),
+                        None => digest.update(&value),
+                    }
+                    self.add(digest.finalize().into());
+                }
                 Line::Property { digest, uid, .. } => {
                     self.uid = self.uid.take().or(uid);
                     self.add(digest.finalize().into());
@@ -189,6 +202,10 @@ impl Line {
                 let room = 64_usize.saturating_sub(name.len());
                 name.extend_from_slice(&value[..value.len().min(room)]);
             }
+            Self::Duration { value: all, .. } => {
+                let room = MOST_OF_UID.saturating_sub(all.len());
+                all.extend_from_slice(&value[..value.len().min(room)]);
+            }
             Self::Property { digest, is_base64: true, .. } => {
                 for part in value.split(u8::is_ascii_whitespace) {
                     digest.update(part);
@@ -245,7 +262,38 @@ fn property(head: &Head<'_>, is_uid: bool) -> Line {
         digest.update(parameter);
     }
     digest.update(":");
+    if matches!(head.name.as_str(), "TRIGGER" | "DURATION") {
+        return Line::Duration { digest, value: Vec::new() };
+    }
     Line::Property { digest, is_base64, escaped: false, uid: is_uid.then(Vec::new) }
+}
+
+/// A duration (RFC 5545, 3.3.6), which can be written in many ways.
+fn seconds(written: &str) -> Option<i64> {
+    let unsigned = written.trim_start_matches(['+', '-']);
+    let (mut seconds, mut number, mut in_time) = (0_i64, String::new(), false);
+    for c in unsigned.strip_prefix('P')?.chars() {
+        let unit = match (c, in_time) {
+            ('0'..='9', _) => {
+                number.push(c);
+                continue;
+            }
+            ('T', false) => {
+                in_time = true;
+                continue;
+            }
+            ('W', false) => 7 * 86_400,
+            ('D', false) => 86_400,
+            ('H', true) => 3600,
+            ('M', true) => 60,
+            ('S', true) => 1,
+            _ => return None,
+        };
+        let part = number.parse::<i64>().ok()?.checked_mul(unit)?;
+        seconds = seconds.checked_add(part)?;
+        number.clear();
+    }
+    number.is_empty().then_some(if written.starts_with('-') { -seconds } else { seconds })
 }
 
 /// A parameter as all may write it; none of what a server sets, or what is so without it.
@@ -309,6 +357,23 @@ mod tests {
         let moved = EVENT.replace("SUMMARY:one\\, two", "SUMMARY:x").replace("other", "one\\, two");
         let there = EVENT.replace("SUMMARY:other", "SUMMARY:x");
         assert_ne!(of(&moved), of(&there));
+    }
+
+    #[test]
+    fn durations() {
+        for (one, other, same) in [
+            ("-PT1440M", "-P1D", true),
+            ("PT90M", "+PT1H30M", true),
+            ("P1W", "P7D", true),
+            ("-P1D", "P1D", false),
+            ("PT0S", "-PT0M", true),
+            ("20250101T000000Z", "20250101T000001Z", false),
+            ("P1M", "PT1M", false),
+        ] {
+            let with =
+                |trigger: &str| of(&format!("BEGIN:VALARM\nTRIGGER:{trigger}\nEND:VALARM\n"));
+            assert_eq!(with(one) == with(other), same, "{one} {other}");
+        }
     }
 
     #[test]
