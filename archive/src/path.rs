@@ -86,8 +86,17 @@ pub fn long_tag(id: &str) -> String {
 /// seconds since 1970, UTC. White space around the subject is dropped: the exact subject stands
 /// in the metadata. Unique without a look at the siblings, because it always has the tag.
 pub fn mail_name(received: i64, subject: &str, id: &str) -> String {
-    let ending = format!("~{}.eml", tag(id));
-    let moment = compact_time(received);
+    dated_name(received, subject, id, "eml")
+}
+
+/// The name of an event or series, by its start, likewise: `20261122T101500Z Review ~k3f9a2c1d4.ics`.
+pub fn event_name(start: i64, subject: &str, id: &str) -> String {
+    dated_name(start, subject, id, "ics")
+}
+
+fn dated_name(time: i64, subject: &str, id: &str, extension: &str) -> String {
+    let ending = format!("~{}.{extension}", tag(id));
+    let moment = compact_time(time);
     let room = MAX_COMPONENT - moment.len() - ending.len() - 2;
     let mut escaped = String::new();
     escape_characters(subject.trim(), &mut escaped);

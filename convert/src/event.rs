@@ -14,6 +14,7 @@ mod component;
 mod cut;
 mod fields;
 mod left;
+mod occurrences;
 mod parsed;
 mod people;
 mod places;
@@ -25,8 +26,13 @@ mod zones;
 
 pub use crate::{Error, Loss};
 pub use left::HANDLES;
+pub use occurrences::{Occurrences, cancelled_day};
 pub use read::{Attachment, Calendar, Exception, Series as ReadSeries, read, settable};
 pub use times::ZONE_PROPERTIES;
+
+/// The extended property in which an import keeps, as JSON, what of an event it may not set again:
+/// who was invited and what they answered, the meeting online.
+pub const KEPT: &str = "String {00020329-0000-0000-C000-000000000046} Name tar365-event";
 
 /// An event as the service gave it: a single one, or the master of a series with what belongs to it.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@
 //! database, what is fetched ahead in the spool.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
+mod attached;
 mod base;
 mod context;
 mod error;

@@ -21,6 +21,7 @@ use mail_builder::mime::{BodyPart, MimePart};
 use serde_json::Value;
 
 use crate::Error;
+use crate::attached::attachments;
 use crate::context::Context;
 use crate::service::{Asked, Fetched, Note};
 use crate::spool::{Draft, Spooled};
@@ -117,7 +118,8 @@ impl Substitute<'_> {
             Ok(message) => message,
             Err(error) => return Ok(Err(error)),
         };
-        let attachments = match self.attachments().await? {
+        let attachments =
+            match attachments(self.context, &self.scope, &self.base, &self.doing()).await? {
             Ok(attachments) => attachments,
             Err(error) => return Ok(Err(error)),
         };
@@ -140,26 +142,6 @@ impl Substitute<'_> {
 
     fn doing(&self) -> String {
         format!("reading {}", self.asked.item.path)
-    }
-
-    /// The attachments by id; without their bytes.
-    async fn attachments(&self) -> Result<Result<Vec<Value>, graph::Error>, Error> {
-        let plain = "id,name,contentType,size,isInline";
-        let with_id = format!("{plain},microsoft.graph.fileAttachment/contentId");
-        let path = format!("{}/attachments?$select=", self.base);
-        let (scope, doing) = (&self.scope, self.doing());
-        let listed = self.context.ask_all(scope, &format!("{path}{with_id}"), &doing).await?;
-        let listed = match listed {
-            // The cast was not understood: once more without the content id.
-            Err(error) if *error.kind() == ErrorKind::BadRequest => {
-                self.context.ask_all(scope, &format!("{path}{plain}"), &doing).await?
-            }
-            listed => listed,
-        };
-        Ok(listed.map(|mut listed| {
-            listed.sort_by_cached_key(|attachment| text(attachment, "id").to_owned());
-            listed
-        }))
     }
 
     /// One attachment as a part. False when its bytes could not be had.

@@ -12,6 +12,7 @@ mod base_bad;
 mod base_examples;
 mod base_resume;
 mod base_state;
+mod calendar;
 mod conformance;
 mod contacts;
 mod content;

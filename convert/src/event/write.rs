@@ -161,7 +161,7 @@ fn exceptional<'a>(
     let own = event["originalStartTimeZone"].as_str().and_then(Zone::named);
     let (start, end) = times::span(event, own.as_ref().unwrap_or(zone), losses)?;
     left::note(event, losses);
-    let original = original(event, master, zone).unwrap_or_else(|| {
+    let original = original(event, &master.start, zone).unwrap_or_else(|| {
         losses.add("originalStart", "there is none, the exception's own start is taken");
         master.start.on(start.date())
     });
@@ -179,10 +179,10 @@ fn exceptional<'a>(
 
 /// Where in its series an exception stood: RECURRENCE-ID. By the master's clock even where no clock
 /// showed that time, as that is how readers count.
-fn original(event: &Value, master: &Component<'_>, zone: &Zone) -> Option<Moment> {
+pub(super) fn original(event: &Value, master: &Moment, zone: &Zone) -> Option<Moment> {
     let by_id = occurrence_date(&event["occurrenceId"]);
     let instant = times::offset_time(&event["originalStart"]);
-    let Moment::Time(_, clock) = &master.start else {
+    let Moment::Time(_, clock) = master else {
         // Midnight of the day, in UTC or in the zone.
         let by_start = instant.map(|instant| match instant.time() {
             chrono::NaiveTime::MIN => instant.date_naive(),
@@ -190,9 +190,9 @@ fn original(event: &Value, master: &Component<'_>, zone: &Zone) -> Option<Moment
         });
         return by_id.or(by_start).map(Moment::Day);
     };
-    let Some(instant) = instant else { return by_id.map(|date| master.start.on(date)) };
+    let Some(instant) = instant else { return by_id.map(|date| master.on(date)) };
     let local = clock.local(instant);
-    let regular = master.start.on(by_id.unwrap_or(local.date()));
+    let regular = master.on(by_id.unwrap_or(local.date()));
     match &regular {
         Moment::Time(time, zone) if zone.instant(*time) != instant => {
             Some(Moment::Time(local, clock.clone()))
@@ -202,7 +202,7 @@ fn original(event: &Value, master: &Component<'_>, zone: &Zone) -> Option<Moment
 }
 
 /// The date in an id of an occurrence: `OID.{seriesMasterId}.{yyyy-mm-dd}` (FACTS 3.5).
-fn occurrence_date(id: &Value) -> Option<NaiveDate> {
+pub(super) fn occurrence_date(id: &Value) -> Option<NaiveDate> {
     let (_, date) = id.as_str()?.rsplit_once('.')?;
     NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()
 }

@@ -1,6 +1,7 @@
 //! What there is to export. A new content type is one file here, which says all that is to be known
 //! of it ([`Export`]), and one arm in `dispatch`.
 
+mod calendar;
 mod contacts;
 mod mail;
 mod onedrive;
@@ -31,6 +32,8 @@ use crate::state::Seeds;
 pub enum Service {
     /// Messages as EML.
     Mail,
+    /// Events as iCalendar.
+    Calendar,
     /// Contacts as vCards.
     Contacts,
     /// Tasks of To Do as iCalendar.
@@ -48,6 +51,10 @@ macro_rules! dispatch {
         match $service {
             Service::Mail => {
                 type $as = mail::Mail;
+                $call
+            }
+            Service::Calendar => {
+                type $as = calendar::Calendar;
                 $call
             }
             Service::Contacts => {
@@ -276,8 +283,8 @@ pub(crate) struct Asked<'a> {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 5] =
-        [Self::Mail, Self::Contacts, Self::Tasks, Self::Settings, Self::OneDrive];
+    pub const ALL: [Self; 6] =
+        [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::Settings, Self::OneDrive];
 
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {

@@ -1,0 +1,427 @@
+//! The calendars of a mailbox and the events of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use archive::Outcome;
+use archive::path::event_name;
+use futures::{StreamExt, TryStreamExt, stream};
+use graph::{ErrorKind, Prefer, Scope, segment};
+use serde_json::{Map, Value};
+
+use super::{event_path, order, preferences, scope, start, text, user};
+use crate::Error;
+use crate::context::Context;
+use crate::follow::{CLOSING_ROUNDS, Listed, Refusal, until_still};
+use crate::inventory::{Inventory, Name, Node, Unwanted};
+use crate::owner::Owner;
+use crate::remarks::Remarks;
+use crate::service::{Listing, Note, Opened, volatile};
+
+/// Events of a page: they come with their texts.
+const PAGE: u32 = 100;
+/// Calendars of a page.
+const CALENDARS_PAGE: u32 = 100;
+/// Calendars of one mailbox that are listed at the same time.
+const CALENDARS_AT_ONCE: usize = 2;
+/// Series that are asked about at the same time.
+const SERIES_AT_ONCE: usize = 2;
+
+/// What tells of calendars, in the inventory.
+const CALENDARS: &str = "calendars";
+/// Keys of a calendar that change with what is in it, and links.
+const CALENDAR_VOLATILE: [&str; 3] = ["@odata.etag", "@odata.id", "changeKey"];
+/// Keys of an event that say nothing of it, follow from others, or change by themselves (FACTS 9).
+const EVENT_VOLATILE: [&str; 4] = ["@odata.id", "bodyPreview", "instances", "webLink"];
+/// JSON that leaves room for the rest of a metadata line.
+const MOST_JSON: usize = archive::metadata::MAX_LINE as usize - (1 << 20);
+
+/// What the service turned out not to give, for the whole run: what one mailbox refuses all will.
+#[derive(Debug, Default)]
+pub(super) struct Lacks {
+    /// `$expand` of extended properties in lists.
+    properties: AtomicBool,
+    /// `exceptionOccurrences` and `cancelledOccurrences` (FACTS 10).
+    pub(super) occurrences: AtomicBool,
+}
+
+impl Lacks {
+    /// Notes it; true for who finds out.
+    pub(super) fn note(what: &AtomicBool) -> bool {
+        !what.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// A mailbox while its calendars are listed.
+pub(super) struct Mailbox<'a> {
+    pub(super) context: &'a Context,
+    pub(super) owner: &'a Owner,
+    pub(super) lacks: Arc<Lacks>,
+    inventory: &'a Inventory,
+    remarks: Remarks,
+    /// The addresses that the mailbox goes by, in lower case.
+    own: BTreeSet<String>,
+}
+
+/// Lists calendars, the events of each, and calendars that came meanwhile.
+pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
+    let Opened { context, owner, root, inventory } = of;
+    let (lacks, remarks) = (context.kept.get(), Remarks::default());
+    let own = addresses(owner, root);
+    let mailbox = Mailbox { context, owner, lacks, inventory, remarks, own };
+    let mut known = BTreeSet::new();
+    for _ in 0..CLOSING_ROUNDS {
+        let mut calendars = mailbox.calendars(root).await?;
+        calendars.retain(|id| known.insert(id.clone()));
+        if calendars.is_empty() {
+            break;
+        }
+        stream::iter(calendars)
+            .map(|id| mailbox.events(id))
+            .buffered(CALENDARS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+    }
+    Ok(mailbox.remarks.into_listing("", []))
+}
+
+/// Whose calendars are the mailbox's own: the service names an owner by any of his addresses, but
+/// that of the default calendar is his.
+fn addresses(owner: &Owner, default: &Value) -> BTreeSet<String> {
+    let proxies = owner.graph["proxyAddresses"].as_array().into_iter().flatten();
+    let proxies = proxies.filter_map(Value::as_str);
+    let proxies = proxies.map(|proxy| proxy.split_once(':').map_or(proxy, |(_, address)| address));
+    let default = default.pointer("/owner/address").and_then(Value::as_str);
+    let named = [text(&owner.graph, "mail"), owner.upn.as_str()];
+    let all = proxies.chain(named).chain(default).filter(|address| !address.is_empty());
+    all.map(str::to_lowercase).collect()
+}
+
+impl Mailbox<'_> {
+    /// All calendars into the inventory: those of the default group and those of each group, the
+    /// group with them. Ids of those whose events are the owner's own and selected.
+    async fn calendars(&self, root: &Value) -> Result<Vec<String>, Error> {
+        let mut found = BTreeMap::new();
+        collect(&mut found, vec![root.clone()], None);
+        let all = format!("{}/calendars?$top={CALENDARS_PAGE}", user(self.owner));
+        match self.ask(&all).await? {
+            Ok(rows) => collect(&mut found, rows, None),
+            Err(error) => self.failed("", "the calendars could not be listed", &error),
+        }
+        let groups = format!("{}/calendarGroups", user(self.owner));
+        match self.ask(&format!("{groups}?$top={CALENDARS_PAGE}")).await? {
+            Ok(rows) => {
+                for group in rows {
+                    let id = segment(text(&group, "id")).to_string();
+                    let path = format!("{groups}/{id}/calendars?$top={CALENDARS_PAGE}");
+                    match self.ask(&path).await? {
+                        Ok(rows) => collect(&mut found, rows, Some(&group)),
+                        Err(error) if is_gone(&error) => {}
+                        Err(error) => {
+                            self.failed("", "a group of calendars could not be listed", &error);
+                        }
+                    }
+                }
+            }
+            // Not every cloud has groups (FACTS 6.2).
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::BadRequest)
+                    || is_gone(&error) => {}
+            Err(error) => self.failed("", "the groups of calendars could not be listed", &error),
+        }
+        let mut own = Vec::new();
+        for (id, graph) in found {
+            self.put_calendar(&id, &graph)?;
+            match self.is_own(&graph) {
+                true => own.push(id),
+                false => self.note_shared(&id),
+            }
+        }
+        self.selected(own)
+    }
+
+    async fn ask(&self, path: &str) -> Result<Result<Vec<Value>, graph::Error>, Error> {
+        let doing = format!("listing the calendars of {}", self.owner.upn);
+        self.context.ask_all(&scope(self.owner), path, &doing).await
+    }
+
+    /// Calendars of others that he sees among his own (FACTS 3.5).
+    fn is_own(&self, calendar: &Map<String, Value>) -> bool {
+        let owner = calendar.get("owner").map_or("", |owner| text(owner, "address"));
+        owner.is_empty() || self.own.contains(&owner.to_lowercase())
+    }
+
+    fn note_shared(&self, id: &str) {
+        let message = "a calendar that somebody else shares; its events are exported with his";
+        self.remarks.note(id, Note::new(Outcome::Skipped, "shared", message));
+    }
+
+    fn put_calendar(&self, id: &str, graph: &Map<String, Value>) -> Result<(), Error> {
+        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
+        self.inventory.put(&Node {
+            id,
+            listing: CALENDARS,
+            parent: "",
+            kind: archive::metadata::FOLDER,
+            folder: true,
+            key: 0,
+            mtime: 0,
+            name: Name::Native(name),
+            json: &archive::json::canonical(&Value::Object(graph.clone())),
+            unwanted: None,
+        })
+    }
+
+    /// Drops the calendars that the selection excludes: they need not be listed.
+    fn selected(&self, mut found: Vec<String>) -> Result<Vec<String>, Error> {
+        if self.context.options.selection.exclude.is_empty() {
+            return Ok(found);
+        }
+        let base = format!("{}/calendar", self.owner.path());
+        self.inventory.arrange("", &base)?;
+        let mut excluded = BTreeSet::new();
+        for id in &found {
+            let path = self.inventory.folder_path(id)?;
+            if path.is_some_and(|path| self.context.selector.excludes_subtree(&path)) {
+                excluded.insert(id.clone());
+            }
+        }
+        found.retain(|id| !excluded.contains(id));
+        Ok(found)
+    }
+
+    async fn events(&self, id: String) -> Result<(), Error> {
+        let mut events = Events { mailbox: self, id: id.clone(), series: Vec::new() };
+        until_still(self.context.graph(), self.inventory, &id, &mut events).await
+    }
+
+    fn failed(&self, folder: &str, message: &str, error: &graph::Error) {
+        let note = Note::new(Outcome::Failed, "listing", message);
+        self.remarks.failed(folder, note.with_code(error));
+    }
+}
+
+/// Adds rows to the calendars that are known by their ids, with the group they are in.
+fn collect(
+    found: &mut BTreeMap<String, Map<String, Value>>,
+    rows: Vec<Value>,
+    group: Option<&Value>,
+) {
+    for row in rows {
+        let Value::Object(mut graph) = row else { continue };
+        let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else { continue };
+        volatile::strip(&mut graph, &CALENDAR_VOLATILE);
+        drop_links(&mut graph);
+        if let Some(Value::Object(group)) = group {
+            let mut group = group.clone();
+            volatile::strip(&mut group, &CALENDAR_VOLATILE);
+            graph.insert("calendarGroup".to_owned(), group.into());
+        }
+        found.insert(id, graph);
+    }
+}
+
+/// Drops addresses of what else can be asked for.
+fn drop_links(graph: &mut Map<String, Value>) {
+    graph.retain(|key, _| {
+        !key.ends_with("@odata.navigationLink") && !key.ends_with("@odata.associationLink")
+    });
+}
+
+pub(super) fn is_gone(error: &graph::Error) -> bool {
+    matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound)
+}
+
+/// The events of one calendar.
+struct Events<'a> {
+    mailbox: &'a Mailbox<'a>,
+    id: String,
+    /// Series of the page at hand that are new or other than they were: the list does not tell
+    /// what became of their occurrences.
+    series: Vec<Map<String, Value>>,
+}
+
+impl Listed for Events<'_> {
+    fn scope(&self) -> Scope {
+        scope(self.mailbox.owner)
+    }
+
+    fn prefer(&self) -> Prefer {
+        preferences()
+    }
+
+    fn beginning(&mut self) -> String {
+        let user = user(self.mailbox.owner);
+        let path = format!("{user}/calendars/{}/events?$top={PAGE}", segment(&self.id));
+        match self.mailbox.lacks.properties.load(Ordering::Relaxed) {
+            true => path,
+            false => format!("{path}&$expand={}", zones()),
+        }
+    }
+
+    fn take_row(&mut self, row: Value) -> Result<bool, Error> {
+        let Value::Object(mut graph) = row else { return Ok(false) };
+        let Some(id) = graph.get("id").and_then(Value::as_str).map(str::to_owned) else {
+            return Ok(false);
+        };
+        plain(&mut graph);
+        graph.insert("parentFolderId".to_owned(), self.id.clone().into());
+        if !graph.get("recurrence").is_some_and(Value::is_object) {
+            return self.put(&id, &graph.into(), None);
+        }
+        // A series that is as it was when its occurrences were asked about.
+        let known = self.mailbox.inventory.json(&self.id, &id)?;
+        if let Some(known) = known.and_then(|json| serde_json::from_str::<Value>(&json).ok())
+            && super::series::without_occurrences(&known) == graph
+        {
+            return self.put(&id, &known, None);
+        }
+        self.series.push(graph);
+        Ok(true)
+    }
+
+    async fn end_page(&mut self) -> Result<(), Error> {
+        let series = std::mem::take(&mut self.series);
+        let mailbox = self.mailbox;
+        let mut whole = stream::iter(series)
+            .map(|series| mailbox.with_occurrences(series))
+            .buffered(SERIES_AT_ONCE);
+        while let Some((series, ended)) = whole.try_next().await? {
+            let id = text(&series, "id").to_owned();
+            let unwanted = match ended {
+                Ok(()) => None,
+                Err(error) if is_gone(&error) => {
+                    mailbox.inventory.remove(&self.id, &id)?;
+                    continue;
+                }
+                Err(error) => {
+                    let message = "the exceptions of a series could not be read";
+                    mailbox.failed(&self.id, message, &error);
+                    Some(Unwanted {
+                        cause: "listing".to_owned(),
+                        code: error.code().unwrap_or_default().to_owned(),
+                        message: "its exceptions could not be read".to_owned(),
+                    })
+                }
+            };
+            self.put(&id, &series, unwanted)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<(), Error> {
+        self.mailbox.inventory.forget(&self.id)
+    }
+
+    fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
+        let Mailbox { inventory, remarks, lacks, context, .. } = self.mailbox;
+        match error.kind() {
+            _ if is_gone(&error) => {
+                inventory.forget(&self.id)?;
+                inventory.remove(CALENDARS, &self.id)?;
+                let message = "the calendar vanished while it was listed";
+                let note = Note::new(Outcome::Skipped, "vanished", message);
+                remarks.note(&self.id, note.with_code(&error));
+            }
+            ErrorKind::BadRequest | ErrorKind::Unsupported
+                if !lacks.properties.load(Ordering::Relaxed) =>
+            {
+                if Lacks::note(&lacks.properties) {
+                    context.monitor.warn(
+                        "the service refuses extended properties in lists of events; going on without",
+                    );
+                }
+                return Ok(Refusal::Again);
+            }
+            _ => {
+                self.mailbox.failed(
+                    &self.id,
+                    "the calendar could not be listed to its end",
+                    &error,
+                );
+            }
+        }
+        Ok(Refusal::Over)
+    }
+
+    fn gave_up(&mut self) {
+        let message = "the service could not list the calendar to its end";
+        let note = Note::new(Outcome::Failed, "listing", message);
+        self.mailbox.remarks.failed(&self.id, note);
+    }
+
+    fn fatal(&self, error: graph::Error) -> Error {
+        Error::graph(format!("listing the calendars of {}", self.mailbox.owner.upn), error)
+    }
+}
+
+impl Events<'_> {
+    /// Puts an event into the inventory; true if that is news.
+    fn put(&self, id: &str, graph: &Value, unwanted: Option<Unwanted>) -> Result<bool, Error> {
+        let mut json = archive::json::canonical(graph);
+        let mut unwanted = unwanted;
+        if json.len() > MOST_JSON {
+            // What does not fit into a line of metadata can't be restored either.
+            let brief = super::series::brief(graph);
+            json = archive::json::canonical(&brief);
+            let message = "the texts of a series are larger than the format allows";
+            let note = Note::new(Outcome::Failed, "too-large", message);
+            self.mailbox.remarks.failed(&self.id, note);
+            unwanted = Some(Unwanted {
+                cause: "too-large".to_owned(),
+                code: String::new(),
+                message: "the texts of the series are larger than the format allows".to_owned(),
+            });
+        }
+        let start = start(graph);
+        self.mailbox.inventory.update(&Node {
+            id,
+            listing: &self.id,
+            parent: &self.id,
+            kind: archive::metadata::EVENT,
+            folder: false,
+            key: order(graph),
+            mtime: start,
+            name: Name::Unique(&event_name(start, text(graph, "subject"), id)),
+            json: &json,
+            unwanted,
+        })
+    }
+}
+
+/// An event without what is volatile, and with what comes in no order in one.
+pub(super) fn plain(event: &mut Map<String, Value>) {
+    volatile::strip(event, &EVENT_VOLATILE);
+    drop_links(event);
+    // The tag of what has no other stays: by it an event is known as unchanged.
+    if event.contains_key("changeKey") {
+        event.remove("@odata.etag");
+    }
+    // FACTS 9: it changes by itself.
+    if let Some(Value::Object(status)) = event.get_mut("responseStatus") {
+        status.remove("time");
+    }
+    if let Some(Value::Array(properties)) = event.get_mut("singleValueExtendedProperties") {
+        properties.sort_by_cached_key(|property| property["id"].to_string());
+    }
+}
+
+/// The expansion for the rules of zones without names, and for what an import kept of an event.
+fn zones() -> String {
+    let ids = convert::event::ZONE_PROPERTIES.iter().copied().chain([convert::event::KEPT]);
+    let filters: Vec<String> = ids.map(|id| format!("id eq '{id}'")).collect();
+    let filter = format!("($filter={})", filters.join(" or "));
+    format!("singleValueExtendedProperties{}", escaped(&filter))
+}
+
+/// As it stands in a query.
+fn escaped(text: &str) -> String {
+    text.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D")
+}
+
+/// The path of an event in the mailbox.
+pub(super) fn of_event(mailbox: &Mailbox<'_>, event: &Map<String, Value>) -> String {
+    let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
+    event_path(mailbox.owner, id)
+}

@@ -1,0 +1,145 @@
+//! Calendars: exported as iCalendar that other programs read, fetched once, restored without a
+//! mail to anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use simulator::{Options, User};
+use tempfile::TempDir;
+
+use crate::base::{Way, night, same};
+use crate::harness::{Archive, Tenant, run, text, tool, verify};
+use crate::import::writable;
+
+const SERVICE: [&str; 2] = ["--service", "calendar"];
+
+/// Two users; twelve events have every kind once.
+fn small() -> Options {
+    Options { users: 2, mails: 1, files: 1, ..Options::default() }
+}
+
+fn export(tenant: &Tenant) -> Vec<u8> {
+    let archive = tenant.export(&SERVICE).expect(0).stdout;
+    verify(&archive);
+    archive
+}
+
+fn section(user: &User) -> String {
+    format!("users/{}/calendar", user.upn)
+}
+
+/// The events of an archive by their ids: the service's JSON.
+fn events(archive: &Archive, section: &str) -> BTreeMap<String, Value> {
+    let lines = archive.lines(section).into_iter();
+    let events = lines.filter(|line| line["kind"] == "event");
+    events.map(|line| (text(&line, "id").to_owned(), line["graph"].clone())).collect()
+}
+
+fn list<'a>(event: &'a Value, name: &str) -> &'a [Value] {
+    event[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn day(of: &Value) -> String {
+    of.as_str().unwrap().rsplit('.').next().unwrap().to_owned()
+}
+
+#[test]
+fn all_calendars_are_there_with_all_that_became_of_their_events() {
+    let tenant = writable(small());
+    let bytes = export(&tenant);
+    assert!(export(&tenant) == bytes, "the second export has other bytes");
+    let archive = Archive::new(&bytes);
+    for user in tenant.simulator.tenant().users() {
+        let section = section(&user);
+        let lines = archive.lines(&section);
+        let calendars: Vec<_> = lines.iter().filter(|line| line["kind"] == "folder").collect();
+        assert_eq!(calendars.len(), 5, "{calendars:?}");
+        let default = calendars.iter().filter(|line| line["graph"]["isDefaultCalendar"] == true);
+        assert_eq!(default.count(), 1);
+        assert!(calendars.iter().all(|line| line["graph"]["calendarGroup"]["name"].is_string()));
+        let shared = calendars.iter().find(|line| {
+            let owner = text(&line["graph"]["owner"], "address");
+            !owner.eq_ignore_ascii_case(&user.upn)
+        });
+        let shared = shared.expect("a colleague shares a calendar");
+        let is_told = |line: &Value| {
+            line["cause"] == "shared" && line["outcome"] == "skipped" && line["scope"] == shared["path"]
+        };
+        assert!(archive.ledger().iter().any(is_told), "{:?}", archive.ledger());
+
+        let exported = events(&archive, &section);
+        let contents = archive.items(&section);
+        let mut kinds = BTreeSet::new();
+        let known = tenant.simulator.tenant().items(&user.id).unwrap();
+        let known: Vec<_> = known.into_iter().filter(|item| item.kind == "event").collect();
+        let shared_name = text(&shared["graph"], "name");
+        let own = known.iter().filter(|item| item.folder != shared_name);
+        assert_eq!(own.clone().count(), exported.len());
+        assert_eq!(exported.len(), 14);
+        for item in own {
+            let event = &exported[&item.id];
+            kinds.insert(text(event, "type"));
+            let exceptions = list(event, "exceptionOccurrences");
+            assert_eq!(exceptions.len(), item.changed.len(), "{event}");
+            let cancelled: Vec<_> = list(event, "cancelledOccurrences").iter().map(day).collect();
+            assert_eq!(cancelled, item.cancelled, "{event}");
+            let file = String::from_utf8(contents[&item.id].content.clone()).unwrap();
+            let count = |what: &str| file.matches(what).count();
+            assert_eq!(count("\r\nRECURRENCE-ID"), exceptions.len(), "{file}");
+            assert_eq!(count("\r\nBEGIN:VEVENT"), exceptions.len() + 1, "{file}");
+            let attached = item.attachments.len();
+            let links = usize::from(attached > 0);
+            assert_eq!(count("\r\nATTACH;"), attached - links, "{file}");
+            assert_eq!(event["parentFolderId"].is_string(), true);
+        }
+        assert_eq!(kinds, BTreeSet::from(["seriesMaster", "singleInstance"]));
+    }
+    let links = archive.ledger().into_iter().filter(|line| line["cause"] == "attachments");
+    assert_eq!(links.count(), 2, "a link of which the service does not tell where to is told");
+}
+
+/// The files of an archive in a folder, one beside the other.
+fn files(archive: &Archive) -> (TempDir, Vec<PathBuf>) {
+    let dir = TempDir::new().unwrap();
+    let members = archive.members.iter().filter(|member| member.path.ends_with(".ics"));
+    let write = |(number, member): (usize, &crate::harness::Member)| {
+        let path = dir.path().join(format!("{number}.ics"));
+        std::fs::write(&path, &member.content).unwrap();
+        path
+    };
+    let written = members.enumerate().map(write).collect();
+    (dir, written)
+}
+
+/// A script of the converter's own tests.
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("convert/tests").join(name)
+}
+
+#[test]
+fn other_programs_read_every_file_and_find_the_same_occurrences() {
+    let tenant = writable(small());
+    let archive = Archive::new(&export(&tenant));
+    let (_dir, files) = files(&archive);
+    assert_eq!(files.len(), 28);
+    let mut strict = tool("python3");
+    run({
+        strict.arg(script("strict.py")).args(&files);
+        strict
+    })
+    .expect(0);
+}
+
+#[test]
+fn a_second_night_asks_for_no_content_and_sees_a_changed_exception() {
+    let tenant = writable(small());
+    let first = export(&tenant);
+    for way in [Way::File, Way::Pipe] {
+        let night = night(&tenant, &first, way, &SERVICE);
+        same(&night.run.expect(0).stdout, &first, "an unchanged tenant");
+        let contents: Vec<_> =
+            night.asked.iter().filter(|r| r.path.contains("/attachments")).collect();
+        assert!(contents.is_empty(), "{contents:?}");
+    }
+}
