@@ -220,7 +220,7 @@ pub(crate) enum Pace {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
-    /// Only these services: mail, contacts, tasks, settings, onedrive.
+    /// Only these services: mail, calendar, contacts, tasks, settings, onedrive.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) service: Vec<String>,
     /// Only these users: UPN, object id or an earlier address; * and ? allowed.

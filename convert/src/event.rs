@@ -28,7 +28,7 @@ pub use crate::{Error, Loss};
 pub use left::HANDLES;
 pub use occurrences::{Occurrences, cancelled_day};
 pub use read::{Attachment, Calendar, Exception, Series as ReadSeries, read, settable};
-pub use times::ZONE_PROPERTIES;
+pub use times::{ZONE_PROPERTIES, instant};
 
 /// The extended property in which an import keeps, as JSON, what of an event it may not set again:
 /// who was invited and what they answered, the meeting online.

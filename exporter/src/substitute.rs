@@ -120,9 +120,9 @@ impl Substitute<'_> {
         };
         let attachments =
             match attachments(self.context, &self.scope, &self.base, &self.doing()).await? {
-            Ok(attachments) => attachments,
-            Err(error) => return Ok(Err(error)),
-        };
+                Ok(attachments) => attachments,
+                Err(error) => return Ok(Err(error)),
+            };
         let boundary = boundary(&self.asked.item.id);
         let mut text = Vec::new();
         write_headers(&message, &self.asked.item.id, &boundary, &mut text);

@@ -5,6 +5,7 @@
 //! A content type is one file in `service` and one match arm; selection, journal, order and report
 //! know nothing of mail or files.
 
+mod body;
 mod choice;
 mod compare;
 mod content;

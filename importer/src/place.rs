@@ -238,6 +238,20 @@ pub enum Loss {
     Scheduling,
     /// The server stored something else than it was given.
     Altered,
+    /// Who was invited to an event, its organizer and the answers are told in its text.
+    Attendees,
+    /// A meeting online is not made again; how it was joined is told in the text.
+    OnlineMeeting,
+    /// A cancelled meeting or a draft of one is an ordinary event.
+    MeetingState,
+    /// An occurrence of a series that the service did not take as it was.
+    Occurrence,
+    /// A place of an event that the service did not take as it was.
+    Location,
+    /// A time zone without a name: another with the same clock stands for it, or UTC.
+    TimeZone,
+    /// Attachments that are not in the archive, because the service did not give them.
+    Attachments,
 }
 
 impl Loss {
@@ -268,6 +282,13 @@ impl Loss {
             Self::Photo => "photo",
             Self::Scheduling => "scheduling",
             Self::Altered => "altered",
+            Self::Attendees => "attendees",
+            Self::OnlineMeeting => "online-meeting",
+            Self::MeetingState => "meeting-state",
+            Self::Occurrence => "occurrence",
+            Self::Location => "location",
+            Self::TimeZone => "time-zone",
+            Self::Attachments => "attachments",
         }
     }
 }

@@ -261,12 +261,12 @@ pub(crate) fn row(
     let cancelled: Vec<Value> = cancelled
         .map(|(day, _)| format!("OID.{}.{day}", shelf.id(place.number.into(), immutable)).into())
         .collect();
-    let change_key = shelf.change_key(place.number, &thing);
+    let (change_key, modified) = shelf.state_of(place, &thing);
     for (name, value) in [
         ("@odata.etag", format!("W/\"{change_key}\"").into()),
         ("changeKey", change_key.into()),
         ("createdDateTime", stamp(thing.created)),
-        ("lastModifiedDateTime", stamp(thing.modified)),
+        ("lastModifiedDateTime", stamp(modified)),
         ("originalStartTimeZone", span.start.zone.as_str().into()),
         ("originalEndTimeZone", span.end.zone.as_str().into()),
         ("start", span.start.shown(zone, span.all_day)),

@@ -33,6 +33,8 @@ pub struct Options {
     pub events: u64,
     /// Contacts of an ordinary mailbox.
     pub contacts: u64,
+    /// Events tell of their exceptions and cancelled occurrences, as only the global cloud's do.
+    pub tells_occurrences: bool,
     /// Tasks of an ordinary mailbox.
     pub tasks: u64,
     /// What becomes of an `$expand` of what belongs to tasks.
@@ -97,6 +99,7 @@ impl Default for Options {
             mails: 60,
             files: 40,
             events: 12,
+            tells_occurrences: true,
             contacts: 10,
             tasks: 8,
             task_parts: TaskParts::Given,

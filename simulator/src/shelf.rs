@@ -67,6 +67,8 @@ pub(crate) struct Thing {
     pub(crate) modified: DateTime<Utc>,
     pub(crate) gone: bool,
     change: u64,
+    /// When which occurrence was changed, and by which change.
+    touched: BTreeMap<NaiveDate, (DateTime<Utc>, u64)>,
 }
 
 /// What became of an occurrence.
@@ -157,6 +159,7 @@ impl Shelf {
             modified: when,
             gone: false,
             change: 0,
+            touched: BTreeMap::new(),
         };
         state.index(number, &thing.extended);
         state.things.push(Arc::new(thing));
@@ -212,8 +215,11 @@ impl Shelf {
         };
         let thing = Arc::make_mut(thing);
         edit(thing);
-        thing.modified = now;
-        thing.change = change;
+        match place.day {
+            // An exception has a tag of its own; nothing says that it changes its master's.
+            Some(day) => drop(thing.touched.insert(day, (now, change))),
+            None => (thing.modified, thing.change) = (now, change),
+        }
         let extended = thing.extended.clone();
         state.index(place.number, &extended);
     }
@@ -318,6 +324,16 @@ impl Shelf {
     /// Changes whenever the thing does.
     pub(crate) fn change_key(&self, number: Number, thing: &Thing) -> String {
         self.ids.change_key(u64::from(number), thing.change)
+    }
+
+    /// The tag of a place, and when it was changed.
+    pub(crate) fn state_of(&self, place: Place, thing: &Thing) -> (String, DateTime<Utc>) {
+        match place.day.and_then(|day| thing.touched.get(&day)) {
+            Some((modified, change)) => {
+                (self.ids.change_key(u64::from(place.number), *change), *modified)
+            }
+            None => (self.change_key(place.number, thing), thing.modified),
+        }
     }
 }
 

@@ -64,7 +64,9 @@ fn all_calendars_are_there_with_all_that_became_of_their_events() {
         });
         let shared = shared.expect("a colleague shares a calendar");
         let is_told = |line: &Value| {
-            line["cause"] == "shared" && line["outcome"] == "skipped" && line["scope"] == shared["path"]
+            line["cause"] == "shared"
+                && line["outcome"] == "skipped"
+                && line["scope"] == shared["path"]
         };
         assert!(archive.ledger().iter().any(is_told), "{:?}", archive.ledger());
 
@@ -95,8 +97,9 @@ fn all_calendars_are_there_with_all_that_became_of_their_events() {
         }
         assert_eq!(kinds, BTreeSet::from(["seriesMaster", "singleInstance"]));
     }
-    let links = archive.ledger().into_iter().filter(|line| line["cause"] == "attachments");
-    assert_eq!(links.count(), 2, "a link of which the service does not tell where to is told");
+    let lines = archive.ledger().into_iter();
+    let links = lines.filter(|line| line["code"] == "link-attachments");
+    assert_eq!(links.count(), 2, "that links are left out is told of each mailbox");
 }
 
 /// The files of an archive in a folder, one beside the other.
@@ -141,5 +144,74 @@ fn a_second_night_asks_for_no_content_and_sees_a_changed_exception() {
         let contents: Vec<_> =
             night.asked.iter().filter(|r| r.path.contains("/attachments")).collect();
         assert!(contents.is_empty(), "{contents:?}");
+    }
+}
+
+/// The exception that a series of an archive has first.
+fn some_exception(archive: &Archive, section: &str) -> (String, String) {
+    let series = events(archive, section).into_values();
+    let mut series = series.filter(|event| !list(event, "exceptionOccurrences").is_empty());
+    let series = series.next().unwrap();
+    let exception = &list(&series, "exceptionOccurrences")[0];
+    (text(&series, "id").to_owned(), text(exception, "id").to_owned())
+}
+
+#[test]
+fn an_exception_that_changes_makes_its_series_another_and_nothing_else() {
+    let tenant = writable(small());
+    let first = export(&tenant);
+    let before = Archive::new(&first);
+    let office = tenant.simulator.tenant();
+    let user = office.users().remove(0);
+    let section = section(&user);
+    let (series, exception) = some_exception(&before, &section);
+    let change = serde_json::json!({"subject": "Nur diesmal anders"});
+    office.change_item(&user.id, &exception, change).unwrap();
+    let whole = export(&tenant);
+    let after = Archive::new(&whole);
+    let (was, is) = (events(&before, &section), events(&after, &section));
+    assert_eq!(was[&series]["changeKey"], is[&series]["changeKey"], "the master's tag stays");
+    let file = String::from_utf8(after.items(&section)[&series].content.clone()).unwrap();
+    assert!(file.contains("SUMMARY:Nur diesmal anders"), "{file}");
+    for way in [Way::File, Way::Pipe] {
+        let night = night(&tenant, &first, way, &SERVICE);
+        same(&night.run.expect(0).stdout, &whole, "one exception changed");
+        let asked = night.asked.iter().filter(|record| record.path.ends_with("/attachments"));
+        let exceptions = list(&is[&series], "exceptionOccurrences").len();
+        assert_eq!(asked.count(), 1 + exceptions, "of one series only");
+    }
+    // What is cancelled changes no tag of the master either.
+    office.delete_item(&user.id, &exception).unwrap();
+    let whole = export(&tenant);
+    for way in [Way::File, Way::Pipe] {
+        let night = night(&tenant, &first, way, &SERVICE);
+        same(&night.run.expect(0).stdout, &whole, "one occurrence cancelled");
+    }
+}
+
+#[test]
+fn a_cloud_without_exceptions_gives_the_same_from_its_instances() {
+    let global = writable(small());
+    let other = writable(Options { tells_occurrences: false, ..small() });
+    let run = other.export(&SERVICE).expect(0);
+    assert!(run.stderr.contains("instances are looked through instead"), "{}", run.stderr);
+    let (one, two) = (Archive::new(&export(&global)), Archive::new(&run.stdout));
+    for user in global.simulator.tenant().users() {
+        let section = section(&user);
+        let (one, two) = (events(&one, &section), events(&two, &section));
+        assert_eq!(one.len(), two.len());
+        for (id, event) in one {
+            for name in ["exceptionOccurrences", "cancelledOccurrences"] {
+                let days = |event: &Value| {
+                    let of = list(event, name).iter();
+                    let key = |one: &Value| {
+                        one.as_str()
+                            .map_or_else(|| text(one, "originalStart").to_owned(), str::to_owned)
+                    };
+                    of.map(key).collect::<BTreeSet<_>>()
+                };
+                assert_eq!(days(&event), days(&two[&id]), "{name} of {event}");
+            }
+        }
     }
 }

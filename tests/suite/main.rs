@@ -13,6 +13,7 @@ mod base_examples;
 mod base_resume;
 mod base_state;
 mod calendar;
+mod calendar_import;
 mod conformance;
 mod contacts;
 mod content;

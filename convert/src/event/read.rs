@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::cut::{self, Cut};
-use super::fields::{self, Fields};
+use super::fields::Fields;
 use super::parsed::{self, Taken};
 use super::times;
 use super::zones::Zones;
@@ -112,7 +112,8 @@ pub fn read<'w>(
 
 /// An event without what the service gives itself (FACTS 5.4), for POST or PATCH: also without
 /// attendees, whom the service would write to, and without a new online meeting. Times are those of
-/// the zone the event lives in, which a series must be given in.
+/// the zone the event lives in, which a series must be given in; where it has no name that the
+/// service takes, of one whose clock shows the same, else of UTC.
 pub fn settable(event: &Value) -> Value {
     const KEPT: [&str; 18] = [
         "allowNewTimeProposals",
@@ -138,16 +139,7 @@ pub fn settable(event: &Value) -> Value {
     let kept = members.filter(|(name, value)| KEPT.contains(&name.as_str()) && !value.is_null());
     let mut kept: Map<String, Value> =
         kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-    if event["isAllDay"] != true {
-        let mut unheard = Losses::default();
-        let zone = times::zone(event, None, &mut unheard);
-        for name in ["start", "end"] {
-            if let Ok(time) = times::GraphTime::read(event, name) {
-                let instant = time.instant(&zone, &mut unheard);
-                kept.insert(name.into(), fields::graph_time(zone.local(instant), &zone));
-            }
-        }
-    }
+    times::set(event, &mut kept);
     Value::Object(kept)
 }
 

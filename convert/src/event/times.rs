@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use data_encoding::BASE64;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::ical::custom_zone::Rule;
@@ -115,6 +115,13 @@ impl<'a> GraphTime<'a> {
     }
 }
 
+/// The instant that a `dateTimeTimeZone` means; none where it is no time or its zone not known.
+pub fn instant(time: &Value) -> Option<DateTime<Utc>> {
+    let zone = time["timeZone"].as_str().filter(|name| !name.is_empty());
+    let zone = zone.map_or(Some(Zone::Utc), Zone::named)?;
+    Some(zone.instant(local(time["dateTime"].as_str()?)?))
+}
+
 /// Seven digits of a second's fraction are Graph's; a `Z` is tolerated.
 fn local(text: &str) -> Option<NaiveDateTime> {
     let text = text.trim_end_matches('Z');
@@ -149,6 +156,68 @@ pub(super) fn zone(event: &Value, mailbox: Option<&str>, losses: &mut Losses) ->
     losses.add("originalStartTimeZone", "this zone is not known, the mailbox's is taken");
     let mailbox = mailbox.and_then(Zone::named);
     mailbox.or_else(|| names.find_map(Zone::named)).unwrap_or(Zone::Utc)
+}
+
+/// Sets the times of an event in the zone it lives in, by a name that the service takes.
+pub(super) fn set(event: &Value, kept: &mut Map<String, Value>) {
+    let mut unheard = Losses::default();
+    let home = home(event);
+    let is_series = event["recurrence"].is_object();
+    for (member, own) in [("start", "originalStartTimeZone"), ("end", "originalEndTimeZone")] {
+        let Ok(time) = GraphTime::read(event, member) else { continue };
+        let own = event[own].as_str().filter(|_| !is_series).and_then(known);
+        let (zone, name) = own.as_ref().unwrap_or(&home);
+        let clock = if event["isAllDay"] == true {
+            // Days are days in any zone.
+            (time.local.date().and_time(NaiveTime::MIN), name.as_str())
+        } else {
+            let instant = time.instant(zone, &mut unheard);
+            match zone.local(instant) {
+                local if is_series || zone.instant(local) == instant => (local, name.as_str()),
+                // The second time that a clock shows it.
+                _ => (instant.naive_utc(), "UTC"),
+            }
+        };
+        let text = clock.0.format("%Y-%m-%dT%H:%M:%S.0000000").to_string();
+        kept.insert(member.into(), json!({ "dateTime": text, "timeZone": clock.1 }));
+        let is_moved = member == "start" && known_name(&event["recurrence"]).is_none();
+        if is_series && is_moved {
+            // Another zone may have another day.
+            kept["recurrence"]["range"]["startDate"] = clock.0.date().to_string().into();
+        }
+    }
+    if is_series {
+        kept["recurrence"]["range"]["recurrenceTimeZone"] = home.1.into();
+    }
+}
+
+/// The zone that an event lives in, with a name that the service takes.
+fn home(event: &Value) -> (Zone, String) {
+    let named = |zone: Zone| {
+        let name = zone.exact_name().to_owned();
+        (zone, name)
+    };
+    let names = [&event["originalStartTimeZone"], &event["start"]["timeZone"]];
+    let by_name = || names.into_iter().filter_map(Value::as_str).find_map(known);
+    let year = || event["start"]["dateTime"].as_str()?.get(..4)?.parse().ok();
+    let alike = || match custom(event)? {
+        Zone::Custom(rule) => Zone::like(&rule, year()?),
+        zone => Some(zone),
+    };
+    let own = known_name(&event["recurrence"]).and_then(known);
+    let own = own.or_else(|| event["originalStartTimeZone"].as_str().and_then(known));
+    own.or_else(|| alike().map(named)).or_else(by_name).unwrap_or((Zone::Utc, "UTC".to_owned()))
+}
+
+fn known_name(recurrence: &Value) -> Option<&str> {
+    recurrence["range"]["recurrenceTimeZone"].as_str().filter(|name| known(name).is_some())
+}
+
+/// A zone by its name, with the name as it was given.
+fn known(name: &str) -> Option<(Zone, String)> {
+    let zone = Zone::named(name)?;
+    let name = if zone == Zone::Utc { "UTC" } else { name };
+    Some((zone, name.to_owned()))
 }
 
 /// The rules in the first of [`ZONE_PROPERTIES`] that has some.

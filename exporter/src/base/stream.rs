@@ -16,6 +16,7 @@ use super::{Earlier, EarlierContent, Ended, damaged, lock, place};
 use crate::Error;
 use crate::context::Context;
 use crate::outcome::Tally;
+use crate::service::calendar::content::is_incomplete;
 use crate::spool::{Spooled, Turn};
 use crate::substitute;
 
@@ -354,7 +355,11 @@ impl StreamSection {
             Some(sha256) => draft.finish_proven(sha256).map_err(|e| context.spool_error(e))?,
             None => context.finish(draft)?,
         };
-        if listed.map(str::to_owned) != hash.map(encode) || substitute::is_end(&end, &line.id) {
+        let is_ours = match line.kind.as_str() {
+            archive::metadata::EVENT => is_incomplete(&end),
+            _ => substitute::is_end(&end, &line.id),
+        };
+        if listed.map(str::to_owned) != hash.map(encode) || is_ours {
             // Its bytes then were not what the service said, or not the service's at all. The
             // ledger that tells so comes too late: it is to be told anew.
             return Ok(None);

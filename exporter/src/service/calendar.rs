@@ -1,7 +1,7 @@
 //! Calendars: each with its events, a series with its exceptions and cancelled occurrences, as one
 //! iCalendar file an event or series (FACTS 3.5).
 
-mod content;
+pub(crate) mod content;
 mod listing;
 mod series;
 
@@ -32,6 +32,10 @@ impl Export for Calendar {
             (
                 "event-extensions",
                 "extensions and named properties that other programs add to events are not exported",
+            ),
+            (
+                "link-attachments",
+                "Graph does not tell where links lead to that are attached to events",
             ),
         ],
     };
@@ -74,9 +78,7 @@ impl Export for Calendar {
 /// What texts and times are asked in: HTML as it was written; times in UTC, which is what comes
 /// when no zone is named (FACTS 3.1).
 fn preferences() -> Prefer {
-    Prefer::none()
-        .and("outlook.body-content-type=\"html\"")
-        .and("outlook.allow-unsafe-html")
+    Prefer::none().and("outlook.body-content-type=\"html\"").and("outlook.allow-unsafe-html")
 }
 
 /// When an event starts, in seconds since 1970; a whole day at its midnight in UTC. 0 if it does

@@ -1,7 +1,7 @@
 //! What there is to export. A new content type is one file here, which says all that is to be known
 //! of it ([`Export`]), and one arm in `dispatch`.
 
-mod calendar;
+pub(crate) mod calendar;
 mod contacts;
 mod mail;
 mod onedrive;

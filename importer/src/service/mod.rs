@@ -1,6 +1,7 @@
 //! What there is to restore. A new content type is one file here, which says all that is to be known
 //! of it ([`Import`]), and one arm in `dispatch`.
 
+pub(crate) mod calendar;
 pub(crate) mod contacts;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
@@ -28,6 +29,8 @@ use crate::target::User;
 pub enum Service {
     /// Messages.
     Mail,
+    /// Events.
+    Calendar,
     /// Contacts.
     Contacts,
     /// Tasks of To Do.
@@ -43,6 +46,10 @@ macro_rules! dispatch {
         match $service {
             Service::Mail => {
                 type $as = mail::Mail;
+                $call
+            }
+            Service::Calendar => {
+                type $as = calendar::Calendar;
                 $call
             }
             Service::Contacts => {
@@ -124,7 +131,8 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 4] = [Self::Mail, Self::Contacts, Self::Tasks, Self::OneDrive];
+    pub const ALL: [Self; 5] =
+        [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::OneDrive];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)

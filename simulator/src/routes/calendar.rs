@@ -228,6 +228,7 @@ impl<'a> Desk<'a> {
         match rest {
             [] => {
                 self.access.weather(place)?;
+                self.asks_what_there_is()?;
                 let row = self.whole(place).ok_or_else(Refusal::item_not_found)?;
                 Ok(self
                     .access
@@ -254,6 +255,18 @@ impl<'a> Desk<'a> {
                 self.calendar(calendar.ok_or_else(Refusal::item_not_found)?, &[])
             }
             [segment, ..] => Err(Refusal::unknown_segment(segment)),
+        }
+    }
+
+    /// What only the global cloud's events have (FACTS 10) is unknown in others.
+    fn asks_what_there_is(&self) -> Result<(), Refusal> {
+        let select = self.access.select();
+        let asks = self.access.expands("exceptionOccurrences") || select.names(ON_REQUEST[0]);
+        match asks && !self.access.asked.world.options.tells_occurrences {
+            true => Err(Refusal::bad_request(
+                "Could not find a property named 'exceptionOccurrences' on type 'Microsoft.OutlookServices.Event'.",
+            )),
+            false => Ok(()),
         }
     }
 

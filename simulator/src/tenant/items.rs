@@ -111,16 +111,22 @@ impl Tenant {
         Ok(shelf.id(number.into(), true))
     }
 
-    /// Gives an event, a contact or a task other properties, unchecked; those of a series are
-    /// those of its master.
+    /// Gives an event, an exception of a series, a contact or a task other properties, unchecked;
+    /// those of a series are those of its master.
     pub fn change_item(&self, user: &str, id: &str, properties: Value) -> Result<(), Error> {
         let Value::Object(properties) = properties else {
             return Err(Error::Setting("properties are a JSON object".into()));
         };
         let shelf = self.shelf(user)?;
-        let place = Place::from(self.place(shelf, id)?.number);
+        let place = self.place(shelf, id)?;
         let now = Utc::now().trunc_subsecs(6);
-        shelf.change(place, now, |thing| thing.properties.extend(properties));
+        shelf.change(place, now, |thing| {
+            let day = place.day.and_then(|day| thing.days.get_mut(&day));
+            match day {
+                Some(Day::Changed { properties: own, .. }) => own.extend(properties),
+                _ => thing.properties.extend(properties),
+            }
+        });
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The file of an event or series, with its attachments.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -32,7 +32,9 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
     }
     let paths: Vec<String> = parts
         .iter()
-        .map(|(event, id)| format!("{}/attachments/{}/$value", event_path(owner, event), segment(id)))
+        .map(|(event, id)| {
+            format!("{}/attachments/{}/$value", event_path(owner, event), segment(id))
+        })
         .collect();
     let parts = Arc::new(parts);
     let convert = {
@@ -45,7 +47,7 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
         context.spool_value(&scope, path, turn, &doing).await.map(Result::ok)
     };
     match make(context, turn, convert, part).await? {
-        Ok((content, lost)) => Ok(Fetched::Whole(content, lost.map(incomplete))),
+        Ok((content, missing)) => Ok(Fetched::Whole(content, missing.map(incomplete))),
         Err(_) => {
             let message = "the event lacks what an iCalendar file can't be without";
             Ok(Fetched::Without(Note::new(Outcome::Failed, "content", message)))
@@ -90,31 +92,45 @@ fn refusal(error: &graph::Error) -> Note {
     note.with_code(error)
 }
 
-/// What of the attachments is not in the file. What else iCalendar has no place for stands in the
+/// Attachments that are not in the file. What else iCalendar has no place for stands in the
 /// metadata beside it, so nothing of that is lost.
-fn incomplete(lost: String) -> Note {
-    Note::new(Outcome::Converted, "attachments", &format!("not all attachments are there: {lost}"))
+fn incomplete(missing: usize) -> Note {
+    let message = format!("{missing} of its attachments could not be read");
+    Note::new(Outcome::Converted, "attachments", &message)
 }
 
-/// Writes the file; what of the attachments is not in it.
-fn convert_series(event: &Value, parts: &Parts, out: &mut Maker) -> io::Result<Option<String>> {
-    let out = RefCell::new(out);
+/// How a file ends that lacks something: with an empty line. By it a file is known as such before
+/// the ledger that tells so has come by.
+const INCOMPLETE_END: &[u8] = b"END:VCALENDAR\r\n\r\n";
+
+/// Whether the file of an event lacks something that may be had another time.
+pub(crate) fn is_incomplete(end: &[u8]) -> bool {
+    end.ends_with(INCOMPLETE_END)
+}
+
+/// Writes the file; how many attachments could not be had, if any.
+fn convert_series(event: &Value, parts: &Parts, out: &mut Maker) -> io::Result<Option<usize>> {
+    let (out, missing) = (RefCell::new(out), Cell::new(0));
     let attachment = |of: AttachmentRef<'_>| {
         let (event, id) = (text(of.event, "id"), text(of.attachment, "id"));
         let number = parts.iter().position(|(whose, part)| whose == event && part == id);
         let number = number.ok_or(io::ErrorKind::NotFound)?;
-        let part = out.borrow_mut().part(number)?.ok_or(io::ErrorKind::NotFound)?;
+        let Some(part) = out.borrow_mut().part(number)? else {
+            missing.set(missing.get() + 1);
+            return Err(io::ErrorKind::NotFound.into());
+        };
         Ok(Box::new(part) as Box<dyn Read>)
     };
     let series = Series::of(event, None);
-    let losses = convert::event::write(&series, &mut Shared(&out), attachment);
-    let losses = losses.map_err(|error| match error {
+    let written = convert::event::write(&series, &mut Shared(&out), attachment);
+    written.map_err(|error| match error {
         convert::event::Error::Io(error) => error,
         error => io::Error::other(error),
     })?;
-    let lost = losses.iter().filter(|loss| loss.property == "attachments");
-    let lost: Vec<String> = lost.map(|loss| format!("{} ({})", loss.why, loss.count)).collect();
-    Ok(Some(lost.join("; ")).filter(|lost| !lost.is_empty()))
+    if missing.get() > 0 {
+        out.borrow_mut().write_all(b"\r\n")?;
+    }
+    Ok(Some(missing.get()).filter(|missing| *missing > 0))
 }
 
 /// One maker for who writes and who asks for parts: never both at a time.

@@ -74,7 +74,8 @@ impl Mailbox<'_> {
             Err(error) => return Ok((series.into(), Err(error))),
         };
         let mut series = series;
-        let tag = json!([series.get("changeKey"), series.get("@odata.etag"), exceptions, cancelled]);
+        let tag =
+            json!([series.get("changeKey"), series.get("@odata.etag"), exceptions, cancelled]);
         let tag = archive::path::long_tag(&archive::json::canonical(&tag));
         series.insert(EXCEPTIONS.to_owned(), exceptions.into());
         series.insert(CANCELLED.to_owned(), cancelled.into());

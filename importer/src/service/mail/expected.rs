@@ -1,14 +1,10 @@
 //! What the service must say of a message that was made, to be compared with what it says.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use chrono::{DateTime, Utc};
-use mail_parser::decoders::html::html_to_text;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::message::{AttachmentBody, Message};
+use crate::body::BodyText;
 
 /// A message as it must be now. All but the attachments is in the message itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,46 +38,6 @@ pub(crate) struct ExpectedAttachment {
     /// At least so many bytes: the service adds its overhead (FACTS 4.2). None of a mail in the
     /// mail, which the service stores in a form of its own.
     pub(crate) size: Option<u64>,
-}
-
-/// What a body says, whatever becomes of its markup and white space: services write HTML anew.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct BodyText {
-    is_html: bool,
-    letters: usize,
-    sha256: [u8; 32],
-}
-
-impl BodyText {
-    fn of(body: &Value) -> Self {
-        let is_html =
-            body["contentType"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("html"));
-        let content = body["content"].as_str().unwrap_or_default();
-        let text = match is_html {
-            true => Cow::Owned(html_to_text(content)),
-            false => Cow::Borrowed(content),
-        };
-        let (mut letters, mut digest) = (0, Sha256::new());
-        let is_seen = |letter: &char| !letter.is_whitespace() && !letter.is_control();
-        for letter in text.chars().filter(is_seen) {
-            letters += 1;
-            digest.update(letter.encode_utf8(&mut [0; 4]));
-        }
-        // What has no text has no kind of it.
-        Self { is_html: is_html && letters > 0, letters, sha256: digest.finalize().into() }
-    }
-
-    /// Whether there is nothing to be read.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.letters == 0
-    }
-}
-
-impl fmt::Debug for BodyText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.is_html { "HTML" } else { "text" };
-        write!(f, "{kind} of {} letters", self.letters)
-    }
 }
 
 impl Message {

@@ -1,0 +1,141 @@
+//! The calendars of a mailbox, found or made by name; the default one by what it is.
+
+use std::sync::Arc;
+
+use graph::{Prefer, segment};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::journal::Journal;
+use crate::mailbox::{Container, Containers, Mailbox, Shape, id};
+use crate::section::{Folder, Owner};
+
+/// The most characters of a name that Exchange takes.
+const LONGEST_NAME: usize = 255;
+
+const SHAPE: Shape = Shape { name: "name", below: |_| "/calendars".to_owned(), by_name: None };
+
+/// The calendars of one mailbox.
+#[derive(Debug)]
+pub(super) struct Calendars {
+    pub(super) all: Containers,
+    /// What the names of calendars that are made anew begin with; none in place.
+    beside: Option<String>,
+    /// The same for what can't be restored in place.
+    aside: String,
+    /// Addresses of whom the archive's calendars were, in small letters.
+    own: Vec<String>,
+}
+
+impl Calendars {
+    pub(super) fn new(
+        mailbox: Mailbox,
+        section: &str,
+        journal: Arc<Journal>,
+        beside: Option<String>,
+        aside: String,
+        owner: &Owner,
+    ) -> Self {
+        let names = &owner.names;
+        let proxies = names.proxy_addresses.iter().map(String::as_str);
+        let proxies = proxies.map(|one| one.split_once(':').map_or(one, |(_, address)| address));
+        let own = proxies.chain(names.mail.as_deref()).chain([names.upn.as_str()]);
+        let own = own.map(str::to_lowercase).collect();
+        Self { all: Containers::new(mailbox, &SHAPE, section, journal), beside, aside, own }
+    }
+
+    /// A calendar that somebody else shared: its events are his, and in his archive.
+    pub(super) fn is_shared(&self, calendar: &Folder) -> bool {
+        let address = calendar.graph.pointer("/owner/address").and_then(Value::as_str);
+        let is_default = calendar.graph["isDefaultCalendar"] == true;
+        !is_default && address.is_some_and(|address| !self.own.contains(&address.to_lowercase()))
+    }
+
+    /// The calendar at the end of `trail`, which is made if it is not there.
+    pub(super) async fn at(&self, trail: &[Folder]) -> Result<Arc<Container>, Error> {
+        let top = self.beside.as_ref().unwrap_or(&self.aside);
+        let Some(calendar) = trail.last() else {
+            return self.made(top, &Value::Null, self.beside.is_none()).await;
+        };
+        let name = shown(&calendar.name);
+        let is_other = name != calendar.name;
+        if self.beside.is_some() {
+            return self.made(&format!("{top}: {name}"), &calendar.graph, is_other).await;
+        }
+        if calendar.graph["isDefaultCalendar"] == true {
+            return self.default().await;
+        }
+        let found = self.made(&name, &calendar.graph, is_other).await?;
+        if found.is_new || self.is_writable(&found.id).await? {
+            return Ok(found);
+        }
+        // Birthdays and holidays are the service's own, and others' calendars are theirs.
+        self.made(&format!("{top}: {name}"), &calendar.graph, true).await
+    }
+
+    /// The calendar of that name, which is made if it is not there, in the colour of `like`.
+    async fn made(
+        &self,
+        name: &str,
+        like: &Value,
+        stands_in: bool,
+    ) -> Result<Arc<Container>, Error> {
+        let name: String = name.chars().take(LONGEST_NAME).collect();
+        let root = Container::new(String::new(), false, false);
+        let color = like["color"].as_str().filter(|color| !matches!(*color, "auto" | "maxColor"));
+        let body = color.map_or_else(|| json!({}), |color| json!({ "color": color }));
+        self.all.child(&name, &root, &name, &body, stands_in).await
+    }
+
+    /// The default calendar, whatever it is called in the language of the mailbox.
+    async fn default(&self) -> Result<Arc<Container>, Error> {
+        let cell = self.all.cell("\0");
+        let Mailbox { graph, scope, root, .. } = &self.all.mailbox;
+        let path = format!("{root}/calendar?$select=id");
+        let found = cell.get_or_try_init(|| async {
+            let calendar = graph.get(scope, &path, Prefer::none()).await?;
+            Ok(Container::new(id(&calendar), false, false))
+        });
+        let doing = || "opening the default calendar".to_owned();
+        found.await.cloned().map_err(|source| Error::Graph { doing: doing(), source })
+    }
+
+    async fn is_writable(&self, id: &str) -> Result<bool, Error> {
+        let cell = self.all.cell(&format!("\0{id}"));
+        let path = format!("{}/calendars/{}", self.all.mailbox.root, segment(id));
+        let asked = cell.get_or_try_init(|| async {
+            let found = self.all.mailbox.look(&path).await?;
+            let is_writable = found.is_some_and(|found| found["canEdit"] != false);
+            Ok(Container::new(String::new(), is_writable, false))
+        });
+        match asked.await {
+            Ok(known) => Ok(known.is_new),
+            Err(source) => {
+                let doing = "opening a calendar".to_owned();
+                Err(Error::Graph { doing, source })
+            }
+        }
+    }
+
+    /// The ids of all calendars that this mailbox shows.
+    pub(super) async fn ids(&self) -> Result<Vec<String>, graph::Error> {
+        let Mailbox { graph, scope, root, .. } = &self.all.mailbox;
+        let path = format!("{root}/calendars?$select=id");
+        let mut pages = graph.pages(scope.clone(), &path, Prefer::none());
+        let mut ids = Vec::new();
+        while let Some(page) = pages.next().await? {
+            for calendar in &page.items {
+                ids.push(id(&calendar.parse()?));
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// A name that the service accepts.
+fn shown(name: &str) -> String {
+    match name.trim() {
+        "" => "(no name)".to_owned(),
+        name => name.chars().take(LONGEST_NAME).collect(),
+    }
+}
