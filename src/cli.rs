@@ -447,7 +447,7 @@ pub(crate) struct Find {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) items: import::ItemArgs,
-    /// Only items of this kind: message, file, or what a file is: pdf, image/*.
+    /// Only items of this kind: message, event, file, or what a file is: pdf, image/*.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Vec<String>,
     /// Only items of at least this size.

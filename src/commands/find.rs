@@ -47,6 +47,7 @@ fn show(data: &mut Data, item: &Surveyed<'_>, as_json: bool) -> Result<(), Failu
     // The time that --since and --until go by.
     let dates = match item.line.kind.as_str() {
         metadata::MESSAGE => ["/receivedDateTime", "/createdDateTime"],
+        metadata::EVENT => ["/start/dateTime", "/createdDateTime"],
         _ => ["/fileSystemInfo/lastModifiedDateTime", "/lastModifiedDateTime"],
     };
     let date = dates.into_iter().find_map(text).unwrap_or_default();
@@ -91,6 +92,7 @@ impl Kind {
         match text {
             "message" | "mail" => Ok(Self::Item("message".to_owned())),
             "file" => Ok(Self::Item("file".to_owned())),
+            "event" => Ok(Self::Item("event".to_owned())),
             text if text.contains('/') => {
                 let glob = GlobBuilder::new(text).case_insensitive(true).build();
                 let glob = glob.map_err(|error| Failure::because(Code::Usage, "--type", &error))?;

@@ -3,14 +3,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use serde_json::Value;
-use simulator::{Options, User};
+use serde_json::{Value, json};
+use simulator::{ItemInfo, Options, User};
 use tempfile::TempDir;
 
 use crate::base::{Way, night, same};
-use crate::harness::{Archive, Tenant, run, text, tool, verify};
+use crate::conformance::Subject;
+use crate::harness::{Archive, Run, Tenant, run, run_with, text, tool, verify};
 use crate::import::writable;
+
+/// Calendars among all services.
+pub const SUBJECT: Subject = Subject {
+    service: "calendar",
+    arguments: &[],
+    delta: None,
+    contents: &["/attachments", "/$value"],
+    vanishing: Some("/attachments?"),
+    change: |tenant| {
+        let office = tenant.simulator.tenant();
+        let user = &office.users()[0].id;
+        let mut items = office.items(user).unwrap().into_iter();
+        let is_single =
+            |item: &ItemInfo| item.kind == "event" && !item.properties["recurrence"].is_object();
+        let event = items.find(is_single).unwrap();
+        office.change_item(user, &event.id, json!({"subject": "Geändert"})).unwrap();
+        event.id
+    },
+    held: None,
+};
 
 const SERVICE: [&str; 2] = ["--service", "calendar"];
 
@@ -54,19 +76,16 @@ fn all_calendars_are_there_with_all_that_became_of_their_events() {
         let section = section(&user);
         let lines = archive.lines(&section);
         let calendars: Vec<_> = lines.iter().filter(|line| line["kind"] == "folder").collect();
-        assert_eq!(calendars.len(), 5, "{calendars:?}");
+        assert_eq!(calendars.len(), 4, "{calendars:?}");
         let default = calendars.iter().filter(|line| line["graph"]["isDefaultCalendar"] == true);
         assert_eq!(default.count(), 1);
         assert!(calendars.iter().all(|line| line["graph"]["calendarGroup"]["name"].is_string()));
-        let shared = calendars.iter().find(|line| {
-            let owner = text(&line["graph"]["owner"], "address");
-            !owner.eq_ignore_ascii_case(&user.upn)
-        });
+        let shared = lines.iter().find(|line| line["kind"] == "shortcut");
         let shared = shared.expect("a colleague shares a calendar");
+        assert!(shared.get("path").is_none() && shared["graph"]["owner"]["address"] != *user.upn);
         let is_told = |line: &Value| {
-            line["cause"] == "shared"
-                && line["outcome"] == "skipped"
-                && line["scope"] == shared["path"]
+            let is_skipped = line["cause"] == "shared" && line["outcome"] == "skipped";
+            is_skipped && line["id"] == shared["id"]
         };
         assert!(archive.ledger().iter().any(is_told), "{:?}", archive.ledger());
 
@@ -120,18 +139,80 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("convert/tests").join(name)
 }
 
+/// Prints when the occurrences of a window start, by the service's own view.
+const VIEW: &str = r#"
+import calendar, json, os, sys, time, urllib.parse, urllib.request
+get = os.environ.get
+def ask(url, data=None, headers={}):
+    return json.load(urllib.request.urlopen(urllib.request.Request(url, data, headers)))
+form = {"client_id": get("TAR365_CLIENT_ID"), "client_secret": get("TAR365_CLIENT_SECRET"),
+        "grant_type": "client_credentials", "scope": "https://graph.microsoft.com/.default"}
+login = f"{get('TAR365_LOGIN_URL')}/{get('TAR365_TENANT_ID')}/oauth2/v2.0/token"
+token = ask(login, urllib.parse.urlencode(form).encode())["access_token"]
+def rows(url):
+    while url:
+        page = ask(url, None, {"Authorization": "Bearer " + token})
+        yield from page["value"]
+        url = page.get("@odata.nextLink")
+begin, end = (time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(int(at))) for at in sys.argv[1:3])
+for user in sys.argv[3:]:
+    base = f"{get('TAR365_GRAPH_URL')}/v1.0/users/{user}/calendars"
+    for one in rows(base):
+        if one["owner"]["address"].lower() != user.lower():
+            continue
+        view = f"/{urllib.parse.quote(one['id'], safe='')}/calendarView"
+        window = f"?startDateTime={begin}&endDateTime={end}&$top=500"
+        for row in rows(base + view + window):
+            at = time.strptime(row["start"]["dateTime"][:19], "%Y-%m-%dT%H:%M:%S")
+            at = calendar.timegm(at)
+            if int(sys.argv[1]) <= at < int(sys.argv[2]):
+                print(at)
+"#;
+
+/// The starts that a program prints, in order.
+fn starts(run: Run, field: usize) -> Vec<i64> {
+    let printed = String::from_utf8(run.expect(0).stdout).unwrap();
+    let lines = printed.lines().map(|line| line.split('\t').nth(field).unwrap().parse().unwrap());
+    let mut starts: Vec<i64> = lines.collect();
+    starts.sort_unstable();
+    starts
+}
+
 #[test]
 fn other_programs_read_every_file_and_find_the_same_occurrences() {
+    // 2024 and 2025.
+    let window = ["1704067200", "1767225600"];
     let tenant = writable(small());
     let archive = Archive::new(&export(&tenant));
-    let (_dir, files) = files(&archive);
+    let (dir, files) = files(&archive);
     assert_eq!(files.len(), 28);
     let mut strict = tool("python3");
-    run({
-        strict.arg(script("strict.py")).args(&files);
-        strict
-    })
-    .expect(0);
+    strict.arg(script("strict.py")).args(&files);
+    run(strict).expect(0);
+
+    let mut view = tenant.known_to(tool("python3"));
+    let users = tenant.simulator.tenant().users().into_iter().map(|user| user.upn);
+    view.args(["-c", VIEW]).args(window).args(users);
+    let known = starts(run(view), 0);
+    assert!(known.len() > 250, "{}", known.len());
+    let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
+    let mut python = tool("python3");
+    python.arg(script("recurrence/occurrences.py")).args(window);
+    assert_eq!(starts(run_with(python, list.as_bytes()), 1), known, "recurring-ical-events");
+    let flags = run({
+        let mut flags = tool("pkg-config");
+        flags.args(["--cflags", "--libs", "libical"]);
+        flags
+    });
+    let flags = String::from_utf8(flags.expect(0).stdout).unwrap();
+    let program = dir.path().join("occurrences");
+    let mut compiler = tool("gcc");
+    compiler.arg("-o").arg(&program).arg(script("recurrence/occurrences.c"));
+    compiler.args(flags.split_whitespace());
+    run(compiler).expect(0);
+    let mut libical = Command::new(&program);
+    libical.args(window);
+    assert_eq!(starts(run_with(libical, list.as_bytes()), 1), known, "libical");
 }
 
 #[test]
@@ -165,7 +246,7 @@ fn an_exception_that_changes_makes_its_series_another_and_nothing_else() {
     let user = office.users().remove(0);
     let section = section(&user);
     let (series, exception) = some_exception(&before, &section);
-    let change = serde_json::json!({"subject": "Nur diesmal anders"});
+    let change = json!({"subject": "Nur diesmal anders"});
     office.change_item(&user.id, &exception, change).unwrap();
     let whole = export(&tenant);
     let after = Archive::new(&whole);

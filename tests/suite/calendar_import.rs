@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use simulator::{Language, Options};
+use simulator::{Fault, Language, Options};
 
 use crate::harness::{Archive, Tenant, sha256, text, verify};
 use crate::import::{Saved, counts, emptied, writable};
@@ -273,4 +273,96 @@ fn what_was_exported_comes_back_and_nobody_is_mailed() {
         assert!(left.is_empty(), "{left:?}");
         assert_nobody_was_mailed(&target);
     }
+}
+
+#[test]
+fn answers_that_are_lost_make_nothing_twice() {
+    let source = writable(small());
+    let saved = saved(&source);
+    let before = Archive::new(&saved.bytes);
+    let target = emptied(&source, Language::English);
+    let faults = [
+        "reset-after:rate=0.3,times=1,match=/events",
+        "error-after:rate=0.3,times=1,match=/calendars",
+    ];
+    target.simulator.set_faults(faults.map(|fault| fault.parse::<Fault>().unwrap()).to_vec());
+    let run = saved.import(&target, "journal", &[]).expect(0);
+    assert_eq!(counts(&run), [28, 0, 0, 0, 0], "{}", run.stderr);
+    let log = target.simulator.log().records();
+    let struck = log.iter().filter(|record| record.fault.is_some()).count();
+    assert!(struck > 10, "{struck}");
+    target.simulator.set_faults(Vec::new());
+    let again = target.export(&SERVICE).expect(0).stdout;
+    assert_eq!(assert_back(&source, &before, &Archive::new(&again)), 28);
+    assert_nobody_was_mailed(&target);
+}
+
+/// Where it was exported from everything is there still, and nothing of it is touched: neither
+/// meetings nor the service's own calendars.
+#[test]
+fn in_place_only_what_is_gone_comes_back() {
+    let tenant = writable(small());
+    let saved = saved(&tenant);
+    let office = tenant.simulator.tenant();
+    let user = office.users().remove(0);
+    let items = || office.items(&user.id).unwrap();
+    let before: Vec<_> = items().into_iter().map(|item| item.id).collect();
+    for conflict in ["skip", "replace"] {
+        let arguments = ["--in-place", "--user", &user.upn, "--on-conflict", conflict];
+        let run = saved.import(&tenant, conflict, &arguments).expect(0);
+        match conflict {
+            "skip" => assert_eq!(counts(&run), [0, 0, 14, 0, 0], "{}", run.stderr),
+            // To replace a meeting is to call it off: it is put beside it.
+            _ => assert_eq!(counts(&run), [14, 0, 0, 0, 0], "{}", run.stderr),
+        }
+        let now: BTreeSet<_> = items().into_iter().map(|item| item.id).collect();
+        assert!(before.iter().all(|id| now.contains(id)), "{conflict}: something is gone");
+        assert_nobody_was_mailed(&tenant);
+    }
+    saved.undo(&tenant, "replace").expect(0);
+    assert_eq!(items().len(), before.len());
+    // Meetings are deleted by their owner, who is one that tells people.
+    let archive = Archive::new(&saved.bytes);
+    let section = format!("users/{}/calendar", user.upn);
+    let (_, (meeting, _)) = events(&archive, &section)
+        .into_iter()
+        .find(|(_, (event, _))| {
+            !list(event, "attendees").is_empty() && event["isOrganizer"] == true
+        })
+        .unwrap();
+    office.delete_item(&user.id, text(&meeting, "id")).unwrap();
+    let run = saved.import(&tenant, "gone", &["--in-place", "--user", &user.upn]).expect(0);
+    assert_eq!(counts(&run), [1, 0, 13, 0, 0], "{}", run.stderr);
+    let made = items().into_iter().find(|item| !before.contains(&item.id)).unwrap();
+    assert_eq!(made.properties["subject"], meeting["subject"]);
+    assert_eq!(made.properties["attendees"], json!([]));
+    let told = made.properties["body"]["content"].as_str().unwrap();
+    let person = text(&list(&meeting, "attendees")[0]["emailAddress"], "address");
+    assert!(told.contains(person) && told.contains("Organizer: "), "{told}");
+    assert_nobody_was_mailed(&tenant);
+}
+
+/// An event that its owner has invited people to since is his: to touch it would mail them.
+#[test]
+fn what_people_were_invited_to_since_is_not_touched() {
+    let source = writable(small());
+    let saved = saved(&source);
+    let target = emptied(&source, Language::English);
+    saved.import(&target, "journal", &[]).expect(0);
+    let office = target.simulator.tenant();
+    let user = office.users().remove(0);
+    let events = office.items(&user.id).unwrap();
+    let guest = json!({"emailAddress": {"name": "Gast", "address": "gast@fabrikam.example"}});
+    let (invited, renamed) = (&events[0].id, &events[1].id);
+    office.change_item(&user.id, invited, json!({"attendees": [guest]})).unwrap();
+    office.change_item(&user.id, renamed, json!({"subject": "Jetzt meiner"})).unwrap();
+    // Another journal: found by its mark, and let be.
+    let run = saved.import(&target, "another", &["--user", &user.upn]);
+    assert_eq!(counts(&run), [0, 0, 14, 0, 0], "{}", run.stderr);
+    assert_nobody_was_mailed(&target);
+    let run = saved.undo(&target, "journal").expect(3);
+    let left: BTreeSet<_> =
+        office.items(&user.id).unwrap().into_iter().map(|item| item.id).collect();
+    assert_eq!(left, BTreeSet::from([invited.clone(), renamed.clone()]), "{}", run.stderr);
+    assert_nobody_was_mailed(&target);
 }

@@ -82,6 +82,7 @@ macro_rules! conforms {
 
 conforms! {
     mail: MAIL;
+    calendar: crate::calendar::SUBJECT;
     contacts: crate::contacts::SUBJECT;
     tasks: crate::tasks::SUBJECT;
     onedrive: ONEDRIVE;

@@ -16,6 +16,9 @@ use crate::inventory::Item;
 use crate::owner::{Owner, OwnerKind};
 use crate::state::Seeds;
 
+/// A calendar that somebody else shares: its events are his.
+const SHARED: &str = "shortcut";
+
 /// Events as iCalendar.
 pub(super) struct Calendar;
 
@@ -26,7 +29,7 @@ impl Export for Calendar {
         owners: &[OwnerKind::User],
         // FACTS 2.2: 4 per app and mailbox.
         owner_concurrency: 4,
-        without_content: &[],
+        without_content: &[SHARED],
         not_covered: &[
             ("calendar-permissions", "whom a calendar is shared with is not exported"),
             (
@@ -40,9 +43,9 @@ impl Export for Calendar {
         ],
     };
 
-    /// The default calendar, which every mailbox has.
+    /// The calendars of the default group, of which every mailbox has one.
     fn root(owner: &Owner) -> (Scope, String) {
-        (scope(owner), format!("{}/calendar", user(owner)))
+        (scope(owner), format!("{}/calendars?$top={}", user(owner), listing::CALENDARS_PAGE))
     }
 
     /// There is no delta without a window (FACTS 3.5), so nothing of `seeds` can be used.
@@ -64,7 +67,7 @@ impl Export for Calendar {
     }
 
     fn name(graph: &Value, item: &Item) -> NewName {
-        if item.kind == archive::metadata::FOLDER {
+        if item.kind == archive::metadata::FOLDER || item.kind == SHARED {
             return NewName::Native(text(graph, "name").to_owned());
         }
         NewName::Unique(event_name(start(graph), text(graph, "subject"), &item.id))

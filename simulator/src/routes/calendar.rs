@@ -246,6 +246,9 @@ impl<'a> Desk<'a> {
                 if !self.content {
                     return Err(crate::routes::things::denied());
                 }
+                if place.day.is_none() {
+                    self.access.weather(place)?;
+                }
                 let route = |holder: &Holder<'_>| holder.route(self.access.asked, rest);
                 self.with_holder(place, route).unwrap_or_else(|| Err(Refusal::item_not_found()))
             }

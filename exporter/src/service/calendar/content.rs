@@ -27,9 +27,10 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
     let scope = scope(owner);
     let doing = format!("reading {}", item.path);
     let mut parts = Parts::new();
-    if let Err(error) = list_attachments(context, asked, &mut event, &mut parts, &doing).await? {
-        return Ok(Fetched::Without(refusal(&error)));
-    }
+    let gone = match list_attachments(context, asked, &mut event, &mut parts, &doing).await? {
+        Ok(gone) => gone,
+        Err(error) => return Ok(Fetched::Without(refusal(&error))),
+    };
     let paths: Vec<String> = parts
         .iter()
         .map(|(event, id)| {
@@ -39,7 +40,7 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
     let parts = Arc::new(parts);
     let convert = {
         let parts = Arc::clone(&parts);
-        move |out: &mut Maker| convert_series(&event, &parts, out)
+        move |out: &mut Maker| convert_series(&event, &parts, gone, out)
     };
     let part = async |number: usize| {
         let Some(path) = paths.get(number) else { return Ok(None) };
@@ -56,14 +57,16 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
 }
 
 /// Lists the attachments of the event and of each exception into its JSON. That there are some is
-/// not said where the body alone shows them (FACTS 3.5), so all are asked about.
+/// not said where the body alone shows them (FACTS 3.5), so all are asked about. How many
+/// exceptions are gone: of those there is what was listed.
 async fn list_attachments(
     context: &Context,
     asked: Asked<'_>,
     event: &mut Value,
     parts: &mut Parts,
     doing: &str,
-) -> Result<Result<(), graph::Error>, Error> {
+) -> Result<Result<usize, graph::Error>, Error> {
+    let mut gone = 0;
     let mut exceptions = match event.get_mut("exceptionOccurrences").map(Value::take) {
         Some(Value::Array(exceptions)) => exceptions,
         _ => Vec::new(),
@@ -73,6 +76,10 @@ async fn list_attachments(
         let base = event_path(asked.owner, &id);
         let listed = match attachments(context, &scope(asked.owner), &base, doing).await? {
             Ok(listed) => listed,
+            Err(error) if is_gone(&error) && id != asked.item.id => {
+                gone += 1;
+                continue;
+            }
             Err(error) => return Ok(Err(error)),
         };
         parts.extend(listed.iter().map(|one| (id.clone(), text(one, "id").to_owned())));
@@ -81,7 +88,7 @@ async fn list_attachments(
     if event.get("exceptionOccurrences").is_some() {
         event["exceptionOccurrences"] = exceptions.into();
     }
-    Ok(Ok(()))
+    Ok(Ok(gone))
 }
 
 fn refusal(error: &graph::Error) -> Note {
@@ -95,7 +102,7 @@ fn refusal(error: &graph::Error) -> Note {
 /// Attachments that are not in the file. What else iCalendar has no place for stands in the
 /// metadata beside it, so nothing of that is lost.
 fn incomplete(missing: usize) -> Note {
-    let message = format!("{missing} of its attachments could not be read");
+    let message = format!("attachments could not be read: {missing}");
     Note::new(Outcome::Converted, "attachments", &message)
 }
 
@@ -108,9 +115,15 @@ pub(crate) fn is_incomplete(end: &[u8]) -> bool {
     end.ends_with(INCOMPLETE_END)
 }
 
-/// Writes the file; how many attachments could not be had, if any.
-fn convert_series(event: &Value, parts: &Parts, out: &mut Maker) -> io::Result<Option<usize>> {
-    let (out, missing) = (RefCell::new(out), Cell::new(0));
+/// Writes the file; how many attachments could not be had, if any, beside those that `gone`
+/// exceptions may have had.
+fn convert_series(
+    event: &Value,
+    parts: &Parts,
+    gone: usize,
+    out: &mut Maker,
+) -> io::Result<Option<usize>> {
+    let (out, missing) = (RefCell::new(out), Cell::new(gone));
     let attachment = |of: AttachmentRef<'_>| {
         let (event, id) = (text(of.event, "id"), text(of.attachment, "id"));
         let number = parts.iter().position(|(whose, part)| whose == event && part == id);

@@ -22,7 +22,7 @@ use crate::service::{Listing, Note, Opened, volatile};
 /// Events of a page: they come with their texts.
 const PAGE: u32 = 100;
 /// Calendars of a page.
-const CALENDARS_PAGE: u32 = 100;
+pub(super) const CALENDARS_PAGE: u32 = 100;
 /// Calendars of one mailbox that are listed at the same time.
 const CALENDARS_AT_ONCE: usize = 2;
 /// Series that are asked about at the same time.
@@ -72,7 +72,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
     let mailbox = Mailbox { context, owner, lacks, inventory, remarks, own };
     let mut known = BTreeSet::new();
     for _ in 0..CLOSING_ROUNDS {
-        let mut calendars = mailbox.calendars(root).await?;
+        let mut calendars = mailbox.calendars().await?;
         calendars.retain(|id| known.insert(id.clone()));
         if calendars.is_empty() {
             break;
@@ -88,11 +88,13 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
 
 /// Whose calendars are the mailbox's own: the service names an owner by any of his addresses, but
 /// that of the default calendar is his.
-fn addresses(owner: &Owner, default: &Value) -> BTreeSet<String> {
+fn addresses(owner: &Owner, root: &Value) -> BTreeSet<String> {
     let proxies = owner.graph["proxyAddresses"].as_array().into_iter().flatten();
     let proxies = proxies.filter_map(Value::as_str);
     let proxies = proxies.map(|proxy| proxy.split_once(':').map_or(proxy, |(_, address)| address));
-    let default = default.pointer("/owner/address").and_then(Value::as_str);
+    let calendars = root["value"].as_array().into_iter().flatten();
+    let default = calendars.filter(|calendar| calendar["isDefaultCalendar"] == true);
+    let default = default.filter_map(|own| own.pointer("/owner/address").and_then(Value::as_str));
     let named = [text(&owner.graph, "mail"), owner.upn.as_str()];
     let all = proxies.chain(named).chain(default).filter(|address| !address.is_empty());
     all.map(str::to_lowercase).collect()
@@ -101,9 +103,8 @@ fn addresses(owner: &Owner, default: &Value) -> BTreeSet<String> {
 impl Mailbox<'_> {
     /// All calendars into the inventory: those of the default group and those of each group, the
     /// group with them. Ids of those whose events are the owner's own and selected.
-    async fn calendars(&self, root: &Value) -> Result<Vec<String>, Error> {
+    async fn calendars(&self) -> Result<Vec<String>, Error> {
         let mut found = BTreeMap::new();
-        collect(&mut found, vec![root.clone()], None);
         let all = format!("{}/calendars?$top={CALENDARS_PAGE}", user(self.owner));
         match self.ask(&all).await? {
             Ok(rows) => collect(&mut found, rows, None),
@@ -132,11 +133,9 @@ impl Mailbox<'_> {
         }
         let mut own = Vec::new();
         for (id, graph) in found {
-            self.put_calendar(&id, &graph)?;
-            match self.is_own(&graph) {
-                true => own.push(id),
-                false => self.note_shared(&id),
-            }
+            let is_own = self.is_own(&graph);
+            self.put_calendar(&id, graph, is_own)?;
+            own.extend(is_own.then_some(id));
         }
         self.selected(own)
     }
@@ -152,24 +151,32 @@ impl Mailbox<'_> {
         owner.is_empty() || self.own.contains(&owner.to_lowercase())
     }
 
-    fn note_shared(&self, id: &str) {
-        let message = "a calendar that somebody else shares; its events are exported with his";
-        self.remarks.note(id, Note::new(Outcome::Skipped, "shared", message));
-    }
-
-    fn put_calendar(&self, id: &str, graph: &Map<String, Value>) -> Result<(), Error> {
-        let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
+    fn put_calendar(
+        &self,
+        id: &str,
+        mut graph: Map<String, Value>,
+        is_own: bool,
+    ) -> Result<(), Error> {
+        let shared = || Unwanted {
+            cause: "shared".to_owned(),
+            code: String::new(),
+            message: "a calendar that somebody else shares; its events are his".to_owned(),
+        };
+        if graph.get("isDefaultCalendar") == Some(&Value::Bool(true)) {
+            graph.insert("wellKnownName".to_owned(), "calendar".into());
+        }
+        let graph = Value::Object(graph);
         self.inventory.put(&Node {
             id,
             listing: CALENDARS,
             parent: "",
-            kind: archive::metadata::FOLDER,
-            folder: true,
-            key: 0,
+            kind: if is_own { archive::metadata::FOLDER } else { super::SHARED },
+            folder: is_own,
+            key: if is_own { 0 } else { order(&graph) },
             mtime: 0,
-            name: Name::Native(name),
-            json: &archive::json::canonical(&Value::Object(graph.clone())),
-            unwanted: None,
+            name: Name::Native(text(&graph, "name")),
+            json: &archive::json::canonical(&graph),
+            unwanted: (!is_own).then(shared),
         })
     }
 

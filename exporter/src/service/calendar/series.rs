@@ -100,6 +100,10 @@ impl Mailbox<'_> {
             Ok(told) => told,
             Err(error) => return Ok(Err(error)),
         };
+        // What is not understood may be ignored (FACTS 3.0).
+        if told.get(EXCEPTIONS).is_none() {
+            return self.by_instances(series).await;
+        }
         let list = |value: Value| match value {
             Value::Array(rows) => rows,
             _ => Vec::new(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use graph::{Prefer, segment};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::error::Error;
 use crate::journal::Journal;
@@ -23,6 +24,7 @@ pub(super) struct Calendars {
     beside: Option<String>,
     /// The same for what can't be restored in place.
     aside: String,
+    default: OnceCell<Option<Arc<Container>>>,
     /// Addresses of whom the archive's calendars were, in small letters.
     own: Vec<String>,
 }
@@ -41,14 +43,15 @@ impl Calendars {
         let proxies = proxies.map(|one| one.split_once(':').map_or(one, |(_, address)| address));
         let own = proxies.chain(names.mail.as_deref()).chain([names.upn.as_str()]);
         let own = own.map(str::to_lowercase).collect();
-        Self { all: Containers::new(mailbox, &SHAPE, section, journal), beside, aside, own }
+        let all = Containers::new(mailbox, &SHAPE, section, journal);
+        Self { all, beside, aside, default: OnceCell::new(), own }
     }
 
     /// A calendar that somebody else shared: its events are his, and in his archive.
     pub(super) fn is_shared(&self, calendar: &Folder) -> bool {
         let address = calendar.graph.pointer("/owner/address").and_then(Value::as_str);
-        let is_default = calendar.graph["isDefaultCalendar"] == true;
-        !is_default && address.is_some_and(|address| !self.own.contains(&address.to_lowercase()))
+        !is_default(calendar)
+            && address.is_some_and(|address| !self.own.contains(&address.to_lowercase()))
     }
 
     /// The calendar at the end of `trail`, which is made if it is not there.
@@ -62,7 +65,7 @@ impl Calendars {
         if self.beside.is_some() {
             return self.made(&format!("{top}: {name}"), &calendar.graph, is_other).await;
         }
-        if calendar.graph["isDefaultCalendar"] == true {
+        if is_default(calendar) {
             return self.default().await;
         }
         let found = self.made(&name, &calendar.graph, is_other).await?;
@@ -89,15 +92,32 @@ impl Calendars {
 
     /// The default calendar, whatever it is called in the language of the mailbox.
     async fn default(&self) -> Result<Arc<Container>, Error> {
-        let cell = self.all.cell("\0");
+        let cell = &self.default;
         let Mailbox { graph, scope, root, .. } = &self.all.mailbox;
-        let path = format!("{root}/calendar?$select=id");
+        let path = format!("{root}/calendars");
         let found = cell.get_or_try_init(|| async {
-            let calendar = graph.get(scope, &path, Prefer::none()).await?;
-            Ok(Container::new(id(&calendar), false, false))
+            let mut pages = graph.pages(scope.clone(), &path, Prefer::none());
+            while let Some(page) = pages.next().await? {
+                for calendar in &page.items {
+                    let calendar = calendar.parse()?;
+                    if calendar["isDefaultCalendar"] == true {
+                        return Ok(Some(Container::new(id(&calendar), false, false)));
+                    }
+                }
+            }
+            Ok(None)
         });
-        let doing = || "opening the default calendar".to_owned();
-        found.await.cloned().map_err(|source| Error::Graph { doing: doing(), source })
+        match found.await {
+            Ok(Some(default)) => Ok(Arc::clone(default)),
+            Ok(None) => Err(Error::Item {
+                cause: "no-calendar",
+                what: "the mailbox has no default calendar".to_owned(),
+            }),
+            Err(source) => {
+                let doing = "opening the default calendar".to_owned();
+                Err(Error::Graph { doing, source })
+            }
+        }
     }
 
     async fn is_writable(&self, id: &str) -> Result<bool, Error> {
@@ -130,6 +150,10 @@ impl Calendars {
         }
         Ok(ids)
     }
+}
+
+fn is_default(calendar: &Folder) -> bool {
+    calendar.graph["isDefaultCalendar"] == true
 }
 
 /// A name that the service accepts.

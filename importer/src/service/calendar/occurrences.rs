@@ -179,3 +179,57 @@ pub(super) fn time(event: &Value, name: &str) -> Option<DateTime<Utc>> {
 fn stamp(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daily series of which some days were moved by so many hours.
+    fn moved(hours: &[(u32, i64)]) -> (Event, BTreeMap<NaiveDate, Instance>) {
+        let at = |day: u32, hours: i64| {
+            let day = NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
+            day.and_hms_opt(9, 0, 0).unwrap().and_utc() + Duration::hours(hours)
+        };
+        let text = |time: DateTime<Utc>| json!({ "dateTime": time.format("%Y-%m-%dT%H:%M:%S").to_string(), "timeZone": "UTC" });
+        let exception = |(day, hours): &(u32, i64)| {
+            json!({
+                "id": format!("x{day}"), "originalStart": stamp(at(*day, 0)),
+                "start": text(at(*day, *hours)), "end": text(at(*day, *hours + 1)),
+            })
+        };
+        let series = json!({
+            "id": "s", "start": text(at(1, 0)), "end": text(at(1, 1)),
+            "recurrence": {
+                "pattern": { "type": "daily", "interval": 1 },
+                "range": { "type": "noEnd", "startDate": "2026-03-01" },
+            },
+            "exceptionOccurrences": hours.iter().map(exception).collect::<Value>(),
+        });
+        let instance = |(day, _): &(u32, i64)| {
+            let start = Some(at(*day, 0));
+            let instance = Instance { id: day.to_string(), start, end: Some(at(*day, 1)) };
+            (at(*day, 0).date_naive(), instance)
+        };
+        (Event::of(&series), hours.iter().map(instance).collect())
+    }
+
+    #[test]
+    fn none_is_moved_over_another() {
+        let (event, instances) = moved(&[(2, 20), (3, 20), (4, 20), (6, -20), (7, -20), (9, 0)]);
+        let order = in_order(&event, &instances);
+        let order: Vec<_> = order.iter().map(|(_, one)| one.source.as_str()).collect();
+        assert_eq!(order, ["x4", "x3", "x2", "x6", "x7", "x9"]);
+    }
+
+    #[test]
+    fn only_what_differs_is_changed_and_the_mark_is_always_set() {
+        let (event, instances) = moved(&[(2, 5), (3, 0)]);
+        let names = |day: u32| {
+            let day = NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
+            let change = change(&event, &event.exceptions[&day], &instances[&day]);
+            change.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(names(2), ["end", "singleValueExtendedProperties", "start"]);
+        assert_eq!(names(3), ["singleValueExtendedProperties"]);
+    }
+}

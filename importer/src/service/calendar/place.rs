@@ -102,7 +102,7 @@ impl CalendarPlace {
     /// Whether there is a calendar that we may use, before anything is read for it.
     async fn check(&self) -> Result<(), Error> {
         let Mailbox { graph, scope, root, .. } = &self.mailbox;
-        let path = format!("{root}/calendar?$select=id");
+        let path = format!("{root}/calendars?$select=id&$top=1");
         graph.get(scope, &path, Prefer::none()).await.map(drop).map_err(|source| {
             let doing = format!("opening the calendars of {}", self.user.upn);
             Error::Graph { doing, source }
@@ -190,20 +190,22 @@ impl CalendarPlace {
             own = self.mailbox.late(&list, source).await.map_err(failed)?;
         }
         if let Some(own) = own {
-            // Somebody who invited people to it made it his own: it is neither half nor ours.
-            let looked = self.look(&own.id).await.map_err(failed)?;
-            if looked.as_ref().is_some_and(super::settle::Seen::has_attendees) {
-                return Ok((How::Present, Done { id: own.id, state: None, losses: Vec::new() }));
-            }
+            let changed = |id| Done { id, state: None, losses: Vec::new() };
             if !own.is_partial {
-                match self.settle(item, &own.id, event).await {
+                return match self.settle(item, &own.id, event).await {
                     Ok((seen, losses)) => {
                         let done = Done { id: own.id, state: Some(seen.digest()), losses };
-                        return Ok((How::Present, done));
+                        Ok((How::Present, done))
                     }
-                    Err(Error::Unequal { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+                    // People change their events, and that stays.
+                    Err(Error::Unequal { .. }) => Ok((How::Present, changed(own.id))),
+                    Err(error) => Err(error),
+                };
+            }
+            // Somebody who invited people to it made it his own: they would be told.
+            let looked = self.look(&own.id).await.map_err(failed)?;
+            if looked.as_ref().is_some_and(super::settle::Seen::has_attendees) {
+                return Ok((How::Present, changed(own.id)));
             }
             self.mailbox.remove(&self.event(&own.id)).await.map_err(failed)?;
         }

@@ -127,8 +127,8 @@ impl Seen {
             losses.push(Loss::Occurrence);
         }
         for (day, wanted) in &event.exceptions {
-            let found = list("exceptionOccurrences").iter();
-            let found = found.filter(|one| all.day_of(one) == Some(*day)).next_back();
+            let mut found = list("exceptionOccurrences").iter();
+            let found = found.rfind(|one| all.day_of(one) == Some(*day));
             match found {
                 Some(found) if has_attendees(found) => {
                     return Err(format!("the occurrence of {day} has attendees"));
