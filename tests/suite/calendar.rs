@@ -112,7 +112,7 @@ fn all_calendars_are_there_with_all_that_became_of_their_events() {
             let attached = item.attachments.len();
             let links = usize::from(attached > 0);
             assert_eq!(count("\r\nATTACH;"), attached - links, "{file}");
-            assert_eq!(event["parentFolderId"].is_string(), true);
+            assert!(event["parentFolderId"].is_string());
         }
         assert_eq!(kinds, BTreeSet::from(["seriesMaster", "singleInstance"]));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use simulator::{Fault, Language, Options};
 
-use crate::harness::{Archive, Tenant, sha256, text, verify};
+use crate::harness::{Archive, Tenant, run, sha256, tar365, text, verify};
 use crate::import::{Saved, counts, emptied, writable};
 
 const SERVICE: [&str; 2] = ["--service", "calendar"];
@@ -365,4 +365,18 @@ fn what_people_were_invited_to_since_is_not_touched() {
         office.items(&user.id).unwrap().into_iter().map(|item| item.id).collect();
     assert_eq!(left, BTreeSet::from([invited.clone(), renamed.clone()]), "{}", run.stderr);
     assert_nobody_was_mailed(&target);
+}
+
+/// The product's own comparison finds what came back equal, and a difference where there is one.
+#[test]
+fn a_drill_brings_calendars_back() {
+    let source = writable(small());
+    let saved = saved(&source);
+    let drill = |arguments: &[&str]| {
+        let fixed = ["drill", &saved.path(), "--service", "calendar"];
+        run(tar365(&[&fixed, arguments].concat()))
+    };
+    let done = drill(&[]).expect(0);
+    let shown = String::from_utf8(done.stdout).unwrap();
+    assert!(shown.ends_with("PASSED\n"), "{shown}");
 }

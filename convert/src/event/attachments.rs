@@ -37,10 +37,15 @@ pub(super) fn write<'c, W: Write>(
             Err(error) => return Err(failed(error)),
         };
         let is_item = kind.ends_with("itemAttachment");
-        let mut line = head("ATTACH")
-            .param("ENCODING", "BASE64")
-            .param("VALUE", "BINARY")
-            .param("FMTTYPE", media_type(attachment, is_item, losses));
+        let media = media_type(attachment, is_item, losses);
+        let mut first = [0];
+        let is_empty = io::Read::read(&mut bytes, &mut first).map_err(failed)? == 0;
+        // A property without a value is none to some programs.
+        let line = match is_empty {
+            true => head("ATTACH"),
+            false => head("ATTACH").param("ENCODING", "BASE64").param("VALUE", "BINARY"),
+        };
+        let mut line = line.param("FMTTYPE", media);
         if !name.is_empty() {
             line = line.param("X-FILENAME", name);
         }
@@ -53,7 +58,13 @@ pub(super) fn write<'c, W: Write>(
         if is_item {
             line = line.param(ITEM, "TRUE");
         }
-        lines.base64(&line, "", &mut *bytes).map_err(failed)?;
+        match is_empty {
+            true => lines.raw(&line, &format!("data:{media};base64,"))?,
+            false => {
+                let mut bytes = first.as_slice().chain(bytes);
+                lines.base64(&line, "", &mut bytes).map_err(failed)?;
+            }
+        }
         if attachment["contentLocation"].as_str().is_some_and(|location| !location.is_empty()) {
             losses.add("attachments/contentLocation", "iCalendar has no such property");
         }

@@ -413,6 +413,8 @@ impl Reader<'_, '_> {
             let bytes = match entry.values.first() {
                 Some(ICalendarValue::Uri(Uri::Data(data))) => &data.data,
                 Some(ICalendarValue::Binary(bytes)) => bytes,
+                // The parser takes what has no data for an address.
+                Some(ICalendarValue::Uri(Uri::Location(uri))) if is_empty_data(uri) => &Vec::new(),
                 _ => {
                     self.losses.add("VEVENT/ATTACH", "a link, which cannot be attached");
                     continue;
@@ -424,6 +426,11 @@ impl Reader<'_, '_> {
         }
         Ok(attachments)
     }
+}
+
+/// A `data:` address (RFC 2397) of nothing.
+fn is_empty_data(uri: &str) -> bool {
+    uri.starts_with("data:") && uri.ends_with(',')
 }
 
 /// The points of a property; what is none, and what is in a zone that is not known, is noted.
