@@ -14,7 +14,13 @@ use crate::section::{Folder, Owner};
 /// The most characters of a name that Exchange takes.
 const LONGEST_NAME: usize = 255;
 
-const SHAPE: Shape = Shape { name: "name", below: |_| "/calendars".to_owned(), by_name: None };
+const SHAPE: Shape = Shape {
+    name: "name",
+    below: |_| "/calendars".to_owned(),
+    by_name: None,
+    // Names are taken all the same: see `is_writable`.
+    takes: |_| true,
+};
 
 /// The calendars of one mailbox.
 #[derive(Debug)]
@@ -24,7 +30,8 @@ pub(super) struct Calendars {
     beside: Option<String>,
     /// The same for what can't be restored in place.
     aside: String,
-    default: OnceCell<Option<Arc<Container>>>,
+    /// The default calendar, and the address of whose it is.
+    default: OnceCell<Option<(Arc<Container>, String)>>,
     /// Addresses of whom the archive's calendars were, in small letters.
     own: Vec<String>,
 }
@@ -66,7 +73,7 @@ impl Calendars {
             return self.made(&format!("{top}: {name}"), &calendar.graph, is_other).await;
         }
         if is_default(calendar) {
-            return self.default().await;
+            return self.default().await.map(|(default, _)| default);
         }
         let found = self.made(&name, &calendar.graph, is_other).await?;
         if found.is_new || self.is_writable(&found.id).await? {
@@ -91,7 +98,7 @@ impl Calendars {
     }
 
     /// The default calendar, whatever it is called in the language of the mailbox.
-    async fn default(&self) -> Result<Arc<Container>, Error> {
+    async fn default(&self) -> Result<(Arc<Container>, String), Error> {
         let cell = &self.default;
         let Mailbox { graph, scope, root, .. } = &self.all.mailbox;
         let path = format!("{root}/calendars");
@@ -101,14 +108,15 @@ impl Calendars {
                 for calendar in &page.items {
                     let calendar = calendar.parse()?;
                     if calendar["isDefaultCalendar"] == true {
-                        return Ok(Some(Container::new(id(&calendar), false, false)));
+                        let default = Container::new(id(&calendar), false, false);
+                        return Ok(Some((default, owner(&calendar))));
                     }
                 }
             }
             Ok(None)
         });
         match found.await {
-            Ok(Some(default)) => Ok(Arc::clone(default)),
+            Ok(Some(default)) => Ok(default.clone()),
             Ok(None) => Err(Error::Item {
                 cause: "no-calendar",
                 what: "the mailbox has no default calendar".to_owned(),
@@ -120,12 +128,16 @@ impl Calendars {
         }
     }
 
+    /// Whether a calendar is the mailbox's own, and takes events.
     async fn is_writable(&self, id: &str) -> Result<bool, Error> {
+        let (_, own) = self.default().await?;
         let cell = self.all.cell(&format!("\0{id}"));
         let path = format!("{}/calendars/{}", self.all.mailbox.root, segment(id));
         let asked = cell.get_or_try_init(|| async {
             let found = self.all.mailbox.look(&path).await?;
-            let is_writable = found.is_some_and(|found| found["canEdit"] != false);
+            let is_own = |found: &Value| owner(found).is_empty() || owner(found) == own;
+            let is_writable =
+                found.is_some_and(|found| found["canEdit"] != false && is_own(&found));
             Ok(Container::new(String::new(), is_writable, false))
         });
         match asked.await {
@@ -150,6 +162,12 @@ impl Calendars {
         }
         Ok(ids)
     }
+}
+
+/// The address of whose a calendar is.
+fn owner(calendar: &Value) -> String {
+    let address = calendar.pointer("/owner/address").and_then(Value::as_str);
+    address.unwrap_or_default().to_lowercase()
 }
 
 fn is_default(calendar: &Folder) -> bool {
