@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use archive::{OwnerNames, Region, Seal};
+use archive::{Head, OwnerNames, Region, Seal};
 use chrono::{DateTime, Utc};
 use importer::{
     Choice, Comparison, Destination, OnConflict, Options, Order, Source, Summary, Target,
@@ -31,9 +31,12 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     let work = tempfile::tempdir_in(&spool.dir)
         .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
     let file = archive_file(&args.archive, &spool.dir)?;
-    let (users, seal) = owners(&file)?;
+    let (users, head, seal) = owners(&file)?;
     let again = args.keep.clone().unwrap_or_else(|| work.path().join("again.tar"));
-    let drill = Trial { users, choice, spool, work: work.path(), again };
+    // Nothing is exported that the archive was not to have.
+    let known = head.services.iter().filter_map(|name| exporter::Service::from_name(name));
+    let services = known.collect();
+    let drill = Trial { users, services, choice, spool, work: work.path(), again };
     let (summary, comparison) = drill.run(&file).await?;
     let passed = summary.failed == 0 && comparison.is_equal();
     let report = json!({
@@ -61,6 +64,8 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
 /// A simulated tenant, and what is tried with it.
 struct Trial<'a> {
     users: Vec<NewUser>,
+    /// Those of the archive.
+    services: Vec<exporter::Service>,
     choice: Choice,
     spool: exporter::SpoolOptions,
     work: &'a Path,
@@ -125,7 +130,7 @@ impl Trial<'_> {
 
     async fn export(&self, to: &Path, tenant: &config::Tenant) -> Result<(), Failure> {
         let options = exporter::Options {
-            services: exporter::Service::ALL.to_vec(),
+            services: self.services.clone(),
             selection: archive::Selection::default(),
             concurrency: 8,
             spool: self.spool.clone(),
@@ -148,9 +153,10 @@ fn archive_file(path: &Path, spool: &Path) -> Result<Region, Failure> {
     Input::open(path)?.into_region(spool).map_err(failed)
 }
 
-/// Who is in the archive: the drill's tenant has the same people.
-fn owners(file: &Region) -> Result<(Vec<NewUser>, Seal), Failure> {
-    let seal = archive::Index::open(file.reader())?.seal().clone();
+/// Who and what is in the archive: the drill's tenant has the same people.
+fn owners(file: &Region) -> Result<(Vec<NewUser>, Head, Seal), Failure> {
+    let index = archive::Index::open(file.reader())?;
+    let (head, seal) = (index.head().clone(), index.seal().clone());
     let users = importer::owners(file)?.into_iter().map(|line| {
         let names = OwnerNames::from_graph(&line.graph);
         let display_name = line.graph.get("displayName").and_then(|name| name.as_str());
@@ -162,7 +168,7 @@ fn owners(file: &Region) -> Result<(Vec<NewUser>, Seal), Failure> {
             language: Language::English,
         }
     });
-    Ok((users.collect(), seal))
+    Ok((users.collect(), head, seal))
 }
 
 fn show(

@@ -24,6 +24,7 @@ fn report(tenant: &Tenant, arguments: &[&str]) -> Value {
     let dir = TempDir::new().unwrap();
     let (report, archive) = (dir.path().join("report"), dir.path().join("archive"));
     let sink = ["--report", report.to_str().unwrap(), "--output", archive.to_str().unwrap()];
+    let sink = [&sink[..], &["--allow-empty"]].concat();
     tenant.export(&[&sink, arguments].concat()).expect(0);
     serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap()
 }
