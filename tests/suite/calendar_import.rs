@@ -247,7 +247,9 @@ fn what_was_exported_comes_back_and_nobody_is_mailed() {
     for (language, mode) in [(Language::German, "beside"), (Language::Japanese, "in-place")] {
         let target = emptied(&source, language);
         let arguments: &[&str] = if mode == "beside" { &[] } else { &["--in-place"] };
-        let run = saved.import(&target, mode, arguments).expect(0);
+        let run = saved.import(&target, mode, arguments);
+        assert_nobody_was_mailed(&target);
+        let run = run.expect(0);
         assert_eq!(counts(&run), [28, 0, 0, 0, 0], "{}", run.stderr);
         for loss in ["attendees", "online-meeting", "time-zone", "nested-as-file"] {
             assert!(run.stderr.contains(loss), "{loss}: {}", run.stderr);
@@ -309,7 +311,9 @@ fn in_place_only_what_is_gone_comes_back() {
     let before: Vec<_> = items().into_iter().map(|item| item.id).collect();
     for conflict in ["skip", "replace"] {
         let arguments = ["--in-place", "--user", &user.upn, "--on-conflict", conflict];
-        let run = saved.import(&tenant, conflict, &arguments).expect(0);
+        let run = saved.import(&tenant, conflict, &arguments);
+        assert_nobody_was_mailed(&tenant);
+        let run = run.expect(0);
         match conflict {
             "skip" => assert_eq!(counts(&run), [0, 0, 14, 0, 0], "{}", run.stderr),
             // To replace a meeting is to call it off: it is put beside it.
