@@ -226,6 +226,10 @@ pub(crate) struct SelectionArgs {
     /// Only these users: UPN, object id or an earlier address; * and ? allowed.
     #[arg(long, value_name = "GLOB")]
     pub(crate) user: Vec<String>,
+    /// Only these groups: mail address, display name or object id; * and ? allowed. Where only
+    /// groups are named, no user is taken, and the other way round.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) group: Vec<String>,
     /// Only archive paths that match, and all below them.
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,

@@ -215,6 +215,7 @@ pub(crate) fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
     let selection = Selection {
         services: args.service.iter().cloned().collect(),
         users: args.user.clone(),
+        groups: args.group.clone(),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
         since: instant(&args.since)?,

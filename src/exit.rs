@@ -133,7 +133,9 @@ impl From<exporter::Error> for Failure {
         let failure = Self::because(code, "", &error);
         let hint = match &error {
             Error::NoOwner { .. } => Some(
-                "--user takes a UPN, an object id or an earlier address, with * and ?".to_owned(),
+                "--user takes a UPN, an object id or an earlier address, --group a mail address, \
+                 a name or an object id, with * and ?"
+                    .to_owned(),
             ),
             Error::Refused { .. } => Some(
                 "is the permission consented for the app? `tar365 doctor` lists what is missing"

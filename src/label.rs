@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use exporter::Owner;
+use exporter::{Owner, OwnerKind};
 
 use crate::exit::{Code, Failure};
 
@@ -15,7 +15,8 @@ const ID: &str = "{id}";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {
     /// Of `A-Z a-z 0-9 . _ @ -`, no dash or dot first. Unique and stable, whoever else comes or
-    /// goes: the UPN in lower case, with a tag of the id where that can't be written.
+    /// goes: the UPN in lower case, with a tag of the id where that can't be written; of a group its
+    /// address with `-group` behind it.
     pub(crate) name: String,
     /// The object id, which no renaming changes.
     pub(crate) id: String,
@@ -29,6 +30,10 @@ impl Label {
         // A name must not look like an option, a hidden file or the last stream.
         if name != upn || name.starts_with(['-', '.', '_']) {
             name = format!("x{name}-{}", archive::path::tag(&owner.id));
+        }
+        // A user may be called as a group's address is; no domain ends like this.
+        if owner.kind == OwnerKind::Group {
+            name.push_str("-group");
         }
         Self { name, id: owner.id.clone() }
     }
@@ -92,6 +97,8 @@ mod tests {
         assert_eq!(named("_tenant"), format!("x_tenant-{tag}"));
         assert_eq!(named("-rf@a.b"), format!("x-rf@a.b-{tag}"));
         assert_eq!(named("../../etc"), format!("x.._.._etc-{tag}"));
+        let group = serde_json::json!({"id": "7", "mail": "Sales@a.b", "groupTypes": ["Unified"]});
+        assert_eq!(Label::of(&Owner::of_user(&group).unwrap()).name, "sales@a.b-group");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) async fn rewritten(
             .collect(),
         selection: Selection {
             users: selection.users.clone(),
+            groups: selection.groups.clone(),
             services: selection.services.clone(),
             ..Selection::default()
         },

@@ -205,6 +205,13 @@ impl Selector {
         names.any(|name| globs.iter().any(|glob| glob.is_match(name)))
     }
 
+    /// Whether any user, or any group, can be wanted: none is if only owners of other kinds are
+    /// named.
+    pub fn may_name(&self, groups: bool) -> bool {
+        let globs = if groups { &self.groups } else { &self.users };
+        !self.names_owners || !globs.is_empty()
+    }
+
     /// Whether the archive path is wanted by `include` and `exclude`.
     pub fn matches_path(&self, path: &str) -> bool {
         let matches = |globs: &[PathGlob]| globs.iter().any(|glob| glob.matches(path));

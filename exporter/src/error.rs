@@ -11,9 +11,9 @@ use graph::ErrorKind;
 #[non_exhaustive]
 pub enum Error {
     /// The selection names owners, and the tenant has none of them.
-    #[error("the selection matches no owner among {owners} users of the tenant")]
+    #[error("the selection matches no owner among {owners} users and groups of the tenant")]
     NoOwner {
-        /// How many users the tenant listed.
+        /// How many of the kinds that it names the tenant listed.
         owners: u64,
     },
     /// Every owner refused the service (design: exit code 77).

@@ -1,4 +1,4 @@
-//! Whose content it is: the users of the tenant, in the order of the stream.
+//! Whose content it is: the users and groups of the tenant, in the order of the stream.
 
 use std::path::Path;
 
@@ -59,7 +59,7 @@ pub struct Owner {
     pub kind: OwnerKind,
     /// Object id: immutable, orders the owners in the stream.
     pub id: String,
-    /// Name in paths and messages; the id where the service has no UPN.
+    /// Name in paths and messages: the UPN, or a group's address; the id where there is none.
     pub upn: String,
     /// A guest has neither mailbox nor OneDrive here (FACTS 3.11).
     pub guest: bool,
@@ -81,7 +81,7 @@ impl Owner {
         let name = match kind {
             OwnerKind::User => text("userPrincipalName"),
             // Two groups may be called the same, but have no address in common.
-            OwnerKind::Group => text("mail").or_else(|| text("displayName")),
+            OwnerKind::Group => text("mail"),
         };
         let upn = name.filter(|name| !name.is_empty()).unwrap_or(&id).to_owned();
         let mut addresses: Vec<&str> = user
@@ -152,8 +152,8 @@ pub struct OwnerList {
 }
 
 impl Owners {
-    /// Lists the users and groups of the tenant, as far as these `kinds` are asked for, and keeps
-    /// those that `selector` names.
+    /// Lists the users and groups of the tenant, as far as these `kinds` are asked for and can be
+    /// named, and keeps those that `selector` names.
     ///
     /// # Errors
     /// When the directory can't be read, or `dir` takes no temporary file.
@@ -165,7 +165,8 @@ impl Owners {
     ) -> Result<Self, Error> {
         let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
         let mut total = 0;
-        for kind in kinds {
+        // Who wants users alone needs no permission to read groups.
+        for kind in kinds.iter().filter(|kind| selector.may_name(**kind == OwnerKind::Group)) {
             let (doing, path) = kind.listing();
             let failed = |source| Error::graph(doing, source);
             let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());

@@ -71,8 +71,11 @@ impl Choice {
                 return Err(Error::Usage { what, hint: "--service names one of them" });
             }
         }
+        // Of a name of groups there may be several; of one of users there is one.
         let users = &self.selection.users;
-        let literal = !users.is_empty() && users.iter().all(|user| is_literal(user));
+        let literal = self.selection.groups.is_empty()
+            && !users.is_empty()
+            && users.iter().all(|user| is_literal(user));
         let of_mail = [&self.subjects, &self.senders, &self.recipients, &self.message_ids];
         let is_mail = of_mail.iter().any(|list| !list.is_empty());
         let wanted = |service: &&Service| {

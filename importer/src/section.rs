@@ -50,7 +50,11 @@ impl Folder {
         let path = path.strip_prefix(prefix).unwrap_or(path).trim_matches('/');
         Self {
             id: line.id.clone(),
-            name: text("displayName").or_else(|| text("name")).unwrap_or_default().to_owned(),
+            name: ["displayName", "name", "topic"]
+                .into_iter()
+                .find_map(text)
+                .unwrap_or_default()
+                .to_owned(),
             well_known: text("wellKnownName").or(of_tasks).map(str::to_owned),
             path: path.to_owned(),
             graph: line.graph.clone(),

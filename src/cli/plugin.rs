@@ -142,6 +142,9 @@ pub(crate) struct PluginRun {
     /// Only these users: UPN, object id or an earlier address; * and ? allowed.
     #[arg(long, value_name = "GLOB")]
     pub(crate) user: Vec<String>,
+    /// Only these groups: mail address, display name or object id; * and ? allowed.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) group: Vec<String>,
     /// Keep the filtered archive in this file.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -113,8 +113,10 @@ fn code(summary: &Summary, choice: &Choice) -> Code {
     if summary.damaged > 0 || !summary.damaged_sections.is_empty() {
         return Code::Fatal;
     }
-    let names_owners = !choice.selection.users.is_empty() || !choice.selection.services.is_empty();
-    if summary.sections == 0 && names_owners {
+    let selection = &choice.selection;
+    let named = [selection.users.is_empty(), selection.groups.is_empty()];
+    let names_sections = named.contains(&false) || !selection.services.is_empty();
+    if summary.sections == 0 && names_sections {
         return Code::Usage;
     }
     let nothing = summary.wanted == 0 && choice.names_items();

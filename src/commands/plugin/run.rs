@@ -21,6 +21,7 @@ pub(super) async fn run(args: &PluginRun) -> Result<Code, Failure> {
     let selection = config::selection(&SelectionArgs {
         service: args.service.clone(),
         user: args.user.clone(),
+        group: args.group.clone(),
         ..SelectionArgs::default()
     })?;
     let spool = export::spool(&args.spool)?;
