@@ -220,7 +220,7 @@ pub(crate) enum Pace {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
-    /// Only these services: mail, calendar, contacts, tasks, settings, onedrive.
+    /// Only these services: mail, calendar, contacts, tasks, settings, conversations, onedrive.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) service: Vec<String>,
     /// Only these users: UPN, object id or an earlier address; * and ? allowed.
@@ -451,7 +451,7 @@ pub(crate) struct Find {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) items: import::ItemArgs,
-    /// Only items of this kind: message, event, file, or what a file is: pdf, image/*.
+    /// Only items of this kind: message, event, post, file, or what a file is: pdf, image/*.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Vec<String>,
     /// Only items of at least this size.

@@ -141,6 +141,8 @@ pub struct Owners {
     pub named: u64,
     /// How many the tenant has.
     pub total: u64,
+    /// Requests that listing them took.
+    pub pages: u64,
 }
 
 /// Users and groups in stream order, on disk: a tenant may have 200,000 of them.
@@ -164,13 +166,14 @@ impl Owners {
         dir: &Path,
     ) -> Result<Self, Error> {
         let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
-        let mut total = 0;
+        let (mut total, mut read) = (0, 0);
         // Who wants users alone needs no permission to read groups.
         for kind in kinds.iter().filter(|kind| selector.may_name(**kind == OwnerKind::Group)) {
             let (doing, path) = kind.listing();
             let failed = |source| Error::graph(doing, source);
             let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
             while let Some(page) = pages.next().await.map_err(failed)? {
+                read += 1;
                 for item in &page.items {
                     let listed = item.parse().map_err(failed)?;
                     let Some(owner) = Owner::of_user(&listed) else {
@@ -187,7 +190,7 @@ impl Owners {
             }
         }
         let (ours, others) = (OwnerList::new(ours)?, OwnerList::new(others)?);
-        Ok(Self { named: ours.count + others.count, ours, others, total })
+        Ok(Self { named: ours.count + others.count, ours, others, total, pages: read })
     }
 }
 

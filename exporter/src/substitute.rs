@@ -1,6 +1,7 @@
 //! An EML of our own, for a message whose MIME the service can't give (FACTS 4.1: S/MIME
-//! classes, failed conversions). It keeps the headers as received where the service has them,
-//! the body, and every attachment; the ledger says `converted`.
+//! classes, failed conversions), and for a post, of which it has none (FACTS 3.11). It keeps the
+//! headers as received where the service has them, the body, and every attachment; of a message
+//! the ledger says `converted`.
 //!
 //! Attachments may be 150 MB, so they are read and encoded chunk by chunk.
 
@@ -95,6 +96,64 @@ pub(crate) async fn message(
     }
 }
 
+/// The post in `message`, which has the properties of one, as an EML. Its attachments are at `base`.
+///
+/// What is in the listing is always written: without the attachments it is `converted`.
+pub(crate) async fn post(
+    context: &Context,
+    asked: Asked<'_>,
+    base: String,
+    message: &Value,
+) -> Result<Fetched, Error> {
+    let scope = Scope::Mailbox(asked.owner.id.clone());
+    let substitute = Substitute { context, asked, scope, base };
+    // An inline picture alone does not count as an attachment.
+    let shows_picture = text(&message["body"], "content").contains("cid:");
+    let has_attachments = message["hasAttachments"] == true || shows_picture;
+    let attachments = match has_attachments {
+        true => {
+            attachments(context, &substitute.scope, &substitute.base, &substitute.doing()).await?
+        }
+        false => Ok(Vec::new()),
+    };
+    let (attachments, mut note) = match attachments {
+        Ok(attachments) => (attachments, None),
+        Err(error) if *error.kind() == ErrorKind::Permission => {
+            let message = "the service gives attachments of posts to no application: the EML is \
+                           without them";
+            let note = Note::new(Outcome::Converted, "attachments-refused", message);
+            (Vec::new(), Some(note.with_code(&error)))
+        }
+        Err(error) => {
+            let gone = matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound);
+            let note = match gone {
+                true => {
+                    Note::new(Outcome::Skipped, "vanished", "the post was gone when it was read")
+                }
+                false => Note::new(Outcome::Failed, "content", "the attachments could not be read"),
+            };
+            return Ok(Fetched::Without(note.with_code(&error)));
+        }
+    };
+    let boundary = match has_attachments {
+        true => boundary(&asked.item.id),
+        // No rendering in place of something else: a base on a pipe gives it as it is.
+        false => format!("=_tar365_post_{}", archive::path::tag(&asked.item.id)),
+    };
+    let mut draft = context.spool.draft(asked.turn);
+    let missing = substitute.render(message, &attachments, &boundary, &mut draft).await?;
+    if missing > 0 {
+        let message = format!("{missing} of the attachments of the post could not be read");
+        note = Some(Note::new(Outcome::Converted, "attachments-incomplete", &message));
+    }
+    Ok(Fetched::Whole(context.finish(draft)?, note))
+}
+
+/// The Message-ID of what has none of its own, in angle brackets.
+pub(crate) fn message_id(id: &str) -> String {
+    format!("<{}@tar365.invalid>", archive::path::tag(id))
+}
+
 struct Substitute<'a> {
     context: &'a Context,
     asked: Asked<'a>,
@@ -124,20 +183,30 @@ impl Substitute<'_> {
                 Err(error) => return Ok(Err(error)),
             };
         let boundary = boundary(&self.asked.item.id);
-        let mut text = Vec::new();
-        write_headers(&message, &self.asked.item.id, &boundary, &mut text);
-        open_part(&boundary, &mut text);
-        body_part(&message).write_part(&mut text);
-        self.context.write(draft, &text).await?;
+        self.render(&message, &attachments, &boundary, draft).await.map(Ok)
+    }
 
+    /// Writes the EML. The number of attachments that are missing in it.
+    async fn render(
+        &self,
+        message: &Value,
+        attachments: &[Value],
+        boundary: &str,
+        draft: &mut Draft,
+    ) -> Result<u64, Error> {
+        let mut text = Vec::new();
+        write_headers(message, &self.asked.item.id, boundary, &mut text);
+        open_part(boundary, &mut text);
+        body_part(message).write_part(&mut text);
+        self.context.write(draft, &text).await?;
         let mut missing = 0;
-        for attachment in &attachments {
-            if !self.attachment(attachment, &boundary, draft).await? {
+        for attachment in attachments {
+            if !self.attachment(attachment, boundary, draft).await? {
                 missing += 1;
             }
         }
-        self.context.write(draft, end(&boundary).as_bytes()).await?;
-        Ok(Ok(missing))
+        self.context.write(draft, end(boundary).as_bytes()).await?;
+        Ok(missing)
     }
 
     fn doing(&self) -> String {
@@ -326,16 +395,23 @@ fn from_properties(message: &Value, id: &str, header: &mut impl FnMut(&str, Head
         }
     }
     header("Subject", Text::new(clean(text(message, "subject"))).into());
-    let date = ["sentDateTime", "receivedDateTime"]
+    let date = ["sentDateTime", "receivedDateTime", "createdDateTime"]
         .iter()
         .find_map(|key| chrono::DateTime::parse_from_rfc3339(text(message, key)).ok());
     if let Some(date) = date {
         header("Date", Date::new(date.timestamp()).into());
     }
-    let message_id = text(message, "internetMessageId").trim_matches(['<', '>']);
-    let made = format!("{}@tar365.invalid", archive::path::tag(id));
-    let message_id = if message_id.is_empty() { made } else { clean(message_id) };
-    header("Message-ID", MessageId::new(message_id).into());
+    let (made, own) = (message_id(id), text(message, "internetMessageId").trim());
+    let own = if own.is_empty() { made.as_str() } else { own };
+    header("Message-ID", MessageId::new(clean(own.trim_matches(['<', '>']))).into());
+    for (name, key) in [("In-Reply-To", "inReplyTo"), ("References", "references")] {
+        let ids = text(message, key);
+        let ids = ids.split_whitespace().map(|id| clean(id.trim_matches(['<', '>'])));
+        let ids: Vec<String> = ids.filter(|id| !id.is_empty()).collect();
+        if !ids.is_empty() {
+            header(name, MessageId::new_list(ids.into_iter()).into());
+        }
+    }
 }
 
 fn address(person: &Value) -> Address<'static> {

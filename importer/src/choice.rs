@@ -37,8 +37,10 @@ pub(crate) struct Chooser {
     recipients: Vec<Words>,
     message_ids: Vec<String>,
     paths: Vec<Place>,
-    /// Those that can have what is asked for: only mail has subjects.
+    /// Those that can have what is asked for: only mail and posts have subjects.
     services: Vec<Service>,
+    /// How many of them users can have.
+    services_of_users: usize,
 }
 
 impl Choice {
@@ -81,8 +83,11 @@ impl Choice {
         let wanted = |service: &&Service| {
             let names = &self.selection.services;
             let is_named = names.is_empty() || names.contains(service.name());
-            is_named && (!is_mail || **service == Service::Mail)
+            let has_subjects = matches!(service, Service::Mail | Service::Conversations);
+            is_named && (!is_mail || has_subjects)
         };
+        let services: Vec<_> = Service::ALL.iter().filter(wanted).copied().collect();
+        let of_users = services.iter().filter(|service| **service != Service::Conversations);
         Ok(Chooser {
             selector: self.selection.compile()?,
             literal_users: literal.then_some(users.len()),
@@ -91,7 +96,8 @@ impl Choice {
             recipients: words(&self.recipients)?,
             message_ids: self.message_ids.iter().map(|id| bare_id(id).to_owned()).collect(),
             paths: self.paths.iter().map(|path| Place::new(path)).collect::<Result<_, _>>()?,
-            services: Service::ALL.iter().filter(wanted).copied().collect(),
+            services_of_users: of_users.count(),
+            services,
         })
     }
 }
@@ -123,17 +129,20 @@ impl Chooser {
             && self.is_mail_wanted(line)
     }
 
-    /// Subject, sender and Message-ID are those of mail: nothing else has them.
+    /// Subject, sender and Message-ID are those of mail, and of posts, whose subject is the topic:
+    /// nothing else has them.
     fn is_mail_wanted(&self, line: &Line) -> bool {
         let lists = [&self.subjects, &self.senders, &self.recipients];
         if lists.iter().all(|list| list.is_empty()) && self.message_ids.is_empty() {
             return true;
         }
-        if line.kind != metadata::MESSAGE {
-            return false;
-        }
+        let subject = match line.kind.as_str() {
+            metadata::MESSAGE => "/subject",
+            metadata::POST => "/topic",
+            _ => return false,
+        };
         let text = |pointer: &str| line.graph.pointer(pointer).and_then(Value::as_str);
-        let subject = text("/subject").unwrap_or_default();
+        let subject = text(subject).unwrap_or_default();
         let id = bare_id(text("/internetMessageId").unwrap_or_default());
         let is_person = |words: &Words, person: &Value| {
             let part = |part| person.pointer(part).and_then(Value::as_str).unwrap_or_default();
@@ -158,7 +167,7 @@ impl Chooser {
     /// wanted: each user was named outright, and all of them had all that is asked for.
     pub(crate) fn is_over(&self, owners: usize, sections_of_last: usize) -> bool {
         self.literal_users.is_some_and(|users| owners >= users)
-            && sections_of_last >= self.services.len()
+            && sections_of_last >= self.services_of_users
     }
 
     /// Whether another owner can still be wanted.

@@ -1,5 +1,7 @@
 //! Groups and their mailboxes: conversations, and a calendar that only its window shows.
 
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
 
 use crate::dice;
@@ -15,6 +17,8 @@ pub(crate) struct Group {
     /// The numbers of its members; the first owns it.
     pub(crate) members: Vec<usize>,
     pub(crate) shelf: Shelf,
+    /// What every request to its mailbox is refused with: status and code.
+    pub(crate) refusal: Mutex<Option<(u16, &'static str)>>,
 }
 
 impl Group {
@@ -30,7 +34,7 @@ impl Group {
         let shelf = Shelf::new(seed, &id);
         let address = Address { name, address: format!("{local}@{domain}") };
         let members = (0..people.min(3 + number as usize)).collect();
-        let group = Group { id, address, unified, members, shelf };
+        let group = Group { id, address, unified, members, shelf, refusal: Mutex::default() };
         if unified {
             seed::groups::fill(&group, seed, domain);
         }

@@ -68,5 +68,6 @@ pub use log::{Counts, Host, Log, Record, ScopeCounts};
 pub use options::{Credentials, Language, NewUser, Options, Profile, PublicUrls, TaskParts};
 pub use server::{Simulator, serve};
 pub use tenant::{
-    AttachmentInfo, FileInfo, ItemInfo, MailFolder, MailInfo, Mailed, Tenant, User, UserKind,
+    AttachmentInfo, FileInfo, GroupInfo, ItemInfo, MailFolder, MailInfo, Mailed, PostInfo, Tenant,
+    User, UserKind,
 };

@@ -18,8 +18,10 @@ use crate::person::{Person, Plan};
 use crate::{Error, NewUser, Options, seed};
 
 mod items;
+mod posts;
 
 pub use items::ItemInfo;
+pub use posts::{GroupInfo, PostInfo};
 
 /// What kind of user someone is, and so what the service says about him.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

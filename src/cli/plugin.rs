@@ -136,7 +136,7 @@ pub(crate) struct PluginRun {
     pub(crate) tried: Tried,
     /// The archive: a file, an address, or - for standard input.
     pub(crate) archive: PathBuf,
-    /// Only these services: mail, contacts, tasks, settings, onedrive.
+    /// Only these services: mail, calendar, contacts, tasks, settings, conversations, onedrive.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) service: Vec<String>,
     /// Only these users: UPN, object id or an earlier address; * and ? allowed.

@@ -1,7 +1,7 @@
 //! `doctor`: what works, what is missing, what is too much, and what will expire.
 
 use chrono::{DateTime, Utc};
-use exporter::{Owner, Owners, Service};
+use exporter::{Owner, OwnerKind, Owners, Service};
 use graph::{Graph, Prefer, Scope, segment};
 
 use crate::cli::Doctor;
@@ -11,6 +11,9 @@ use crate::terminal::Data;
 
 /// Roles that an export needs besides those of its services (FACTS 1.8).
 const DIRECTORY_ROLES: [&str; 3] = ["User.Read.All", "Directory.Read.All", "User.ReadWrite.All"];
+/// Those that one needs to list groups.
+const GROUP_ROLES: [&str; 4] =
+    ["GroupMember.Read.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All"];
 /// The service's clock may differ by this many seconds: assertions have 5 minutes (FACTS 1.3).
 const CLOCK_SKEW: i64 = 60;
 /// Warn this many days before a credential ends.
@@ -150,6 +153,9 @@ fn roles(tenant: &Tenant, services: &[Service], findings: &mut Findings) -> Resu
     };
     let holds = |any: &[&str]| any.iter().any(|role| roles.iter().any(|held| held == role));
     let mut needed: Vec<(&str, &[&str])> = vec![("users", &DIRECTORY_ROLES)];
+    if Service::owner_kinds(services).contains(&OwnerKind::Group) {
+        needed.push(("groups", &GROUP_ROLES));
+    }
     needed.extend(services.iter().map(|service| (service.name(), service.roles())));
     for (what, any) in &needed {
         if holds(any) {
@@ -199,10 +205,12 @@ async fn reach(
             let failure = Failure::from(error);
             findings.refused |= failure.code == Code::Refused;
             findings.fail(&format!("users: {failure}"))?;
-            return findings.hint("an export needs User.Read.All");
+            return findings.hint(
+                "an export needs User.Read.All, and GroupMember.Read.All where it takes groups",
+            );
         }
     };
-    findings.ok(&format!("users: {} of {} selected", owners.ours.count, owners.total))?;
+    findings.ok(&format!("owners: {} of {} selected", owners.ours.count, owners.total))?;
     let sample = owners.ours.after("", args.sample)?;
     for service in services {
         let mut tally = [0_u32; 3];

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use archive::metadata::Line;
 use archive::{Head, OwnerNames, Region, Seal};
 use chrono::{DateTime, Utc};
 use importer::{
-    Choice, Comparison, Destination, OnConflict, Options, Order, Source, Summary, Target,
+    Choice, Comparison, Destination, OnConflict, Options, Order, Service, Source, Summary, Target,
     TenantTarget,
 };
 use serde_json::json;
@@ -25,8 +26,9 @@ use crate::terminal::{self, Data};
 pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     let started = Utc::now();
     let selection = config::selection(&args.selection)?;
-    let choice = Choice { selection, ..Choice::default() };
+    let mut choice = Choice { selection, ..Choice::default() };
     choice.check()?;
+    take_what_comes_back(&mut choice)?;
     let spool = export::spool(&args.spool)?;
     let work = tempfile::tempdir_in(&spool.dir)
         .map_err(|error| Failure::because(Code::Usage, "making a temporary folder", &error))?;
@@ -59,6 +61,20 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     }
     show(&args.archive, started, &summary, &comparison, &seal)?;
     Ok(if passed { Code::Success } else { Code::Missing })
+}
+
+/// Leaves out what no application may write, as conversations of groups.
+fn take_what_comes_back(choice: &mut Choice) -> Result<(), Failure> {
+    let named = &mut choice.selection.services;
+    if named.is_empty() {
+        named.extend(Service::ALL.map(|service| service.name().to_owned()));
+    }
+    named.retain(|name| Service::from_name(name).is_some_and(|s| !s.roles().is_empty()));
+    match named.is_empty() {
+        true => Err(Failure::usage("nothing of that can be restored into a tenant")
+            .hint("`tar365 extract` gets it out")),
+        false => Ok(()),
+    }
 }
 
 /// A simulated tenant, and what is tried with it.
@@ -157,7 +173,8 @@ fn archive_file(path: &Path, spool: &Path) -> Result<Region, Failure> {
 fn owners(file: &Region) -> Result<(Vec<NewUser>, Head, Seal), Failure> {
     let index = archive::Index::open(file.reader())?;
     let (head, seal) = (index.head().clone(), index.seal().clone());
-    let users = importer::owners(file)?.into_iter().map(|line| {
+    let is_user = |line: &Line| !OwnerNames::from_graph(&line.graph).is_group;
+    let users = importer::owners(file)?.into_iter().filter(is_user).map(|line| {
         let names = OwnerNames::from_graph(&line.graph);
         let display_name = line.graph.get("displayName").and_then(|name| name.as_str());
         NewUser {

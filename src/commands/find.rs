@@ -68,10 +68,13 @@ fn show(data: &mut Data, item: &Surveyed<'_>, as_json: bool) -> Result<(), Failu
                 found[key] = value.clone();
             }
         }
+        if let Some(topic) = item.line.graph.get("topic") {
+            found["subject"] = topic.clone();
+        }
         return data.line(&found.to_string());
     }
     data.line(&format!("{:>12}  {date}  {path}", item.size))?;
-    let Some(subject) = text("/subject") else { return Ok(()) };
+    let Some(subject) = text("/subject").or(text("/topic")) else { return Ok(()) };
     let from = text("/from/emailAddress/address").unwrap_or_default();
     let clean = |text: &str| text.replace(|c: char| c.is_control(), " ");
     data.line(&format!("{:>14}{}: {}", "", clean(from), clean(subject)))
@@ -79,7 +82,7 @@ fn show(data: &mut Data, item: &Surveyed<'_>, as_json: bool) -> Result<(), Failu
 
 /// What an item is.
 enum Kind {
-    /// `message` or `file`.
+    /// `message`, `post` or `file`.
     Item(String),
     /// The extension of a file.
     Extension(String),
@@ -91,8 +94,7 @@ impl Kind {
     fn new(text: &str) -> Result<Self, Failure> {
         match text {
             "message" | "mail" => Ok(Self::Item("message".to_owned())),
-            "file" => Ok(Self::Item("file".to_owned())),
-            "event" => Ok(Self::Item("event".to_owned())),
+            "file" | "event" | "post" => Ok(Self::Item(text.to_owned())),
             text if text.contains('/') => {
                 let glob = GlobBuilder::new(text).case_insensitive(true).build();
                 let glob = glob.map_err(|error| Failure::because(Code::Usage, "--type", &error))?;
@@ -114,7 +116,7 @@ impl Kind {
                 name.to_lowercase().ends_with(extension)
             }
             Self::Mime(glob) => match item.line.kind.as_str() {
-                "message" => glob.is_match("message/rfc822"),
+                "message" | "post" => glob.is_match("message/rfc822"),
                 _ => text("/file/mimeType").is_some_and(|mime| glob.is_match(mime)),
             },
         }

@@ -115,7 +115,7 @@ fn remarks_on(service: Service, of: &ServiceTotal) -> Vec<String> {
 }
 
 fn table(data: &mut Data, survey: &Survey, remarks: &[String]) -> Result<(), Failure> {
-    data.line(&format!("{} of {} users selected", survey.owners, survey.users))?;
+    data.line(&format!("{} of {} owners selected", survey.owners, survey.users))?;
     data.line("")?;
     let head = ["", "owners", "items", "bytes", "requests", "units", "time", "bound by"];
     data.line(&row(&head.map(str::to_owned)))?;

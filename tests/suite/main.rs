@@ -25,6 +25,7 @@ mod each;
 mod engines;
 mod export_kill;
 mod faults;
+mod groups;
 #[path = "../../plugins/host/tests/suite/guest.rs"]
 #[allow(dead_code, reason = "what only the host's own tests use")]
 mod guest;

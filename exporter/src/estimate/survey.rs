@@ -11,13 +11,10 @@ use crate::owner::{Owner, Owners};
 use crate::pipeline::each;
 use crate::{Error, Service};
 
-/// Users a page of the directory (FACTS 3.2).
-const USERS_A_PAGE: u64 = 999;
-
 /// What an export of a selection takes.
 #[derive(Debug, Serialize)]
 pub struct Survey {
-    /// Users of the tenant.
+    /// Users and groups of the tenant, as far as they were listed.
     pub users: u64,
     /// Those that are selected.
     pub owners: u64,
@@ -25,7 +22,7 @@ pub struct Survey {
     pub asked: u64,
     /// By service, in the order of the format.
     pub services: BTreeMap<Service, ServiceTotal>,
-    /// Requests for the list of users, each one unit of the directory (FACTS 2.5).
+    /// Requests for the lists of users and groups, each one unit of the directory (FACTS 2.5).
     pub directory: u64,
     /// All services together.
     pub total: Load,
@@ -209,7 +206,7 @@ impl Sum {
             total += sum.load;
             services.insert(service, sum);
         }
-        let directory = owners.total.div_ceil(USERS_A_PAGE).max(1);
+        let directory = owners.pages;
         let mut time = time(limits, &total, self.busiest.as_ref());
         let users = limits.directory(directory);
         if users > time.seconds {

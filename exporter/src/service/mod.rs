@@ -3,6 +3,7 @@
 
 pub(crate) mod calendar;
 mod contacts;
+mod conversations;
 mod mail;
 mod onedrive;
 mod settings;
@@ -40,6 +41,8 @@ pub enum Service {
     Tasks,
     /// What a mailbox is set to, rules, categories, picture and profile, as JSON.
     Settings,
+    /// Conversations of a group.
+    Conversations,
     /// The user's drive, native files.
     OneDrive,
 }
@@ -67,6 +70,10 @@ macro_rules! dispatch {
             }
             Service::Settings => {
                 type $as = settings::Settings;
+                $call
+            }
+            Service::Conversations => {
+                type $as = conversations::Conversations;
                 $call
             }
             Service::OneDrive => {
@@ -283,8 +290,15 @@ pub(crate) struct Asked<'a> {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 6] =
-        [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::Settings, Self::OneDrive];
+    pub const ALL: [Self; 7] = [
+        Self::Mail,
+        Self::Calendar,
+        Self::Contacts,
+        Self::Tasks,
+        Self::Settings,
+        Self::Conversations,
+        Self::OneDrive,
+    ];
 
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {
@@ -456,7 +470,9 @@ impl Service {
 
 /// Why an owner does not have a service: cause and message.
 const fn lacking(owner: &Owner) -> (&'static str, &'static str) {
-    if !owner.licensed {
+    if matches!(owner.kind, OwnerKind::Group) {
+        ("no-service", "the group does not have the service")
+    } else if !owner.licensed {
         ("unlicensed", "the user has no licence")
     } else if !owner.enabled {
         ("disabled", "the user is disabled and does not have the service")

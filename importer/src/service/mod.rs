@@ -3,6 +3,7 @@
 
 pub(crate) mod calendar;
 pub(crate) mod contacts;
+pub(crate) mod conversations;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
 pub(crate) mod tasks;
@@ -35,6 +36,8 @@ pub enum Service {
     Contacts,
     /// Tasks of To Do.
     Tasks,
+    /// Conversations of a group, which nothing of goes back to Microsoft 365.
+    Conversations,
     /// The user's drive.
     OneDrive,
 }
@@ -58,6 +61,10 @@ macro_rules! dispatch {
             }
             Service::Tasks => {
                 type $as = tasks::Tasks;
+                $call
+            }
+            Service::Conversations => {
+                type $as = conversations::Conversations;
                 $call
             }
             Service::OneDrive => {
@@ -131,8 +138,14 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 5] =
-        [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::OneDrive];
+    pub const ALL: [Self; 6] = [
+        Self::Mail,
+        Self::Calendar,
+        Self::Contacts,
+        Self::Tasks,
+        Self::Conversations,
+        Self::OneDrive,
+    ];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)
@@ -144,7 +157,8 @@ impl Service {
         self.about().name
     }
 
-    /// Application roles that restoring it needs (FACTS 1.8), least first; any one suffices.
+    /// Application roles that restoring it needs (FACTS 1.8), least first; any one suffices. None
+    /// for what no application may write.
     #[must_use]
     pub const fn roles(self) -> &'static [&'static str] {
         self.about().roles

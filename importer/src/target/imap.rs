@@ -155,14 +155,16 @@ impl ImapTarget {
     /// wrong with address and credentials is said before the first item.
     ///
     /// # Errors
-    /// If the server can't be reached or lets nobody in, or for a section that is no mail.
+    /// If the server can't be reached or lets nobody in, or for a section that is no mail. Posts of
+    /// groups are mails, too.
     pub(crate) async fn open(
         &self,
         section: &Section,
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<ImapPlace, Error> {
-        if section.service != crate::Service::Mail {
+        use crate::Service::{Conversations, Mail};
+        if !matches!(section.service, Mail | Conversations) {
             return Err(Error::Usage {
                 what: format!("an IMAP server takes mail, not {}", section.prefix),
                 hint: "--service mail",

@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::options::Options;
 use crate::place::AnyPlace;
 use crate::section::{Owner, Section};
-use crate::service::Service;
+use crate::service::{Service, conversations};
 
 /// Mailboxes and drives of a tenant.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ impl TenantTarget {
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<AnyPlace, Error> {
+        if section.service.roles().is_empty() {
+            return Err(conversations::refused(&section.prefix));
+        }
         let user = self.user(&section.owner, options).await?;
         section.service.open(self.graph.clone(), &user, section, options, journal).await
     }

@@ -82,6 +82,9 @@ impl<'a> Desk<'a> {
             let text = "The group has no mailbox.";
             return Err(Refusal::new(404, "MailboxNotEnabledForRESTAPI", text));
         }
+        if let Some((status, code)) = *group.refusal.lock().expect("no panic under this lock") {
+            return Err(Refusal::new(status, code, "The mailbox is not for everybody."));
+        }
         let access = Access {
             asked,
             shelf: &group.shelf,
@@ -225,6 +228,19 @@ impl<'a> Desk<'a> {
             ("conversationId", self.access.id_of(thread.parent?.into()).into()),
         ] {
             row.insert(name.into(), value);
+        }
+        let extended = thing.extended.iter().map(|p| json!({"id": p.id, "value": p.value}));
+        row.insert("singleValueExtendedProperties".into(), extended.collect());
+        if self.access.expands("inReplyTo") {
+            // The one before it in the thread; whole, whatever is selected of it.
+            let siblings = self.access.shelf.children(Kind::Post, thing.parent);
+            let before = siblings.into_iter().take_while(|sibling| *sibling < place.number).last();
+            let answered = before.and_then(|before| {
+                let mut answered = self.access.shelf.thing(before)?.properties.clone();
+                answered.insert("id".into(), self.access.id_of(before.into()).into());
+                Some(answered)
+            });
+            row.insert("inReplyTo".into(), answered.map_or(Value::Null, Value::from));
         }
         if self.access.prefer.text_body {
             let text = json!({"contentType": "text", "content": calendar::plain(&row["body"])});

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::blob::Blob;
 use crate::calendar;
@@ -12,6 +12,10 @@ use crate::groups::Group;
 use crate::mail::{Attached, Attachment};
 use crate::seed::{self, SPAN, epoch, seconds_after, words};
 use crate::shelf::Kind;
+
+/// A mail that is attached to a post.
+const INNER: &[u8] = b"From: a@fabrikam.example\r\nTo: b@fabrikam.example\r\nSubject: Anlage\r\n\
+    Date: Mon, 4 Mar 2024 09:00:00 +0000\r\n\r\nText\r\n";
 
 /// Conversations with their threads and posts, and a calendar with two events.
 pub(crate) fn fill(group: &Group, seed: u64, domain: &str) {
@@ -57,24 +61,65 @@ fn conversation(group: &Group, number: u64, domain: &str, dice: &mut Dice) {
             let sender = json!({"emailAddress": {"name": sender.name, "address": sender.address}});
             let when = start + TimeDelta::minutes((at * 500 + nth * 17) as i64);
             let text = words::prose(dice, 300);
-            let post = object(json!({
-                "body": {"contentType": "html", "content": format!("<html><body><div>Grüße – {text}</div></body></html>")},
+            let picture = if nth == 0 && number == 2 { "<img src=\"cid:bild@1\">" } else { "" };
+            let mut post = object(json!({
+                "body": {"contentType": "html", "content": format!("<html><body><div>Grüße – {text}</div>{picture}</body></html>")},
                 "from": sender,
                 "sender": sender,
                 "newParticipants": [],
                 "categories": [],
             }));
+            // Some came by mail, from where everybody numbers his own.
+            if number.is_multiple_of(2) {
+                let extended =
+                    json!(references(&group.address.address, &format!("{number}.{at}"), nth));
+                post.insert("singleValueExtendedProperties".into(), extended);
+            }
             let post = shelf.put(Kind::Post, Some(thread), post, when);
             if nth == 0 && number.is_multiple_of(2) {
-                let file = Attachment {
-                    name: "Plan.txt".into(),
-                    content_type: "text/plain".into(),
-                    content_id: None,
-                    inline: false,
-                    what: Attached::File(Blob::Stored(Bytes::from_static(b"Plan"))),
-                };
-                shelf.change(post.into(), when, |thing| thing.attachments.push(file));
+                let attached = attachments(number);
+                shelf.change(post.into(), when, |thing| thing.attachments.extend(attached));
             }
         }
     }
+}
+
+/// What the header of a post says of those before it.
+fn references(address: &str, thread: &str, nth: u64) -> Vec<Value> {
+    let id = |n: u64| format!("<post.{thread}.{n}.{address}>");
+    let mut known = vec![json!({"id": "String 0x1035", "value": id(nth)})];
+    if nth > 0 {
+        let all: Vec<String> = (0..nth).map(id).collect();
+        known.push(json!({"id": "String 0x1042", "value": id(nth - 1)}));
+        known.push(json!({"id": "String 0x1039", "value": all.join(" ")}));
+    }
+    known
+}
+
+/// A file; in one conversation of every kind.
+fn attachments(number: u64) -> Vec<Attachment> {
+    let file = |name: &str, kind: &str, bytes: &'static [u8]| Attachment {
+        name: name.into(),
+        content_type: kind.into(),
+        content_id: None,
+        inline: false,
+        what: Attached::File(Blob::Stored(Bytes::from_static(bytes))),
+    };
+    let mut all = vec![file("Plan.txt", "text/plain", b"Plan")];
+    if number == 2 {
+        let picture = b"\xff\xd8\xff\xe0\0\x10JFIF\0\r\n--\n\xff\xd9";
+        all.extend([
+            Attachment {
+                content_id: Some("bild@1".into()),
+                inline: true,
+                ..file("bild.jpg", "image/jpeg", picture)
+            },
+            Attachment {
+                what: Attached::Item(Blob::Stored(Bytes::from_static(INNER))),
+                ..file("Anlage", "message/rfc822", b"")
+            },
+            Attachment { what: Attached::Reference, ..file("Protokoll.docx", "text/html", b"") },
+        ]);
+    }
+    all
 }

@@ -35,13 +35,16 @@ impl Opened {
         let is_wanted = |service: &Service| named.is_empty() || named.contains(service.name());
         let is_allowed =
             |service: &Service| service.roles().iter().any(|role| roles.iter().any(|r| r == role));
-        let wanted: Vec<_> = Service::ALL.into_iter().filter(is_wanted).collect();
+        // What no application may write is told when it is come to.
+        let is_writable = |service: &Service| !service.roles().is_empty();
+        let wanted = Service::ALL.into_iter().filter(is_wanted).filter(is_writable);
+        let wanted: Vec<_> = wanted.collect();
         let missing = wanted.iter().filter(|service| !is_allowed(service)).map(|service| {
             let role = service.roles()[0];
             format!("the token has no permission to restore {}: {role} is missing", service.name())
         });
         let missing: Vec<_> = missing.collect();
-        if missing.len() == wanted.len() {
+        if missing.len() == wanted.len() && !wanted.is_empty() {
             return Err(Failure::new(Code::Refused, missing.join("; "))
                 .hint("grant the application permission and admin consent"));
         }
