@@ -12,6 +12,8 @@ use super::object::Kind;
 
 /// Longer than the identifiers of any program.
 const MOST_OF_UID: usize = 4096;
+/// Longer than any duration or rule.
+const MOST_OF_SHORT: usize = 64 * 1024;
 /// Components in components; deeper ones count as lines of the deepest.
 const DEEPEST: usize = 16;
 /// What a server sets itself, or what is of the file and not of the thing.
@@ -80,10 +82,11 @@ enum Line {
         begins: bool,
         name: Vec<u8>,
     },
-    /// A duration, and what stands before it.
-    Duration {
+    /// What can be written in many ways: its meaning, once it is there, and what stands before it.
+    Short {
         digest: Sha256,
         value: Vec<u8>,
+        meaning: fn(&str) -> Option<String>,
     },
     Property {
         digest: Sha256,
@@ -123,12 +126,10 @@ impl Reading {
             Piece::Value(value) => self.line.value(value),
             Piece::End => match std::mem::replace(&mut self.line, Line::Ignored) {
                 Line::Ignored => {}
-                Line::Duration { mut digest, value } => {
+                Line::Short { mut digest, value, meaning } => {
                     let written = String::from_utf8_lossy(&value);
-                    match seconds(written.trim()) {
-                        Some(seconds) => digest.update(seconds.to_be_bytes()),
-                        None => digest.update(&value),
-                    }
+                    let meant = meaning(written.trim());
+                    digest.update(meant.as_deref().unwrap_or(&written));
                     self.add(digest.finalize().into());
                 }
                 Line::Property { digest, uid, .. } => {
@@ -202,8 +203,8 @@ impl Line {
                 let room = 64_usize.saturating_sub(name.len());
                 name.extend_from_slice(&value[..value.len().min(room)]);
             }
-            Self::Duration { value: all, .. } => {
-                let room = MOST_OF_UID.saturating_sub(all.len());
+            Self::Short { value: all, .. } => {
+                let room = MOST_OF_SHORT.saturating_sub(all.len());
                 all.extend_from_slice(&value[..value.len().min(room)]);
             }
             Self::Property { digest, is_base64: true, .. } => {
@@ -262,14 +263,19 @@ fn property(head: &Head<'_>, is_uid: bool) -> Line {
         digest.update(parameter);
     }
     digest.update(":");
-    if matches!(head.name.as_str(), "TRIGGER" | "DURATION") {
-        return Line::Duration { digest, value: Vec::new() };
+    let meaning: Option<fn(&str) -> Option<String>> = match head.name.as_str() {
+        "TRIGGER" | "DURATION" => Some(seconds),
+        "RRULE" | "EXRULE" => Some(rule),
+        _ => None,
+    };
+    if let Some(meaning) = meaning {
+        return Line::Short { digest, value: Vec::new(), meaning };
     }
     Line::Property { digest, is_base64, escaped: false, uid: is_uid.then(Vec::new) }
 }
 
 /// A duration (RFC 5545, 3.3.6), which can be written in many ways.
-fn seconds(written: &str) -> Option<i64> {
+fn seconds(written: &str) -> Option<String> {
     let unsigned = written.trim_start_matches(['+', '-']);
     let (mut seconds, mut number, mut in_time) = (0_i64, String::new(), false);
     for c in unsigned.strip_prefix('P')?.chars() {
@@ -293,7 +299,16 @@ fn seconds(written: &str) -> Option<i64> {
         seconds = seconds.checked_add(part)?;
         number.clear();
     }
-    number.is_empty().then_some(if written.starts_with('-') { -seconds } else { seconds })
+    let signed = if written.starts_with('-') { -seconds } else { seconds };
+    number.is_empty().then(|| signed.to_string())
+}
+
+/// A rule (RFC 5545, 3.3.10), whose parts stand in any order.
+fn rule(written: &str) -> Option<String> {
+    let written = written.to_ascii_uppercase();
+    let mut parts: Vec<&str> = written.split(';').collect();
+    parts.sort_unstable();
+    Some(parts.join(";"))
 }
 
 /// A parameter as all may write it; none of what a server sets, or what is so without it.
@@ -374,6 +389,14 @@ mod tests {
                 |trigger: &str| of(&format!("BEGIN:VALARM\nTRIGGER:{trigger}\nEND:VALARM\n"));
             assert_eq!(with(one) == with(other), same, "{one} {other}");
         }
+    }
+
+    #[test]
+    fn rules() {
+        let with = |rule: &str| of(&format!("BEGIN:VEVENT\nRRULE:{rule}\nEND:VEVENT\n"));
+        let given = with("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=28,29;BYSETPOS=-1");
+        assert_eq!(given, with("FREQ=YEARLY;BYMONTHDAY=28,29;BYMONTH=2;BYSETPOS=-1"));
+        assert_ne!(given, with("FREQ=YEARLY;BYMONTHDAY=28,29;BYMONTH=3;BYSETPOS=-1"));
     }
 
     #[test]
