@@ -6,7 +6,7 @@ use archive::{Outcome, Region, Sha256Digest};
 use serde_json::Value;
 
 use crate::Error;
-use crate::base::{Earlier, EarlierContent, equal_but_boundaries, is_same_content, prove};
+use crate::base::{Earlier, EarlierContent, equal_but_boundaries, prove};
 use crate::context::Context;
 use crate::filter::{self, Passed};
 use crate::inventory::Item;
@@ -63,7 +63,7 @@ impl Section {
         };
         let now: Value = serde_json::from_str(&item.json)
             .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
-        let is_same = is_same_content(&earlier.graph, &now);
+        let is_same = self.service.is_same_content(&earlier.graph, &now);
         if is_same && !sampled {
             return match reuse(context, item, turn, earlier).await? {
                 Some(events) => Ok(events),

@@ -55,6 +55,10 @@ pub struct Options {
     pub spool_dir: PathBuf,
     /// Most bytes of one item on disk; a larger file on a pipe is passed through.
     pub spool_limit: u64,
+    /// Inbox rules that were on come back on.
+    pub enable_rules: bool,
+    /// So do automatic replies.
+    pub enable_replies: bool,
     /// Restore what an archive without a seal holds.
     pub incomplete: bool,
 }

@@ -252,6 +252,14 @@ pub enum Loss {
     TimeZone,
     /// Attachments that are not in the archive, because the service did not give them.
     Attachments,
+    /// A rule, or the automatic replies, were on and are off now.
+    Disabled,
+    /// What a mailbox has only once was left as it is there.
+    InPlaceOnly,
+    /// The service did not take a setting, or took another one.
+    Setting,
+    /// Who a person is belongs to the directory.
+    Profile,
 }
 
 impl Loss {
@@ -289,6 +297,10 @@ impl Loss {
             Self::Location => "location",
             Self::TimeZone => "time-zone",
             Self::Attachments => "attachments",
+            Self::Disabled => "disabled",
+            Self::InPlaceOnly => "in-place-only",
+            Self::Setting => "setting",
+            Self::Profile => "profile",
         }
     }
 }

@@ -98,7 +98,7 @@ async fn planned(
         destination: match (target, label) {
             (Target::Directory(_), _) => target.to_string(),
             (_, None) => format!("{target}: in place"),
-            (_, Some(label)) => format!("{target}: folder \"tar365 restore {label}\""),
+            (_, Some(label)) => format!("{target}: {}", section.service.beside(label)),
         },
         folders: work.folders()?,
         section: section.prefix,

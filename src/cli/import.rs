@@ -120,6 +120,12 @@ pub(crate) struct TargetArgs {
     /// What to do with an item that is there already.
     #[arg(long, value_enum, default_value_t = Conflict::Skip)]
     pub(crate) on_conflict: Conflict,
+    /// Inbox rules that were on come back on; else all come back off. Those that forward send mail.
+    #[arg(long)]
+    pub(crate) enable_rules: bool,
+    /// Automatic replies that were on come back on, with --in-place; else they come back off.
+    #[arg(long)]
+    pub(crate) enable_automatic_replies: bool,
 }
 
 #[derive(Debug, Clone, Args)]

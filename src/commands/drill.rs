@@ -128,6 +128,9 @@ impl Trial<'_> {
             concurrency: 8,
             spool_dir: self.spool.dir.clone(),
             spool_limit: self.spool.disk_bytes,
+            // Nobody gets what a simulated mailbox sends.
+            enable_rules: true,
+            enable_replies: true,
             incomplete: false,
         };
         let order = Order {

@@ -219,6 +219,8 @@ fn options(args: &Import) -> Result<Options, Failure> {
         concurrency: usize::from(args.concurrency),
         spool_dir: spool.dir,
         spool_limit: spool.disk_bytes,
+        enable_rules: target.enable_rules,
+        enable_replies: target.enable_automatic_replies,
         incomplete: args.incomplete,
     })
 }

@@ -58,6 +58,7 @@ mod plugins;
 mod readers;
 mod schedulers;
 mod settings;
+mod settings_import;
 mod shards;
 mod tasks;
 mod tasks_import;

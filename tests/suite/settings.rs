@@ -3,7 +3,23 @@
 use serde_json::{Value, json};
 use simulator::{Credentials, Options};
 
-use crate::harness::{Archive, Tenant, text, verify};
+use crate::conformance::Subject;
+use crate::harness::{Archive, Tenant, run, tar365, text, verify};
+
+pub const SUBJECT: Subject = Subject {
+    service: "settings",
+    arguments: &[],
+    delta: None,
+    contents: &["/photo/$value"],
+    vanishing: None,
+    change: |tenant| {
+        let office = tenant.simulator.tenant();
+        let user = &office.users()[0].id;
+        office.change_settings(user, json!({"timeZone": "Tokyo Standard Time"})).unwrap();
+        "mailboxSettings".to_owned()
+    },
+    held: None,
+};
 
 const SETTINGS: [&str; 2] = ["--service", "settings"];
 
@@ -155,4 +171,12 @@ fn what_was_set_since_the_base_is_in_the_next_archive() {
     assert!(archive.member(&format!("{section}/rules/New.json")).is_some());
     let categories = document(&archive, &format!("{section}/categories.json"));
     assert!(categories["value"].as_array().unwrap().iter().any(|row| row["displayName"] == "New"));
+    let next = dir.path().join("next.tar");
+    std::fs::write(&next, with_base()).unwrap();
+    let diff = run(tar365(&["diff", file.to_str().unwrap(), next.to_str().unwrap()])).expect(3);
+    let told = String::from_utf8_lossy(&diff.stdout).into_owned();
+    for part in ["mailbox-settings.json", "categories.json", "photo.png", "rules/New.json"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("focused-inbox.json"), "{told}");
 }

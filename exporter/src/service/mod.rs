@@ -147,6 +147,12 @@ pub(crate) trait Export {
     /// Media type and length of an item's content, as far as the listing tells.
     fn media(json: &str) -> (Option<String>, Option<u64>);
 
+    /// Whether an item has the content that it had, by what the service said of it then and says
+    /// now.
+    fn is_same_content(earlier: &Value, now: &Value) -> bool {
+        crate::base::is_same_content(earlier, now)
+    }
+
     /// Why a large file can't be read, of an error that no retry cures.
     fn refusal(
         _context: &Context,
@@ -460,6 +466,11 @@ impl Service {
     /// The name that follows from an item's metadata.
     pub(crate) fn name_of(self, graph: &Value, item: &Item) -> NewName {
         dispatch!(self, Of => Of::name(graph, item))
+    }
+
+    /// See [`Export::is_same_content`].
+    pub(crate) fn is_same_content(self, earlier: &Value, now: &Value) -> bool {
+        dispatch!(self, Of => Of::is_same_content(earlier, now))
     }
 
     /// Media type and length of an item's content, as far as the listing tells.

@@ -7,6 +7,7 @@ pub(crate) mod conversations;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
 pub(crate) mod tasks;
+pub(crate) mod settings;
 
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub enum Service {
     Tasks,
     /// Conversations of a group, which nothing of goes back to Microsoft 365.
     Conversations,
+    /// What a mailbox is set to.
+    Settings,
     /// The user's drive.
     OneDrive,
 }
@@ -65,6 +68,10 @@ macro_rules! dispatch {
             }
             Service::Conversations => {
                 type $as = conversations::Conversations;
+                $call
+            }
+            Service::Settings => {
+                type $as = settings::Settings;
                 $call
             }
             Service::OneDrive => {
@@ -119,6 +126,12 @@ pub(crate) trait Import {
     /// If it can't be read.
     fn compared(item: &Item) -> Result<Compared, Error>;
 
+    /// Where things go that are restored beside what is there, in words, by the name of the new
+    /// folder.
+    fn beside(label: &str) -> String {
+        format!("folder \"tar365 restore {label}\"")
+    }
+
     /// The name of a folder as the tenant takes it, for the same.
     fn folder_name(name: &str) -> String {
         name.trim().to_lowercase()
@@ -138,14 +151,7 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 6] = [
-        Self::Mail,
-        Self::Calendar,
-        Self::Contacts,
-        Self::Tasks,
-        Self::Conversations,
-        Self::OneDrive,
-    ];
+    pub const ALL: [Self; 7] = [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::Settings, Self::Conversations, Self::OneDrive];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)
@@ -218,6 +224,11 @@ impl Service {
     /// See [`Import::compared`].
     pub(crate) fn compared(self, item: &Item) -> Result<Compared, Error> {
         dispatch!(self, Of => Of::compared(item))
+    }
+
+    /// See [`Import::beside`].
+    pub(crate) fn beside(self, label: &str) -> String {
+        dispatch!(self, Of => Of::beside(label))
     }
 
     /// See [`Import::folder_name`].

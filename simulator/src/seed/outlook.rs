@@ -153,9 +153,13 @@ fn rules(shelf: &Shelf, source: &Source) {
 /// Whose mail is always focused, and whose never.
 fn overrides(shelf: &Shelf, source: &Source) {
     let mut dice = source.dice(65, 0);
-    for (number, class) in (0..).zip(["focused", "other"]) {
-        let sender = source.colleague(&mut dice);
-        let sender = json!({"name": sender.name, "address": sender.address});
+    let boss = source.colleague(&mut dice);
+    let senders = [
+        ("focused", boss.name, boss.address),
+        ("other", "News".into(), "news@fabrikam.example".into()),
+    ];
+    for (number, (class, name, address)) in (0..).zip(senders) {
+        let sender = json!({"name": name, "address": address});
         let one = object(json!({"classifyAs": class, "senderEmailAddress": sender}));
         shelf.put(Kind::Override, None, one, source.made(66, number));
     }

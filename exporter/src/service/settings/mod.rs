@@ -58,8 +58,7 @@ impl Export for Settings {
         read::list(of).await
     }
 
-    /// A document is what was listed; a picture is fetched, also if the base has one: that its tag
-    /// changes with its bytes is promised nowhere.
+    /// A document is what was listed; a picture is fetched.
     async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
         if asked.item.id == PHOTO {
             return photo(context, asked).await;
@@ -91,6 +90,13 @@ impl Export for Settings {
         let graph: Value = serde_json::from_str(json).unwrap_or_default();
         let picture = graph.get("@odata.mediaContentType").and_then(Value::as_str);
         (Some(picture.unwrap_or("application/json").to_owned()), None)
+    }
+
+    /// Documents are what was listed of them. A picture is known by the tag of its bytes; without
+    /// one nobody can tell.
+    fn is_same_content(earlier: &Value, now: &Value) -> bool {
+        let is_document = now.get("@odata.mediaContentType").or(now.get("width")).is_none();
+        earlier == now && (is_document || now.get("@odata.mediaEtag").is_some_and(Value::is_string))
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::mailbox::{Container, Containers, Mailbox, Shape, id};
+use crate::place::{Made, Undone};
 use crate::section::Folder;
 
 /// Where the folders of a mailbox hang.
@@ -42,7 +43,7 @@ const SHAPE: Shape = Shape {
 
 /// The folders of one mailbox.
 #[derive(Debug)]
-pub(super) struct Folders {
+pub(in crate::service) struct Folders {
     all: Containers,
     /// Name of the folder that all others go into; none in place.
     beside: Option<String>,
@@ -51,7 +52,7 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    pub(super) fn new(
+    pub(in crate::service) fn new(
         mailbox: Mailbox,
         section: &str,
         journal: Arc<Journal>,
@@ -62,7 +63,7 @@ impl Folders {
     }
 
     /// Whether what is in this folder goes beside, though everything else goes in place.
-    pub(super) fn is_aside(&self, trail: &[Folder]) -> bool {
+    pub(in crate::service) fn is_aside(&self, trail: &[Folder]) -> bool {
         let never = |folder: &Folder| {
             folder.well_known.as_deref().is_some_and(|name| {
                 NEVER_IN_PLACE.iter().any(|never| never.eq_ignore_ascii_case(name))
@@ -72,7 +73,7 @@ impl Folders {
     }
 
     /// The folder at the end of `trail`, which is made if it is not there.
-    pub(super) async fn at(&self, trail: &[Folder]) -> Result<Arc<Container>, Error> {
+    pub(in crate::service) async fn at(&self, trail: &[Folder]) -> Result<Arc<Container>, Error> {
         let aside = self.is_aside(trail);
         let (mut key, mut at) = (String::new(), Container::new(ROOT.to_owned(), false, aside));
         let top = if aside { Some(&self.aside) } else { self.beside.as_ref() };
@@ -142,7 +143,7 @@ impl Folders {
     }
 
     /// The folder at a place that was begun, if it is there.
-    pub(super) async fn begun(&self, place: &str) -> Result<Option<String>, graph::Error> {
+    async fn begun(&self, place: &str) -> Result<Option<String>, graph::Error> {
         self.all.begun(place).await
     }
 
@@ -159,6 +160,37 @@ impl Folders {
     /// The message that an earlier run was moving away for the one at `path`.
     pub(super) fn replaced(&self, path: &str) -> Result<Option<String>, Error> {
         self.all.journal.under_way(&self.all.section, path).map(|(_, old)| old)
+    }
+
+    /// Takes back a folder that was made, or begun, if nothing is in it.
+    pub(in crate::service) async fn undo(&self, made: &Made) -> Result<Undone, graph::Error> {
+        match &made.id {
+            Some(id) => self.remove_empty(id).await,
+            None => match self.begun(&made.path).await? {
+                Some(id) => self.remove_empty(&id).await,
+                None => Ok(Undone::Removed),
+            },
+        }
+    }
+
+    async fn remove_empty(&self, id: &str) -> Result<Undone, graph::Error> {
+        let mailbox = &self.all.mailbox;
+        let folder = format!("{}/mailFolders/{}", mailbox.root, segment(id));
+        let path = format!("{folder}?$select=totalItemCount,childFolderCount");
+        let Some(found) = mailbox.look(&path).await? else { return Ok(Undone::Removed) };
+        let count = |key: &str| found.get(key).and_then(Value::as_u64).unwrap_or(1);
+        if count("totalItemCount") + count("childFolderCount") > 0 {
+            return Ok(Undone::Kept);
+        }
+        let path = format!("{folder}/permanentDelete");
+        match mailbox.graph.act(&mailbox.scope, &path, &Value::Null).await {
+            Ok(_) => {}
+            Err(error) if !matches!(error.status(), Some(400 | 404 | 405 | 501)) => {
+                return Err(error);
+            }
+            Err(_) => mailbox.delete(&folder).await?,
+        }
+        Ok(Undone::Removed)
     }
 
     /// Whether this folder is Deleted Items, what only recovery shows, or below them.

@@ -4,7 +4,7 @@ mod address;
 mod attachments;
 mod compared;
 mod expected;
-mod folders;
+pub(super) mod folders;
 mod found;
 mod head;
 mod message;

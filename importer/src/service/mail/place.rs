@@ -319,14 +319,9 @@ impl Place for MailPlace {
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
-        let undone = match (made.what, &made.id) {
-            (What::Folder, Some(id)) => self.undo_folder(id).await,
-            (What::Folder, None) => match self.folders.begun(&made.path).await {
-                Ok(Some(id)) => self.undo_folder(&id).await,
-                Ok(None) => Ok(Undone::Removed),
-                Err(error) => Err(error),
-            },
-            (What::Item, _) => self.undo_item(made).await,
+        let undone = match made.what {
+            What::Folder => self.folders.undo(made).await,
+            What::Item => self.undo_item(made).await,
         };
         undone.map_err(|source| Error::Graph { doing: format!("undoing {}", made.path), source })
     }

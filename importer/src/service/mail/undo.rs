@@ -1,6 +1,5 @@
 //! Takes back what a restore made in a mailbox.
 
-use graph::segment;
 use serde_json::{Value, json};
 
 use super::place::MailPlace;
@@ -39,24 +38,5 @@ impl MailPlace {
             folder.is_none() || folder == is_in
         };
         self.mailbox.take_back(&self.message(id), "id,parentFolderId", is_ours).await
-    }
-
-    pub(super) async fn undo_folder(&self, id: &str) -> Result<Undone, graph::Error> {
-        let folder = format!("{}/mailFolders/{}", self.mailbox.root, segment(id));
-        let path = format!("{folder}?$select=totalItemCount,childFolderCount");
-        let Some(found) = self.mailbox.look(&path).await? else { return Ok(Undone::Removed) };
-        let count = |key: &str| found.get(key).and_then(Value::as_u64).unwrap_or(1);
-        if count("totalItemCount") + count("childFolderCount") > 0 {
-            return Ok(Undone::Kept);
-        }
-        let path = format!("{folder}/permanentDelete");
-        match self.mailbox.graph.act(&self.mailbox.scope, &path, &Value::Null).await {
-            Ok(_) => {}
-            Err(error) if !matches!(error.status(), Some(400 | 404 | 405 | 501)) => {
-                return Err(error);
-            }
-            Err(_) => self.mailbox.delete(&folder).await?,
-        }
-        Ok(Undone::Removed)
     }
 }
