@@ -24,10 +24,13 @@ const TABLES: &str = "
 CREATE TABLE item (
   seq INTEGER PRIMARY KEY, side INTEGER NOT NULL, home TEXT NOT NULL, name TEXT NOT NULL,
   digest BLOB NOT NULL, content BLOB NOT NULL, path TEXT NOT NULL, about TEXT NOT NULL,
-  matched INTEGER NOT NULL DEFAULT 0);
+  matched INTEGER NOT NULL DEFAULT 0, given INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX alike ON item (side, home, name, digest, matched);
 CREATE TABLE folder (side INTEGER, path TEXT, PRIMARY KEY (side, path)) WITHOUT ROWID;
 ";
+
+/// What only the second archive has, but what every mailbox has anyway.
+const SURPLUS: &str = "side = 1 AND given = 0";
 
 /// What a comparison found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -123,15 +126,17 @@ async fn section(scratch: &Scratch, side: u8, task: Task, folders: bool) -> Resu
         let home = home(&work.trail_of(&item.line)?);
         let compared = tokio::task::block_in_place(|| section.service.compared(&item))?;
         let Compared { name, content, all } = compared;
+        let given = section.service.is_given(&item);
         let about = archive::json::canonical(&all);
         let digest = Sha256::digest(&about);
         let content = Sha256::digest(archive::json::canonical(&content));
         scratch.asked(|db| {
-            let sql = "INSERT INTO item (side, home, name, digest, content, path, about)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let sql = "INSERT INTO item (side, home, name, digest, content, path, about, given)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let (digest, content) = (digest.as_slice(), content.as_slice());
+            let path = &item.path;
             db.prepare_cached(sql)?
-                .execute(rusqlite::params![side, home, name, digest, content, item.path, about])
+                .execute(rusqlite::params![side, home, name, digest, content, path, about, given])
                 .map(drop)
         })?;
     }
@@ -162,8 +167,7 @@ fn conclude(scratch: &Scratch) -> Result<Comparison, Error> {
             }
         }
     }
-    let ends =
-        [("side = 0", "it did not come back"), ("side = 1", "it came back, but was not there")];
+    let ends = [("side = 0", "it did not come back"), (SURPLUS, "it came back, but was not there")];
     for (side, what) in ends {
         let mut after = 0;
         while let Some(row) = next(scratch, after, &format!("{side} AND matched = 0"))? {

@@ -126,6 +126,11 @@ pub(crate) trait Import {
     /// If it can't be read.
     fn compared(item: &Item) -> Result<Compared, Error>;
 
+    /// Whether everybody has such an item, made or not: then nobody has one too many.
+    fn is_given(_item: &Item) -> bool {
+        false
+    }
+
     /// Where things go that are restored beside what is there, in words, by the name of the new
     /// folder.
     fn beside(label: &str) -> String {
@@ -224,6 +229,11 @@ impl Service {
     /// See [`Import::compared`].
     pub(crate) fn compared(self, item: &Item) -> Result<Compared, Error> {
         dispatch!(self, Of => Of::compared(item))
+    }
+
+    /// See [`Import::is_given`].
+    pub(crate) fn is_given(self, item: &Item) -> bool {
+        dispatch!(self, Of => Of::is_given(item))
     }
 
     /// See [`Import::beside`].

@@ -68,6 +68,16 @@ impl Import for Settings {
         compared(item)
     }
 
+    /// Every mailbox has its settings, and a list of categories that may be empty.
+    fn is_given(item: &Item) -> bool {
+        let rows = item.line.graph.get("value").and_then(Value::as_array);
+        match Part::of(&item.line.id) {
+            Some(Part::Mailbox | Part::Profile) => true,
+            Some(Part::Categories | Part::Overrides) => rows.is_none_or(Vec::is_empty),
+            Some(Part::Photo) | None => false,
+        }
+    }
+
     fn beside(_label: &str) -> String {
         "missing categories and rules are added, rules off; nothing else is changed".to_owned()
     }
