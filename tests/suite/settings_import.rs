@@ -270,6 +270,23 @@ fn value(name: &str, of: &str, folder: &str) -> Value {
     }
 }
 
+/// Settings of which none is what a mailbox is born with.
+fn every_setting() -> Value {
+    json!({
+        "timeZone": "Tokyo Standard Time",
+        "dateFormat": "yyyy.MM.dd",
+        "timeFormat": "h:mm tt",
+        "delegateMeetingMessageDeliveryOptions": "sendToDelegateAndPrincipal",
+        "language": {"locale": "fr-FR", "displayName": "French (France)"},
+        "workingHours": {"daysOfWeek": ["sunday"], "startTime": "05:00:00.0000000",
+            "endTime": "11:30:00.0000000", "timeZone": {"name": "Tokyo Standard Time"}},
+        "automaticRepliesSetting": {"status": "scheduled", "externalAudience": "none",
+            "scheduledStartDateTime": {"dateTime": "2027-08-03T06:00:00.0000000", "timeZone": "UTC"},
+            "scheduledEndDateTime": {"dateTime": "2027-08-21T16:00:00.0000000", "timeZone": "UTC"},
+            "internalReplyMessage": "<p>in</p>", "externalReplyMessage": "<p>out</p>"},
+    })
+}
+
 #[test]
 fn every_published_property_comes_back_or_is_declared_lost() {
     let Some(types) = published() else { return };
@@ -288,20 +305,7 @@ fn every_published_property_comes_back_or_is_declared_lost() {
         "actions": full("messageRuleActions"),
     });
     world.add_setting(&user, "messageRule", rule).unwrap();
-    let settings = json!({
-        "timeZone": "Tokyo Standard Time",
-        "dateFormat": "yyyy.MM.dd",
-        "timeFormat": "h:mm tt",
-        "delegateMeetingMessageDeliveryOptions": "sendToDelegateAndPrincipal",
-        "language": {"locale": "fr-FR", "displayName": "French (France)"},
-        "workingHours": {"daysOfWeek": ["sunday"], "startTime": "05:00:00.0000000",
-            "endTime": "11:30:00.0000000", "timeZone": {"name": "Tokyo Standard Time"}},
-        "automaticRepliesSetting": {"status": "scheduled", "externalAudience": "none",
-            "scheduledStartDateTime": {"dateTime": "2027-08-03T06:00:00.0000000", "timeZone": "UTC"},
-            "scheduledEndDateTime": {"dateTime": "2027-08-21T16:00:00.0000000", "timeZone": "UTC"},
-            "internalReplyMessage": "<p>in</p>", "externalReplyMessage": "<p>out</p>"},
-    });
-    world.change_settings(&user, settings).unwrap();
+    world.change_settings(&user, every_setting()).unwrap();
     let before = saved(&source);
     let target = emptied(&source, Language::English);
     let on = ["--in-place", "--enable-rules", "--enable-automatic-replies"];

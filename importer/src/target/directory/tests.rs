@@ -67,6 +67,8 @@ impl World {
             concurrency: 1,
             spool_dir: self.dir.path().to_owned(),
             spool_limit: 1 << 20,
+            enable_rules: false,
+            enable_replies: false,
             incomplete: false,
         };
         let journal = self.journal(name);
