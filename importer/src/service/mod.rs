@@ -6,8 +6,8 @@ pub(crate) mod contacts;
 pub(crate) mod conversations;
 pub(crate) mod mail;
 pub(crate) mod onedrive;
-pub(crate) mod tasks;
 pub(crate) mod settings;
+pub(crate) mod tasks;
 
 use std::sync::Arc;
 
