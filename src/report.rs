@@ -58,6 +58,7 @@ impl Report<'_> {
             "error": self.error,
             "verdict": self.verdict,
             "summary": self.summary,
+            "coverage": self.summary.coverage,
             "streams": self.streams,
             "requests": self.counters.map(|c| &c.requests),
             "scopes": self.counters.map(scopes),

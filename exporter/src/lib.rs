@@ -45,7 +45,7 @@ pub use estimate::{
 };
 pub use monitor::{Decision, Monitor, Progress, Silent};
 pub use options::{Options, SpoolOptions, default_spool_dir, spool_dir_is_memory};
-pub use outcome::{Summary, Tolerance, Verdict};
+pub use outcome::{Coverage, Summary, Tolerance, Verdict};
 pub use owner::{Owner, OwnerKind, OwnerList, Owners};
 pub use pipeline::export;
 pub use rewrite::rewrite;

@@ -8,6 +8,7 @@ use archive::Outcome;
 use serde::Serialize;
 
 use crate::Service;
+use crate::service::Note;
 
 /// How much may be missing before a complete stream is worth an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +61,9 @@ pub struct Summary {
     pub causes: BTreeMap<String, u64>,
     /// Owners that have the service, by service.
     pub owners_with: BTreeMap<&'static str, u64>,
+    /// What is covered of the owners and what is not, sorted. It stands beside the other numbers.
+    #[serde(skip)]
+    pub coverage: Vec<Coverage>,
     /// Items taken from the base.
     pub from_base: u64,
     /// Their bytes.
@@ -82,6 +86,20 @@ pub struct Summary {
     pub manifest_sha256: Option<String>,
     /// SHA-256 of the seal, in hex, when sealed.
     pub seal_sha256: Option<String>,
+}
+
+/// Of how many owners something is covered, or why not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Coverage {
+    /// The service it belongs to.
+    pub service: &'static str,
+    /// `all`, `parts`, a part by its name, or the code of what is not covered.
+    pub what: String,
+    /// `covered`; `not-covered`: Graph has it and this version leaves it; `impossible`: Graph has
+    /// no way to it; `not-permitted`: refused to the app; `absent`: the owner has none; `failed`.
+    pub state: &'static str,
+    /// Owners of which this is so.
+    pub owners: u64,
 }
 
 impl Summary {
@@ -117,6 +135,16 @@ impl Summary {
         for (service, count) in &other.owners_with {
             *self.owners_with.entry(service).or_default() += count;
         }
+        for row in &other.coverage {
+            let is_same = |own: &&mut Coverage| {
+                (own.service, &own.what, own.state) == (row.service, &row.what, row.state)
+            };
+            match self.coverage.iter_mut().find(is_same) {
+                Some(own) => own.owners += row.owners,
+                None => self.coverage.push(row.clone()),
+            }
+        }
+        self.coverage.sort();
         self.manifest_sha256 = None;
         self.seal_sha256 = None;
     }
@@ -177,6 +205,8 @@ struct Ledger {
     outcomes: BTreeMap<&'static str, u64>,
     causes: BTreeMap<String, u64>,
     owners_with: BTreeMap<&'static str, u64>,
+    /// By service, what, and state.
+    coverage: BTreeMap<(&'static str, String, &'static str), u64>,
 }
 
 impl Tally {
@@ -193,6 +223,28 @@ impl Tally {
     pub(crate) fn count_owner_with(&self, service: Service) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         *ledger.owners_with.entry(service.name()).or_default() += 1;
+        let all = (service.name(), "all".to_owned(), "covered");
+        *ledger.coverage.entry(all).or_default() += 1;
+    }
+
+    /// What is not here of an owner: `what`, unless the note itself says which part.
+    pub(crate) fn count_uncovered(&self, service: Service, note: &Note, what: &str) {
+        let code = note.code.as_deref().unwrap_or_default();
+        let state = match (note.outcome, note.cause.as_str()) {
+            (Outcome::Failed, _) => "failed",
+            (_, "not-covered") if service.is_impossible(code) => "impossible",
+            (_, "not-covered") => "not-covered",
+            (_, "refused") => "not-permitted",
+            _ => "absent",
+        };
+        let what = match (note.cause.as_str(), &note.part) {
+            ("not-covered", _) => code,
+            (_, Some(part)) => part,
+            ("recoverable-items", None) => "recoverable-items",
+            _ => what,
+        };
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        *ledger.coverage.entry((service.name(), what.to_owned(), state)).or_default() += 1;
     }
 
     pub(crate) fn outcome(&self, outcome: Outcome) -> u64 {
@@ -202,11 +254,16 @@ impl Tally {
 
     pub(crate) fn summary(&self) -> Summary {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (causes, owners_with) = {
-            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            (ledger.causes.clone(), ledger.owners_with.clone())
-        };
+        let (causes, owners_with, coverage) =
+            {
+                let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                let rows = ledger.coverage.iter().map(|((service, what, state), owners)| {
+                    Coverage { service, what: what.clone(), state, owners: *owners }
+                });
+                (ledger.causes.clone(), ledger.owners_with.clone(), rows.collect())
+            };
         Summary {
+            coverage,
             owners: load(&self.owners),
             items: load(&self.items),
             bytes: load(&self.bytes),

@@ -109,11 +109,13 @@ impl Section {
                 if note.outcome == Outcome::Failed {
                     Tally::add(&context.tally.failed_listings, 1);
                 }
+                context.tally.count_uncovered(self.service, &note, "all");
                 return outlet.send(Event::Ledger(note.of_scope(&base))).await;
             }
             Presence::Refused(error) => {
                 let message = "the service refuses this owner to the app";
                 let note = Note::new(Outcome::Skipped, "refused", message).with_code(&error);
+                context.tally.count_uncovered(self.service, &note, "all");
                 return outlet.send(Event::Ledger(note.of_scope(&base))).await;
             }
         };
@@ -122,6 +124,10 @@ impl Section {
         let seeds = self.seeds(context)?;
         let of = Opened { context, owner: &self.owner, root: &root, inventory: &inventory };
         let listing = self.service.list(of, seeds).await?;
+        // What is said of single folders stands in the ledger.
+        for (_, note) in listing.notes.iter().filter(|(folder, _)| folder.is_empty()) {
+            context.tally.count_uncovered(self.service, note, "parts");
+        }
         Tally::add(&context.tally.listed, inventory.items()?);
         Tally::add(&context.tally.failed_listings, listing.failed);
         tokio::task::block_in_place(|| {
@@ -129,7 +135,7 @@ impl Section {
             choose(&inventory, context)
         })?;
         let mut drops = Drops::default();
-        let mut lines = self.not_covered(&base);
+        let mut lines = self.not_covered(context, &base);
         if !context.options.plugins.is_empty() {
             // Plugins make lines that name an id alone: one that names the section comes first.
             for line in std::mem::take(&mut lines) {
@@ -152,10 +158,11 @@ impl Section {
     }
 
     /// What this version leaves in the tenant.
-    fn not_covered(&self, base: &str) -> Vec<LedgerLine> {
+    fn not_covered(&self, context: &Context, base: &str) -> Vec<LedgerLine> {
         let lines = self.service.about().not_covered.iter().map(|(code, message)| {
             let mut note = Note::new(Outcome::Skipped, "not-covered", message);
             note.code = Some((*code).to_owned());
+            context.tally.count_uncovered(self.service, &note, "all");
             note.of_scope(base)
         });
         let mut lines: Vec<LedgerLine> = lines.collect();

@@ -180,3 +180,36 @@ fn what_was_set_since_the_base_is_in_the_next_archive() {
     }
     assert!(!told.contains("focused-inbox.json"), "{told}");
 }
+
+#[test]
+fn the_report_says_what_is_covered_and_what_is_not() {
+    let tenant = Tenant::start(Options { special_users: true, users: 1, ..small() });
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report.json");
+    let arguments = ["--service", "mail,settings", "--report", report.to_str().unwrap()];
+    let archive = Archive::new(&tenant.export(&arguments).expect(0).stdout);
+    let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let owners = |service: &str, what: &str, state: &str| {
+        let rows = report["coverage"].as_array().unwrap();
+        let is_it = |row: &&Value| {
+            (text(row, "service"), text(row, "what"), text(row, "state")) == (service, what, state)
+        };
+        rows.iter().find(is_it).map_or(0, |row| row["owners"].as_u64().unwrap())
+    };
+    let mailboxes = owners("mail", "all", "covered");
+    assert!(mailboxes >= 3, "{report}");
+    for (service, what, state) in [
+        ("mail", "archive-mailbox", "impossible"),
+        ("mail", "public-folders", "impossible"),
+        ("mail", "recoverable-items", "not-covered"),
+    ] {
+        assert_eq!(owners(service, what, state), mailboxes, "{what}");
+        let lines = archive.ledger().into_iter().filter(|line| text(line, "code") == what);
+        assert_eq!(lines.count() as u64, mailboxes, "{what} in the ledger");
+    }
+    assert_eq!(owners("mail", "all", "not-permitted"), 1);
+    assert_eq!(owners("settings", "categories.json", "not-permitted"), 1);
+    assert_eq!(owners("settings", "parts", "absent"), 1, "{report}");
+    let settings = owners("settings", "all", "covered");
+    assert_eq!(owners("settings", "signatures", "impossible"), settings);
+}

@@ -70,6 +70,8 @@ impl Export for Contacts {
         ],
     };
 
+    const IMPOSSIBLE: &'static [&'static str] = &["distribution-lists"];
+
     /// The documented way to the default folder, which no list of folders names: any contact in it
     /// (FACTS 3.4).
     fn root(owner: &Owner) -> (Scope, String) {

@@ -81,8 +81,13 @@ impl Export for Mail {
         // FACTS 2.2: 4 per app and mailbox.
         owner_concurrency: 4,
         without_content: &[],
-        not_covered: &[("archive-mailbox", "Graph does not give the in-place archive mailbox")],
+        not_covered: &[
+            ("archive-mailbox", "Graph does not give the in-place archive mailbox"),
+            ("public-folders", "Graph does not give public folders"),
+        ],
     };
+
+    const IMPOSSIBLE: &'static [&'static str] = &["archive-mailbox", "public-folders"];
 
     /// The root of the folder tree.
     fn root(owner: &Owner) -> (Scope, String) {
@@ -174,6 +179,9 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
     let Seeds { links, lines } = seeds;
     let (level, remarks) = (context.kept.get(), Remarks::default());
     let mailbox = Mailbox { context, owner, inventory, level, links, remarks };
+    if !context.options.include_recoverable {
+        mailbox.remarks.note("", folders::recoverable_left_out());
+    }
     let base = format!("{}/mail", owner.path());
     let mut tree = mailbox.watch_tree().await?;
     let ids = mailbox.folders(root, &base).await?;

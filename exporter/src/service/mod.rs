@@ -105,6 +105,9 @@ pub(crate) struct About {
 pub(crate) trait Export {
     const ABOUT: About;
 
+    /// Of the codes of [`About::not_covered`], those that Graph has no way to.
+    const IMPOSSIBLE: &'static [&'static str] = &[];
+
     /// The one request that tells whether the owner has it; its answer is the `root` of all that
     /// follows.
     fn root(owner: &Owner) -> (Scope, String);
@@ -309,6 +312,11 @@ impl Service {
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Export>::ABOUT)
+    }
+
+    /// See [`Export::IMPOSSIBLE`].
+    pub(crate) fn is_impossible(self, code: &str) -> bool {
+        dispatch!(self, Of => <Of as Export>::IMPOSSIBLE.contains(&code))
     }
 
     /// The name in `--service`, in the head and in paths.

@@ -44,6 +44,14 @@ pub(in crate::service) const WELL_KNOWN: [&str; 15] = [
     "syncissues",
 ];
 
+/// What is said of a mailbox whose recoverable items nobody asked for.
+pub(super) fn recoverable_left_out() -> Note {
+    let message = "recoverable items are exported with --include-recoverable only";
+    let mut note = Note::new(Outcome::Skipped, "not-covered", message);
+    note.code = Some("recoverable-items".to_owned());
+    note
+}
+
 /// The folders of a mailbox as they are walked.
 struct Folders<'a> {
     mailbox: &'a Mailbox<'a>,

@@ -44,6 +44,8 @@ impl Export for Settings {
         ],
     };
 
+    const IMPOSSIBLE: &'static [&'static str] = &["signatures", "junk-senders", "delegates"];
+
     /// Asks the directory, which knows also those whose mailbox is refused to us: what each part
     /// says decides about that part only.
     fn root(owner: &Owner) -> (Scope, String) {
