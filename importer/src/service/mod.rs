@@ -37,10 +37,10 @@ pub enum Service {
     Contacts,
     /// Tasks of To Do.
     Tasks,
-    /// Conversations of a group, which nothing of goes back to Microsoft 365.
-    Conversations,
     /// What a mailbox is set to.
     Settings,
+    /// Conversations of a group, which nothing of goes back to Microsoft 365.
+    Conversations,
     /// The user's drive.
     OneDrive,
 }
@@ -156,7 +156,15 @@ pub(crate) struct Compared {
 
 impl Service {
     /// All services, in the order of the format.
-    pub const ALL: [Self; 7] = [Self::Mail, Self::Calendar, Self::Contacts, Self::Tasks, Self::Settings, Self::Conversations, Self::OneDrive];
+    pub const ALL: [Self; 7] = [
+        Self::Mail,
+        Self::Calendar,
+        Self::Contacts,
+        Self::Tasks,
+        Self::Settings,
+        Self::Conversations,
+        Self::OneDrive,
+    ];
 
     const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Import>::ABOUT)
