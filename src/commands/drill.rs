@@ -93,6 +93,8 @@ impl Trial<'_> {
     /// Restores into an empty tenant, exports that, and compares.
     async fn run(&self, file: &Region) -> Result<(Summary, Comparison), Failure> {
         let simulator = simulator::Options {
+            // Its ids must not be those of an archive that comes from a simulator.
+            seed: simulator::Options::default().seed + 1,
             empty: Some(self.users.clone()),
             credentials: Credentials::restoring(),
             limits: None,
@@ -203,7 +205,7 @@ fn show(
     data.line(&format!("   manifest sha256 {}", archive::hex(&seal.manifest.sha256)))?;
     data.line(&format!(
         "   restored: {} of {} items, {} failed, {} not in the archive (its ledger says why)",
-        summary.created + summary.present,
+        summary.created + summary.present + summary.replaced,
         summary.wanted,
         summary.failed,
         summary.missing

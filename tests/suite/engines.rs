@@ -558,7 +558,7 @@ fn the_secret_is_not_the_engines_business() {
 /// Runs an example of ours twice, into a new repository and an old one; and once when it fails.
 fn example(name: &str, engine: &impl Engine) {
     let tenant = Tenant::start(small());
-    let files = files(&tenant.export(&[]).expect(0).stdout);
+    let files = files(&run(tenant.whole(&["export"])).expect(0).stdout);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let command = |restored: &Path| {
         let mut command = tool("bash");

@@ -73,6 +73,11 @@ pub fn writable(options: Options) -> Tenant {
 
 /// One with the same users and nothing in their mailboxes and drives.
 pub fn emptied(of: &Tenant, language: Language) -> Tenant {
+    emptied_with(of, language, Options::default())
+}
+
+/// The same, otherwise as `options` say.
+pub fn emptied_with(of: &Tenant, language: Language, options: Options) -> Tenant {
     let users = of.simulator.tenant().users().into_iter();
     let users = users.map(|user| NewUser {
         id: user.id,
@@ -81,7 +86,7 @@ pub fn emptied(of: &Tenant, language: Language) -> Tenant {
         display_name: user.display_name,
         language,
     });
-    writable(Options { empty: Some(users.collect()), ..Options::default() })
+    writable(Options { empty: Some(users.collect()), ..options })
 }
 
 /// Requests that change something.

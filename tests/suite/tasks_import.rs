@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
-use simulator::{Language, NewUser, Options, TaskParts};
+use simulator::{Language, Options, TaskParts};
 
 use crate::harness::{Archive, Tenant, corpus, python, text};
-use crate::import::{Saved, counts, writable, writes};
+use crate::import::{Saved, counts, emptied_with, writable, writes};
 use crate::import_kill::kill_when;
 use crate::tasks::{ONLY, lines, small};
 
@@ -31,14 +31,7 @@ fn saved(tenant: &Tenant) -> Saved {
 
 /// A tenant with the same users and no tasks.
 fn emptied(of: &Tenant, language: Language, task_parts: TaskParts) -> Tenant {
-    let users = of.simulator.tenant().users().into_iter().map(|user| NewUser {
-        id: user.id,
-        mail: user.upn.clone(),
-        upn: user.upn,
-        display_name: user.display_name,
-        language,
-    });
-    writable(Options { empty: Some(users.collect()), task_parts, ..Options::default() })
+    emptied_with(of, language, Options { task_parts, ..Options::default() })
 }
 
 fn is_mark(link: &Value) -> bool {
