@@ -38,7 +38,7 @@ start() {
 export_to() {
     local output=$1
     shift
-    "$tar365" export --pace none --progress none --output "$output" "$@" 2>>"$work/log"
+    "$tar365" export --service mail,onedrive --pace none --progress none --output "$output" "$@" 2>>"$work/log"
 }
 
 # Seconds that a command takes, the median of three.
@@ -53,7 +53,7 @@ median() {
     printf '%s\n' "${times[@]}" | sort -n | sed -n 2p
 }
 
-on_base() { "$tar365" export --pace none --progress none "$@" 2>>"$work/log"; }
+on_base() { "$tar365" export --service mail,onedrive --pace none --progress none "$@" 2>>"$work/log"; }
 
 speed() {
     start

@@ -93,8 +93,9 @@ class Simulator:
             return json.load(answer)["access_token"]
 
     def export(self, *flags, **options):
-        """An unpaced export."""
-        command = [TAR365, "export", "--pace", "none", "--progress", "none", *flags]
+        """An unpaced export of mails and files: what bounds an export is theirs."""
+        services = ["--service", "mail,onedrive"]
+        command = [TAR365, "export", *services, "--pace", "none", "--progress", "none", *flags]
         return run(command, env=self.environment, **options)
 
 

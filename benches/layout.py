@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import ROOT, TAR365, TOOLS, Simulator, run
 
-NIGHT = f"'{TAR365}' export --pace none --progress none"
+NIGHT = f"'{TAR365}' export --service mail,onedrive --pace none --progress none"
 RESTIC = "restic backup --quiet --stdin --stdin-filename"
 
 # Name: a first night, a night, and the way back of $MAIL, a mail of $OWNER.

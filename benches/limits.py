@@ -45,7 +45,7 @@ def measure(name, export):
             f"sharepoint=1200000/{86_400 / CLOCK}",
             f"directory={3_500 * PART:.0f}/{10 / CLOCK}",
         ]
-        command = [TAR365, "export", "--progress", "none", "--report", str(report)]
+        command = [TAR365, "export", "--service", "mail,onedrive", "--progress", "none", "--report", str(report)]
         for budget in budgets:
             command += ["--budget", budget]
         command += export

@@ -52,7 +52,7 @@ measure() {
         # shellcheck disable=SC1091
         . "$work/environment"
         /usr/bin/time -o "$work/time" -f '%M %U %S %e' \
-            "$tar365" export --pace none --progress none --include-recoverable --spool-dir "$work" \
+            "$tar365" export --service mail,onedrive --pace none --progress none --include-recoverable --spool-dir "$work" \
             --report "$work/report.json" "$@"
     ) | consumer "${PAUSE_EACH:-134217728}" "${PAUSE:-1}" || code=$?
     local server bytes

@@ -35,7 +35,7 @@ simulate() {
 
 # What an export with these flags takes: seconds of the processor, seconds elapsed.
 cost() {
-    /usr/bin/time -o time -f '%U %S %e' "$tar365" export --progress none --spool-dir "$work" "$@" \
+    /usr/bin/time -o time -f '%U %S %e' "$tar365" export --service mail,onedrive --progress none --spool-dir "$work" "$@" \
         >/dev/null 2>said || { cat said >&2; exit 1; }
     awk '{ print $1 + $2, $3 }' time
 }
