@@ -100,12 +100,12 @@ fn slurm(tenant: &Tenant, repository: &Repository, shell: &str) -> Command {
 #[test]
 fn a_job_array_of_slurm_backs_up_all_shards() {
     let (tenant, repository) = (tenant(), Repository::new());
-    let whole = holdings(&tenant.export(&[]).expect(0).stdout);
+    let whole = holdings(&run(tenant.whole(&["export"])).expect(0).stdout);
     run(slurm(&tenant, &repository, r#"sbatch --wait --array=0-4%3 "$JOB""#)).expect(0);
     assert!(repository.holdings(5) == whole);
     // What has not changed is not asked for.
     edit(&tenant);
-    let whole = holdings(&tenant.export(&[]).expect(0).stdout);
+    let whole = holdings(&run(tenant.whole(&["export"])).expect(0).stdout);
     tenant.simulator.log().clear();
     run(slurm(&tenant, &repository, r#"sbatch --wait --array=0-4 "$JOB""#)).expect(0);
     assert_eq!(contents(&tenant.simulator.log().records()).len(), 1);
@@ -227,7 +227,7 @@ fn the_pods_of_an_indexed_job_back_up_all_shards() {
     let container = &job["spec"]["template"]["spec"]["containers"][0];
     let shards = job["spec"]["completions"].as_u64().unwrap();
     let pods: Vec<u64> = (0..shards).collect();
-    let whole = holdings(&tenant.export(&[]).expect(0).stdout);
+    let whole = holdings(&run(tenant.whole(&["export"])).expect(0).stdout);
     examine_all(&pods, 4, |index| match run(pod(&tenant, &repository, container, *index)) {
         done if done.code == 0 => Ok(()),
         failed => Err(format!("pod {index}: {}, {}", failed.code, failed.stderr)),

@@ -85,7 +85,7 @@ fn the_shards_are_together_the_whole_for_every_number_of_them() {
 #[test]
 fn a_shard_is_its_owners_and_says_which_it_is() {
     let tenant = Tenant::start(many_users());
-    let whole = tenant.export(&[]).expect(0).stdout;
+    let whole = run(tenant.whole(&["export"])).expect(0).stdout;
     let shelf = Shelf::new();
     let (report, metrics) = (shelf.path("report.json"), shelf.path("metrics"));
     for index in 0..3 {
@@ -93,7 +93,8 @@ fn a_shard_is_its_owners_and_says_which_it_is() {
         let text = shard.to_string();
         let reports =
             ["--report", report.to_str().unwrap(), "--metrics", metrics.to_str().unwrap()];
-        let run = tenant.export(&[&["--shard", &text], &reports[..]].concat()).expect(0);
+        let arguments = [&["export", "--shard", &text], &reports[..]].concat();
+        let run = run(tenant.whole(&arguments)).expect(0);
         let wanted: BTreeMap<_, _> =
             owners(&whole).into_iter().filter(|(_, id)| shard.holds(id)).collect();
         assert!(!wanted.is_empty());
