@@ -105,6 +105,11 @@ impl Error {
     }
 }
 
+/// What vanished while it was listed or read is nobody's failure.
+pub(crate) fn is_gone(error: &graph::Error) -> bool {
+    matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound)
+}
+
 /// True for what ends the run: nothing else would succeed after it.
 pub(crate) fn is_fatal(error: &graph::Error) -> bool {
     matches!(

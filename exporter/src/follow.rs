@@ -9,6 +9,7 @@ use graph::{DeltaLink, ErrorKind, Graph, Pages, Prefer, Scope};
 use serde_json::Value;
 
 use crate::Error;
+use crate::context::Context;
 use crate::error::is_fatal;
 use crate::inventory::Inventory;
 
@@ -250,6 +251,22 @@ impl Watch {
         let mut pages = graph.pages(scope.clone(), path, prefer.clone());
         let link = drain(&mut pages).await?.and_then(|(_, link)| link);
         Ok(Self { scope, prefer, link })
+    }
+
+    /// Of a tree of folders in a mailbox, by its delta; one that can't tell where there is none.
+    ///
+    /// # Errors
+    /// Only what is fatal.
+    pub(crate) async fn of_folders(
+        context: &Context,
+        scope: Scope,
+        delta: &str,
+        page: u32,
+    ) -> Result<Self, graph::Error> {
+        match context.options.without_message_delta {
+            true => Ok(Self::blind(scope)),
+            false => Self::begin(context.graph(), scope, delta, Prefer::page_size(page)).await,
+        }
     }
 
     /// One that can't tell.

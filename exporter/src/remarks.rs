@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use archive::Outcome;
 use graph::DeltaLink;
 
 use crate::service::{Listing, Note};
@@ -25,6 +26,12 @@ impl Remarks {
     pub(crate) fn failed(&self, folder: &str, note: Note) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.note(folder, note);
+    }
+
+    /// A container, a `what`, that was gone before its listing was at its end.
+    pub(crate) fn vanished(&self, folder: &str, what: &str, error: &graph::Error) {
+        let message = format!("the {what} vanished while it was listed");
+        self.note(folder, Note::new(Outcome::Skipped, "vanished", &message).with_code(error));
     }
 
     /// How it ended: the id of the root folder, and where the next listings may begin. Notes are

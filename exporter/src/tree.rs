@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::error::is_fatal;
+use crate::inventory::{Inventory, Name, Node};
 use crate::remarks::Remarks;
-use crate::service::Note;
+use crate::service::{Note, volatile};
 
 /// A tree of folders: mail folders, contact folders; a list of lists is one of a single level.
 pub(crate) trait Tree: Sync {
@@ -27,6 +28,36 @@ pub(crate) trait Tree: Sync {
 
     /// The fatal error that ends the run here.
     fn fatal(&self, error: graph::Error) -> Error;
+}
+
+/// Puts a folder into the inventory, without its `volatile` keys; with the name that stands for it
+/// whatever it is called, if there is one.
+pub(crate) fn put_folder(
+    inventory: &Inventory,
+    listing: &str,
+    folder: &Value,
+    (id, parent): (&str, &str),
+    well_known: Option<&str>,
+    volatile: &[&str],
+) -> Result<(), Error> {
+    let mut graph = folder.as_object().cloned().unwrap_or_default();
+    volatile::strip(&mut graph, volatile);
+    if let Some(name) = well_known {
+        graph.insert("wellKnownName".to_owned(), name.into());
+    }
+    let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
+    inventory.put(&Node {
+        id,
+        listing,
+        parent,
+        kind: archive::metadata::FOLDER,
+        folder: true,
+        key: 0,
+        mtime: 0,
+        name: Name::Native(name),
+        json: &archive::json::canonical(&Value::Object(graph)),
+        unwanted: None,
+    })
 }
 
 /// Walks the tree below `root`: all ids, in the order they were found, after those that are `known`

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::section::Section;
+
 /// What to do with an item that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
@@ -61,4 +63,21 @@ pub struct Options {
     pub enable_replies: bool,
     /// Restore what an archive without a seal holds.
     pub incomplete: bool,
+}
+
+impl Options {
+    /// What a section is restored below or under the name of, where it does not go in place; in
+    /// place, what has no place of its own goes there.
+    pub(crate) fn aside(&self, section: &Section) -> String {
+        let label = match &self.destination {
+            Destination::Beside { label: Some(label) } => label,
+            _ => &section.label,
+        };
+        format!("tar365 restore {label}")
+    }
+
+    /// The same; none in place.
+    pub(crate) fn beside(&self, section: &Section) -> Option<String> {
+        (self.destination != Destination::InPlace).then(|| self.aside(section))
+    }
 }

@@ -35,7 +35,9 @@ pub(crate) trait Place: Send + Sync {
     ) -> impl Future<Output = Result<Restored, Error>> + Send;
 
     /// After the last item: what can only be done then, as the times of folders.
-    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Takes back what a journal says was made: an item, or a folder if it is empty. Folders come
     /// after what is in them. What was changed since stays.

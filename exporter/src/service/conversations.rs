@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::context::Context;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::follow::{Listed, Refusal, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::owner::{Owner, OwnerKind};
@@ -267,9 +267,7 @@ impl Mailbox<'_> {
                 }
                 _ if is_gone(&error) => {
                     self.inventory.remove(listing, &id)?;
-                    let message = "the thread vanished while it was listed";
-                    let note = Note::new(Outcome::Skipped, "vanished", message);
-                    self.remarks.note(&id, note.with_code(&error));
+                    self.remarks.vanished(&id, "thread", &error);
                     return Ok(());
                 }
                 _ => {
@@ -368,11 +366,6 @@ impl Mailbox<'_> {
     fn fatal(&self, error: graph::Error) -> Error {
         Error::graph(format!("listing the conversations of {}", self.owner.upn), error)
     }
-}
-
-/// What vanished while it was listed is nobody's failure.
-fn is_gone(error: &graph::Error) -> bool {
-    matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound)
 }
 
 /// Drops what changes by itself, and brings what was expanded into one form: of a post that is

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::base::BaseLines;
 use crate::context::Context;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Round, round};
 use crate::inventory::{Inventory, Item, Name, Node};
@@ -436,12 +436,10 @@ impl Listed for Messages<'_> {
     fn refused(&mut self, error: graph::Error, is_closing: bool) -> Result<Refusal, Error> {
         let Mailbox { inventory, remarks, .. } = self.mailbox;
         match error.kind() {
-            ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
+            _ if is_gone(&error) => {
                 inventory.forget(&self.id)?;
                 inventory.remove(folders::FOLDERS, &self.id)?;
-                let message = "the folder vanished while it was listed";
-                let note = Note::new(Outcome::Skipped, "vanished", message);
-                remarks.note(&self.id, note.with_code(&error));
+                remarks.vanished(&self.id, "folder", &error);
             }
             // What changes are told with was asked for when the listing began.
             ErrorKind::BadRequest if !is_closing && self.level < LEAST_QUERY => {

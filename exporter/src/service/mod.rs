@@ -9,7 +9,7 @@ mod onedrive;
 mod settings;
 mod tasks;
 mod time;
-mod volatile;
+pub(crate) mod volatile;
 
 use archive::{LedgerLine, Outcome};
 use graph::{DeltaLink, ErrorKind, Graph, Prefer, Scope};

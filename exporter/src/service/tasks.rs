@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::Error;
 use crate::context::Context;
+use crate::error::is_gone;
 use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Watch};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::owner::{Owner, OwnerKind};
@@ -377,9 +378,7 @@ impl Listed for List<'_> {
             _ if is_gone(&error) => {
                 inventory.forget(&self.id)?;
                 inventory.remove(LISTS, &self.id)?;
-                let message = "the list vanished while it was listed";
-                let note = Note::new(Outcome::Skipped, "vanished", message);
-                remarks.note(&self.id, note.with_code(&error));
+                remarks.vanished(&self.id, "list", &error);
             }
             // What changes are told with was asked for when the listing began.
             ErrorKind::BadRequest | ErrorKind::Unsupported
@@ -402,10 +401,6 @@ impl Listed for List<'_> {
     fn fatal(&self, error: graph::Error) -> Error {
         self.account.fatal(error)
     }
-}
-
-fn is_gone(error: &graph::Error) -> bool {
-    matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound)
 }
 
 /// Drops what is volatile, and puts what belongs to the task in an order that no answer changes:

@@ -6,17 +6,23 @@ mod containers;
 mod existing;
 mod mark;
 
+use std::path::Path;
 use std::time::Duration;
 
 use graph::{Graph, Json, Prefer, Scope, segment};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::error::Error;
+use crate::place::Made;
+
 pub(crate) use attach::{File, LARGE};
 pub(crate) use containers::{Container, Containers, Shape};
 pub(crate) use existing::{Existing, Kept, Own};
 pub(crate) use mark::{SOURCE, add_mark, partial_mark};
 
+/// Items under way at a time: a mailbox takes four requests of one app (FACTS 2.2).
+pub(crate) const CONNECTIONS: usize = 4;
 /// Times that a removal is tried again: half an item must not stay.
 const REMOVALS: u32 = 3;
 /// How long a search may not show what was stored before (FACTS 5.1): as long as the looks that a
@@ -44,6 +50,50 @@ impl Mailbox {
             scope: Scope::Mailbox(user.to_owned()),
             root: format!("/users/{}", segment(user)),
             opened: Instant::now(),
+        }
+    }
+
+    /// Whether what is at `below` is there for us, before anything is read for it.
+    ///
+    /// # Errors
+    /// With `what` it is, and of whom.
+    pub(crate) async fn check(&self, below: &str, what: &str, upn: &str) -> Result<(), Error> {
+        let path = format!("{}/{below}", self.root);
+        let asked = self.graph.get(&self.scope, &path, Prefer::none()).await;
+        asked.map(drop).map_err(|source| {
+            let doing = format!("opening the {what} of {upn}");
+            Error::Graph { doing, source }
+        })
+    }
+
+    /// What a container held before this run; none if this run made it. Its items are at `list`.
+    pub(crate) async fn existing<'a>(
+        &self,
+        container: &'a Container,
+        list: &str,
+        kept: &Kept,
+        spool_dir: &Path,
+    ) -> Result<Option<&'a Existing>, Error> {
+        if container.is_new {
+            return Ok(None);
+        }
+        let read = || Existing::list(self, list, kept, spool_dir);
+        container.existing.get_or_try_init(read).await.map(Some)
+    }
+
+    /// The item that an undo is about. One that was begun may be there all the same, because the
+    /// end came between: it is looked for in the list of where it was being put.
+    pub(crate) async fn item_of(
+        &self,
+        made: &Made,
+        list: impl FnOnce(&str) -> String,
+    ) -> Result<Option<String>, graph::Error> {
+        match (&made.id, &made.source, &made.spot) {
+            (Some(id), ..) => Ok(Some(id.clone())),
+            (None, Some(source), Some(spot)) => {
+                Ok(self.late(&list(spot), source).await?.map(|own| own.id))
+            }
+            _ => Ok(None),
         }
     }
 

@@ -91,10 +91,6 @@ impl Place for Nowhere {
         Err(refused(&self.section))
     }
 
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     /// Nothing was made.
     async fn undo(&self, _made: &Made) -> Result<Undone, Error> {
         Err(refused(&self.section))

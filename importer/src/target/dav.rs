@@ -392,10 +392,6 @@ impl Place for DavPlace {
         Put { place: self, ready: &ready, object: &object }.run(item.is_doubtful).await
     }
 
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
         undo::undo(self.http(), made).await
     }

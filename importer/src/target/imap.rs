@@ -54,7 +54,7 @@ use self::undo::{RemoveFolder, RemoveMessage};
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::options::{Destination, Options};
+use crate::options::Options;
 use crate::place::{Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 
@@ -171,10 +171,7 @@ impl ImapTarget {
             });
         }
         let mut root = self.root.clone();
-        let in_place = options.destination == Destination::InPlace;
-        if !in_place {
-            root.push(format!("tar365 restore {}", section.label));
-        }
+        root.extend(options.beside(section));
         let before = journal.places()?.into_iter().find(|(of, _)| *of == section.prefix);
         let mut stored: Stored =
             before.and_then(|(_, stored)| serde_json::from_str(&stored).ok()).unwrap_or_default();

@@ -9,11 +9,11 @@ use convert::event::{AttachmentRef, Series};
 use graph::segment;
 use serde_json::Value;
 
-use super::listing::is_gone;
 use super::{event_path, scope, text};
 use crate::Error;
 use crate::attached::attachments;
 use crate::context::Context;
+use crate::error::is_gone;
 use crate::make::{Maker, make};
 use crate::service::{Asked, Fetched, Note};
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{event_path, order, preferences, scope, start, text, user};
 use crate::Error;
 use crate::context::Context;
+use crate::error::is_gone;
 use crate::follow::{CLOSING_ROUNDS, Listed, Refusal, until_still};
 use crate::inventory::{Inventory, Name, Node, Unwanted};
 use crate::owner::Owner;
@@ -236,10 +237,6 @@ fn drop_links(graph: &mut Map<String, Value>) {
     });
 }
 
-pub(super) fn is_gone(error: &graph::Error) -> bool {
-    matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound)
-}
-
 /// The events of one calendar.
 struct Events<'a> {
     mailbox: &'a Mailbox<'a>,
@@ -327,9 +324,7 @@ impl Listed for Events<'_> {
             _ if is_gone(&error) => {
                 inventory.forget(&self.id)?;
                 inventory.remove(CALENDARS, &self.id)?;
-                let message = "the calendar vanished while it was listed";
-                let note = Note::new(Outcome::Skipped, "vanished", message);
-                remarks.note(&self.id, note.with_code(&error));
+                remarks.vanished(&self.id, "calendar", &error);
             }
             ErrorKind::BadRequest | ErrorKind::Unsupported
                 if !lacks.properties.load(Ordering::Relaxed) =>

@@ -9,10 +9,10 @@ use convert::event::Occurrences;
 use graph::{ErrorKind, segment};
 use serde_json::{Map, Value, json};
 
-use super::listing::{Lacks, Mailbox, is_gone, of_event, plain};
+use super::listing::{Lacks, Mailbox, of_event, plain};
 use super::{preferences, scope};
 use crate::Error;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::service::time;
 
 /// Keys that are not the list's: what became of occurrences, and the tag of it all.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::folders::FOLDERS;
 use super::{Desk, scope};
 use crate::Error;
+use crate::error::is_gone;
 use crate::follow::{Listed, Refusal, Round, round, until_still};
 use crate::service::Note;
 
@@ -135,12 +136,10 @@ impl Listed for Rows<'_> {
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
         let Desk { inventory, remarks, .. } = self.desk;
         match error.kind() {
-            ErrorKind::FolderGone | ErrorKind::ItemGone | ErrorKind::NotFound => {
+            _ if is_gone(&error) => {
                 inventory.forget(&self.id)?;
                 inventory.remove(FOLDERS, &self.id)?;
-                let message = "the folder vanished while it was listed";
-                let note = Note::new(Outcome::Skipped, "vanished", message);
-                remarks.note(&self.id, note.with_code(&error));
+                remarks.vanished(&self.id, "folder", &error);
             }
             ErrorKind::BadRequest if self.wants_all => {
                 self.desk.ask_less();

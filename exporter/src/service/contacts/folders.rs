@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use super::{Desk, scope};
 use crate::Error;
 use crate::follow::Watch;
-use crate::inventory::{Name, Node};
 use crate::remarks::Remarks;
-use crate::service::{Note, volatile};
-use crate::tree::{Tree, walk};
+use crate::service::Note;
+use crate::tree::{Tree, put_folder, walk};
 
 /// What tells of folders, in the inventory.
 pub(super) const FOLDERS: &str = "folders";
@@ -124,36 +123,15 @@ impl Desk<'_> {
         parent: &str,
         well_known: Option<&str>,
     ) -> Result<(), Error> {
-        let mut graph = folder.as_object().cloned().unwrap_or_default();
-        volatile::strip(&mut graph, &VOLATILE);
-        if let Some(name) = well_known {
-            graph.insert("wellKnownName".to_owned(), name.into());
-        }
-        let name = folder.get("displayName").and_then(Value::as_str).unwrap_or_default();
-        self.inventory.put(&Node {
-            id,
-            listing: FOLDERS,
-            parent,
-            kind: archive::metadata::FOLDER,
-            folder: true,
-            key: 0,
-            mtime: 0,
-            name: Name::Native(name),
-            json: &archive::json::canonical(&Value::Object(graph)),
-            unwanted: None,
-        })
+        let place = (id, parent);
+        put_folder(self.inventory, FOLDERS, folder, place, well_known, &VOLATILE)
     }
 
     /// Tells when folders came, were renamed or moved since we began: a contact may have gone to a
     /// folder that did not exist when the tree was read.
     pub(super) async fn watch_tree(&self) -> Result<Watch, Error> {
-        let scope = scope(self.owner);
-        if self.context.options.without_message_delta {
-            return Ok(Watch::blind(scope));
-        }
         let path = format!("/users/{}/contactFolders/delta?$select=id", self.user());
-        let prefer = Prefer::page_size(PAGE);
-        let watch = Watch::begin(self.context.graph(), scope, &path, prefer).await;
+        let watch = Watch::of_folders(self.context, scope(self.owner), &path, PAGE).await;
         watch.map_err(|error| self.fatal(error))
     }
 }

@@ -10,9 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use graph::{Prefer, segment};
 use serde_json::Value;
 
-use super::{is_gone, lists_of, scope};
+use super::{lists_of, scope};
 use crate::Error;
 use crate::context::Context;
+use crate::error::is_gone;
 use crate::make::{Maker, make};
 use crate::service::{Asked, Fetched, INCOMPLETE, Note};
 use crate::spool::Spooled;

@@ -17,8 +17,10 @@ use super::event::Event;
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::mailbox::{Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark};
-use crate::options::{Destination, OnConflict, Options};
+use crate::mailbox::{
+    CONNECTIONS, Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark,
+};
+use crate::options::{OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Owner, Section};
 use crate::target::User;
@@ -49,13 +51,8 @@ impl CalendarPlace {
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<Self, Error> {
-        let label = match &options.destination {
-            Destination::Beside { label: Some(label) } => label,
-            _ => &section.label,
-        };
-        let aside = format!("tar365 restore {label}");
-        let in_place = options.destination == Destination::InPlace;
-        let beside = (!in_place).then(|| aside.clone());
+        let aside = options.aside(section);
+        let beside = options.beside(section);
         journal.place(&section.prefix, &user.id)?;
         let mailbox = Mailbox::of_user(graph, &user.id);
         let owner = &section.owner;
@@ -66,13 +63,13 @@ impl CalendarPlace {
             mailbox,
             user: user.clone(),
             calendars,
+            is_home: beside.is_none() && user.id.eq_ignore_ascii_case(&owner.id),
             destination: beside.unwrap_or_default(),
             on_conflict: options.on_conflict,
             spool_dir: options.spool_dir.clone(),
-            is_home: in_place && user.id.eq_ignore_ascii_case(&owner.id),
             run: now.as_nanos().to_string(),
         };
-        place.check().await?;
+        place.mailbox.check("calendars?$select=id&$top=1", "calendars", &user.upn).await?;
         Ok(place)
     }
 
@@ -99,16 +96,6 @@ impl CalendarPlace {
         }
     }
 
-    /// Whether there is a calendar that we may use, before anything is read for it.
-    async fn check(&self) -> Result<(), Error> {
-        let Mailbox { graph, scope, root, .. } = &self.mailbox;
-        let path = format!("{root}/calendars?$select=id&$top=1");
-        graph.get(scope, &path, Prefer::none()).await.map(drop).map_err(|source| {
-            let doing = format!("opening the calendars of {}", self.user.upn);
-            Error::Graph { doing, source }
-        })
-    }
-
     pub(super) fn event(&self, id: &str) -> String {
         format!("{}/events/{}", self.mailbox.root, segment(id))
     }
@@ -120,12 +107,8 @@ impl CalendarPlace {
 
     /// What a calendar held before this run, if it was there.
     async fn existing<'a>(&self, calendar: &'a Container) -> Result<Option<&'a Existing>, Error> {
-        if calendar.is_new {
-            return Ok(None);
-        }
-        let path = self.events(&calendar.id);
-        let list = || Existing::list(&self.mailbox, &path, &KEPT, &self.spool_dir);
-        calendar.existing.get_or_try_init(list).await.map(Some)
+        let list = self.events(&calendar.id);
+        self.mailbox.existing(calendar, &list, &KEPT, &self.spool_dir).await
     }
 
     /// By this the service knows a request that it was given before (FACTS 5.4).
@@ -270,8 +253,7 @@ impl Place for CalendarPlace {
     }
 
     fn concurrency(&self) -> usize {
-        // FACTS 2.2: four requests of one app in one mailbox.
-        4
+        CONNECTIONS
     }
 
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
@@ -299,10 +281,6 @@ impl Place for CalendarPlace {
         losses.sort_unstable();
         losses.dedup();
         Ok(Restored { how, id: done.id, etag: done.state, losses })
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {

@@ -9,14 +9,7 @@ use crate::place::{Made, Undone};
 impl CalendarPlace {
     /// Removes an event, unless somebody changed it, or invited people, who would be told.
     pub(super) async fn undo_event(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let id = match (&made.id, &made.source, &made.spot) {
-            (Some(id), ..) => Some(id.clone()),
-            // It was begun and may be there all the same, because the end came between.
-            (None, Some(source), Some(calendar)) => {
-                self.mailbox.late(&self.events(calendar), source).await?.map(|own| own.id)
-            }
-            _ => None,
-        };
+        let id = self.mailbox.item_of(made, |calendar| self.events(calendar)).await?;
         let Some(id) = id else { return Ok(Undone::Removed) };
         let Some(seen) = self.look(&id).await? else { return Ok(Undone::Removed) };
         let is_changed = made.etag.as_ref().is_some_and(|etag| *etag != seen.digest());

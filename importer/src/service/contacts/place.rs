@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::metadata::Line;
-use graph::{ErrorKind, Graph, Prefer, segment};
+use graph::{ErrorKind, Graph, segment};
 use serde_json::{Value, json};
 
 use super::contact::{Contact, EXTENDED};
@@ -15,8 +15,10 @@ use super::folders::{self, Folders};
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::mailbox::{Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark};
-use crate::options::{Destination, OnConflict, Options};
+use crate::mailbox::{
+    CONNECTIONS, Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark,
+};
+use crate::options::{OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::target::User;
@@ -54,13 +56,7 @@ impl ContactPlace {
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<Self, Error> {
-        let beside = match &options.destination {
-            Destination::Beside { label: Some(label) } => Some(format!("tar365 restore {label}")),
-            Destination::Beside { label: None } => {
-                Some(format!("tar365 restore {}", section.label))
-            }
-            Destination::InPlace => None,
-        };
+        let beside = options.beside(section);
         journal.place(&section.prefix, &user.id)?;
         let mailbox = Mailbox::of_user(graph, &user.id);
         let is_home = beside.is_none() && user.id.eq_ignore_ascii_case(&section.owner.id);
@@ -73,7 +69,7 @@ impl ContactPlace {
             spool_dir: options.spool_dir.clone(),
             is_home,
         };
-        place.check().await?;
+        place.mailbox.check("contacts?$top=1&$select=id", "contacts", &user.upn).await?;
         Ok(place)
     }
 
@@ -96,17 +92,6 @@ impl ContactPlace {
         }
     }
 
-    /// Whether there is a mailbox that we may use, before anything is read for it.
-    async fn check(&self) -> Result<(), Error> {
-        let Mailbox { graph, scope, root, .. } = &self.mailbox;
-        let path = format!("{root}/contacts?$top=1&$select=id");
-        let asked = graph.get(scope, &path, Prefer::none()).await;
-        asked.map(drop).map_err(|source| {
-            let doing = format!("opening the contacts of {}", self.user.upn);
-            Error::Graph { doing, source }
-        })
-    }
-
     /// The contact in the folder that this run put it into.
     pub(super) fn contact(&self, folder: &str, id: &str) -> String {
         format!("{}/{}", folders::contacts(&self.mailbox, folder), segment(id))
@@ -114,12 +99,8 @@ impl ContactPlace {
 
     /// What was in a folder before this run, if it was there.
     async fn existing<'a>(&self, folder: &'a Container) -> Result<Option<&'a Existing>, Error> {
-        if folder.is_new {
-            return Ok(None);
-        }
-        let path = folders::contacts(&self.mailbox, &folder.id);
-        let list = || Existing::list(&self.mailbox, &path, &KEPT, &self.spool_dir);
-        folder.existing.get_or_try_init(list).await.map(Some)
+        let list = folders::contacts(&self.mailbox, &folder.id);
+        self.mailbox.existing(folder, &list, &KEPT, &self.spool_dir).await
     }
 
     /// Makes the contact, with its photo.
@@ -291,8 +272,7 @@ impl Place for ContactPlace {
     }
 
     fn concurrency(&self) -> usize {
-        // FACTS 2.2: four requests of one app in one mailbox.
-        4
+        CONNECTIONS
     }
 
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
@@ -307,10 +287,6 @@ impl Place for ContactPlace {
             restored.losses.push(Loss::Folder);
         }
         Ok(restored)
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {

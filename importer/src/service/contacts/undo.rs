@@ -69,15 +69,8 @@ impl ContactPlace {
     }
 
     pub(super) async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let id = match (&made.id, &made.source, &made.spot) {
-            (Some(id), ..) => Some(id.clone()),
-            // It was begun and may be there all the same, because the end came between.
-            (None, Some(source), Some(folder)) => {
-                let list = folders::contacts(&self.mailbox, folder);
-                self.mailbox.late(&list, source).await?.map(|own| own.id)
-            }
-            _ => None,
-        };
+        let id =
+            self.mailbox.item_of(made, |folder| folders::contacts(&self.mailbox, folder)).await?;
         if let Some(id) = id
             && !self.take_away(&id, made.etag.as_deref(), made.spot.as_deref()).await?
         {

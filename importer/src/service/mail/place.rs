@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use graph::{ErrorKind, Graph, Prefer, segment};
+use graph::{ErrorKind, Graph, segment};
 use serde_json::{Value, json};
 
 use super::attachments;
@@ -17,8 +17,10 @@ use super::message::Message;
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::mailbox::{Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark};
-use crate::options::{Destination, OnConflict, Options};
+use crate::mailbox::{
+    CONNECTIONS, Container, Existing, Kept, Mailbox, SOURCE, add_mark, id, partial_mark,
+};
+use crate::options::{OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::target::User;
@@ -48,17 +50,13 @@ impl MailPlace {
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<Self, Error> {
-        let label = match &options.destination {
-            Destination::Beside { label: Some(label) } => label,
-            _ => &section.label,
-        };
-        let aside = format!("tar365 restore {label}");
-        let in_place = options.destination == Destination::InPlace;
-        let beside = (!in_place).then(|| aside.clone());
+        let aside = options.aside(section);
+        let beside = options.beside(section);
         journal.place(&section.prefix, &user.id)?;
         let mailbox = Mailbox::of_user(graph, &user.id);
         let folders =
             Folders::new(mailbox.clone(), &section.prefix, journal, beside.clone(), aside);
+        let is_home = beside.is_none() && user.id.eq_ignore_ascii_case(&section.owner.id);
         let mut place = Self::with(
             mailbox,
             folders,
@@ -67,8 +65,8 @@ impl MailPlace {
             options.on_conflict,
             options.spool_dir.clone(),
         );
-        place.is_home = in_place && user.id.eq_ignore_ascii_case(&section.owner.id);
-        place.check().await?;
+        place.is_home = is_home;
+        place.mailbox.check("mailFolders/inbox?$select=id", "mailbox", &user.upn).await?;
         Ok(place)
     }
 
@@ -96,17 +94,6 @@ impl MailPlace {
         Self { mailbox, user, folders, destination, on_conflict, spool_dir, is_home: false }
     }
 
-    /// Whether there is a mailbox that we may use, before anything is read for it.
-    async fn check(&self) -> Result<(), Error> {
-        let Mailbox { graph, scope, root, .. } = &self.mailbox;
-        let path = format!("{root}/mailFolders/inbox?$select=id");
-        let asked = graph.get(scope, &path, Prefer::none()).await;
-        asked.map(drop).map_err(|source| {
-            let doing = format!("opening the mailbox of {}", self.user.upn);
-            Error::Graph { doing, source }
-        })
-    }
-
     pub(super) fn message(&self, id: &str) -> String {
         format!("{}/messages/{}", self.mailbox.root, segment(id))
     }
@@ -118,12 +105,8 @@ impl MailPlace {
 
     /// What a message was before this run, if it was.
     async fn existing<'a>(&self, folder: &'a Container) -> Result<Option<&'a Existing>, Error> {
-        if folder.is_new {
-            return Ok(None);
-        }
-        let path = self.messages(&folder.id);
-        let list = || Existing::list(&self.mailbox, &path, &KEPT, &self.spool_dir);
-        folder.existing.get_or_try_init(list).await.map(Some)
+        let list = self.messages(&folder.id);
+        self.mailbox.existing(folder, &list, &KEPT, &self.spool_dir).await
     }
 
     /// Makes the message, with all that belongs to it.
@@ -288,8 +271,7 @@ impl Place for MailPlace {
     }
 
     fn concurrency(&self) -> usize {
-        // FACTS 2.2: four requests of one app in one mailbox.
-        4
+        CONNECTIONS
     }
 
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
@@ -312,10 +294,6 @@ impl Place for MailPlace {
         restored.losses.sort_unstable();
         restored.losses.dedup();
         Ok(restored)
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {

@@ -7,14 +7,7 @@ use crate::place::{Made, Undone};
 
 impl MailPlace {
     pub(super) async fn undo_item(&self, made: &Made) -> Result<Undone, graph::Error> {
-        let id = match (&made.id, &made.source, &made.spot) {
-            (Some(id), ..) => Some(id.clone()),
-            // It was begun and may be there all the same, because the end came between.
-            (None, Some(source), Some(folder)) => {
-                self.mailbox.late(&self.messages(folder), source).await?.map(|own| own.id)
-            }
-            _ => None,
-        };
+        let id = self.mailbox.item_of(made, |folder| self.messages(folder)).await?;
         if let Some(id) = id
             && !self.take_away(&id, made.etag.as_deref()).await?
         {

@@ -22,7 +22,7 @@ mod undo;
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::options::{Destination, OnConflict, Options};
+use crate::options::{OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::sequential::Sequential;
@@ -115,13 +115,7 @@ impl DrivePlace {
         let drive = text(&drive, "id");
         let path = format!("/drives/{}/root?$select=id", segment(&drive));
         let root = graph.get(&Scope::SharePoint, &path, Prefer::none()).await.map_err(failed)?;
-        let beside = match &options.destination {
-            Destination::InPlace => None,
-            Destination::Beside { label } => {
-                let label = label.as_ref().unwrap_or(&section.label);
-                Some(name::accepted(&format!("tar365 restore {label}"), true).0)
-            }
-        };
+        let beside = options.beside(section).map(|name| name::accepted(&name, true).0);
         journal.place(&section.prefix, &drive)?;
         Ok(Self {
             drive,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use graph::{Graph, Prefer};
+use graph::Graph;
 use tokio::sync::Mutex;
 
 use super::part::Part;
@@ -54,13 +54,7 @@ impl SettingsPlace {
             enable_replies: options.enable_replies,
             ..Self::reopen(graph, &section.prefix, &user.id, journal)
         };
-        let Mailbox { graph, scope, root, .. } = &place.mailbox;
-        let path = format!("{root}/mailboxSettings");
-        let asked = graph.get(scope, &path, Prefer::none()).await;
-        asked.map_err(|source| {
-            let doing = format!("opening the settings of {}", place.upn);
-            Error::Graph { doing, source }
-        })?;
+        place.mailbox.check("mailboxSettings", "settings", &place.upn).await?;
         Ok(place)
     }
 
@@ -112,10 +106,6 @@ impl Place for SettingsPlace {
             Some(part) => self.put_part(item, part).await,
             None => self.put_rule(item).await,
         }
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use graph::{Graph, Json, Prefer, segment};
+use graph::{Graph, Json, segment};
 use serde_json::{Value, json};
 
 use super::lists::{Lists, is_of_mails};
@@ -17,8 +17,8 @@ use super::task::{Task, mark_link, mark_of, marked, parts};
 use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
-use crate::mailbox::{Container, Existing, Kept, Mailbox, Own, id, partial_mark};
-use crate::options::{Destination, OnConflict, Options};
+use crate::mailbox::{CONNECTIONS, Container, Existing, Kept, Mailbox, Own, id, partial_mark};
+use crate::options::{OnConflict, Options};
 use crate::place::{How, Loss, Made, Place, Restored, Undone, What};
 use crate::section::{Folder, Section};
 use crate::target::User;
@@ -45,12 +45,8 @@ impl TasksPlace {
         options: &Options,
         journal: Arc<Journal>,
     ) -> Result<Self, Error> {
-        let label = match &options.destination {
-            Destination::Beside { label: Some(label) } => label,
-            _ => &section.label,
-        };
-        let aside = format!("tar365 restore {label}");
-        let beside = (options.destination != Destination::InPlace).then(|| aside.clone());
+        let aside = options.aside(section);
+        let beside = options.beside(section);
         journal.place(&section.prefix, &user.id)?;
         let mailbox = Mailbox::of_user(graph, &user.id);
         let lists = Lists::new(mailbox.clone(), &section.prefix, journal, beside.clone(), aside);
@@ -63,7 +59,7 @@ impl TasksPlace {
             on_conflict: options.on_conflict,
             spool_dir: options.spool_dir.clone(),
         };
-        place.check().await?;
+        place.mailbox.check("todo/lists", "tasks", &user.upn).await?;
         Ok(place)
     }
 
@@ -84,16 +80,6 @@ impl TasksPlace {
             on_conflict: OnConflict::Skip,
             spool_dir: PathBuf::new(),
         }
-    }
-
-    /// Whether there are tasks that we may use, before anything is read for them.
-    async fn check(&self) -> Result<(), Error> {
-        let Mailbox { graph, scope, root, .. } = &self.mailbox;
-        let asked = graph.get(scope, &format!("{root}/todo/lists"), Prefer::none()).await;
-        asked.map(drop).map_err(|source| {
-            let doing = format!("opening the tasks of {}", self.user.upn);
-            Error::Graph { doing, source }
-        })
     }
 
     /// What is in a list.
@@ -320,8 +306,7 @@ impl Place for TasksPlace {
     }
 
     fn concurrency(&self) -> usize {
-        // FACTS 2.2: four requests of one app in one mailbox.
-        4
+        CONNECTIONS
     }
 
     async fn folder(&self, trail: &[Folder]) -> Result<(), Error> {
@@ -347,10 +332,6 @@ impl Place for TasksPlace {
         restored.losses.sort_unstable();
         restored.losses.dedup();
         Ok(restored)
-    }
-
-    async fn finish(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
