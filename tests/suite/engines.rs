@@ -256,9 +256,9 @@ fn real_mails_and_files_come_back_from_restic_and_borg() {
 /// Ways in which a run fails for good when half of the work is done, and the code that tells it.
 /// The token becomes worthless; the service stays away; the host is not reachable any more.
 const FATAL: [(&str, i32); 3] = [
-    ("token-expiry:rate=1,after=150", 77),
-    ("unavailable:rate=1,after=150", 75),
-    ("reset:rate=1,after=150", 75),
+    ("token-expiry:rate=1,after=260", 77),
+    ("unavailable:rate=1,after=260", 75),
+    ("reset:rate=1,after=260", 75),
 ];
 
 /// Makes the service fail for good after as many requests as the fault says, counted from now.
