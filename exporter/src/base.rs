@@ -75,6 +75,8 @@ pub(crate) struct OpenBase {
     reread: f64,
     /// It went through the same plugins.
     is_filtered: bool,
+    /// Services whose contents it has in another form than is asked for now.
+    unlike: Vec<&'static str>,
 }
 
 enum Kind {
@@ -119,7 +121,9 @@ impl OpenBase {
         };
         check(&head, options, &filters)?;
         let is_filtered = is_filtered && !head.filters.is_empty();
-        Ok(Self { kind, reread, is_filtered })
+        let unlike = options.services.iter().filter(|service| !service.is_alike(&head, options));
+        let unlike = unlike.map(|service| service.name()).collect();
+        Ok(Self { kind, reread, is_filtered, unlike })
     }
 
     /// Whether it went through the same plugins as what is written now: its items are final.
@@ -134,7 +138,8 @@ impl OpenBase {
 
     /// An archive that is the source of everything: no plugin of this run has seen it.
     pub(crate) fn of(base: FileBase) -> Self {
-        Self { kind: Kind::File(Box::new(base)), reread: 0.0, is_filtered: false }
+        let kind = Kind::File(Box::new(base));
+        Self { kind, reread: 0.0, is_filtered: false, unlike: Vec::new() }
     }
 
     /// The metadata of a section, if it can be read ahead of its turn.
@@ -146,7 +151,7 @@ impl OpenBase {
     }
 
     /// The base's part of the section with this number, once all sections before it are done with
-    /// a base that can't go back.
+    /// a base that can't go back. None of what it has in another form: that is made anew.
     pub(crate) async fn section(
         &self,
         context: &Context,
@@ -154,6 +159,10 @@ impl OpenBase {
         owner: &str,
         service: &str,
     ) -> Result<SectionBase<'_>, Error> {
+        if self.unlike.contains(&service) {
+            self.section_done(number);
+            return Ok(SectionBase::None);
+        }
         match &self.kind {
             Kind::File(base) => {
                 let section = tokio::task::block_in_place(|| base.section(owner, service))?;

@@ -11,7 +11,7 @@ mod tasks;
 mod time;
 pub(crate) mod volatile;
 
-use archive::{LedgerLine, Outcome};
+use archive::{Head, LedgerLine, Outcome};
 use graph::{DeltaLink, ErrorKind, Graph, Prefer, Scope};
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +22,7 @@ use crate::error::is_fatal;
 use crate::estimate::{Enquiry, Found, Load, Numbers};
 use crate::inventory::{Inventory, Item, Name};
 use crate::large::Large;
+use crate::options::Options;
 use crate::owner::{Owner, OwnerKind};
 use crate::spool::{Spooled, Turn};
 use crate::state::Seeds;
@@ -154,6 +155,11 @@ pub(crate) trait Export {
     /// now.
     fn is_same_content(earlier: &Value, now: &Value) -> bool {
         crate::base::is_same_content(earlier, now)
+    }
+
+    /// Whether an archive with that head has the contents in the form that is asked for now.
+    fn is_alike(_head: &Head, _options: &Options) -> bool {
+        true
     }
 
     /// Why a large file can't be read, of an error that no retry cures.
@@ -479,6 +485,11 @@ impl Service {
     /// See [`Export::is_same_content`].
     pub(crate) fn is_same_content(self, earlier: &Value, now: &Value) -> bool {
         dispatch!(self, Of => Of::is_same_content(earlier, now))
+    }
+
+    /// See [`Export::is_alike`].
+    pub(crate) fn is_alike(self, head: &Head, options: &Options) -> bool {
+        dispatch!(self, Of => Of::is_alike(head, options))
     }
 
     /// Media type and length of an item's content, as far as the listing tells.
