@@ -268,6 +268,23 @@ pub(crate) enum Compression {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VCard {
+    #[value(name = "3.0")]
+    V3,
+    #[value(name = "4.0")]
+    V4,
+}
+
+impl From<VCard> for archive::VCard {
+    fn from(version: VCard) -> Self {
+        match version {
+            VCard::V3 => Self::V3,
+            VCard::V4 => Self::V4,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
     /// A bar on a terminal, else a line now and then.
     Auto,
@@ -302,6 +319,9 @@ pub(crate) struct Export {
     /// Also the recoverable items of each mailbox.
     #[arg(long)]
     pub(crate) include_recoverable: bool,
+    /// The version of vCard that contacts are written in. Some programs cut the photos of 4.0 off.
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = VCard::V3)]
+    pub(crate) vcard: VCard,
     /// Progress on stderr.
     #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
     pub(crate) progress: ProgressMode,

@@ -81,6 +81,7 @@ pub(crate) async fn rewritten(
         spool,
         align: None,
         include_recoverable: true,
+        vcard: archive::VCard::default(),
         tenant: String::new(),
         plugins,
         states: None,

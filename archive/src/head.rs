@@ -19,6 +19,27 @@ pub struct Head {
     pub selection: Value,
     /// The filter chain in order; empty = unfiltered.
     pub filters: Vec<FilterRef>,
+    /// What the contacts are written as.
+    #[serde(default, skip_serializing_if = "VCard::is_usual")]
+    pub vcard: VCard,
+}
+
+/// The version of vCard that contacts are in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VCard {
+    /// RFC 2426. A head does not name it.
+    #[default]
+    #[serde(rename = "3.0")]
+    V3,
+    /// RFC 6350.
+    #[serde(rename = "4.0")]
+    V4,
+}
+
+impl VCard {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A filter plugin the content went through.
@@ -37,14 +58,14 @@ pub struct FilterRef {
 }
 
 impl Head {
-    /// A head of the format this crate writes.
+    /// A head of the format this crate writes, with contacts as they usually are.
     pub fn new(
         tenant: String,
         services: Vec<String>,
         selection: Value,
         filters: Vec<FilterRef>,
     ) -> Self {
-        Head { format: FORMAT, tenant, services, selection, filters }
+        Head { format: FORMAT, tenant, services, selection, filters, vcard: VCard::default() }
     }
 
     /// The shard of the tenant it is, if it is one.

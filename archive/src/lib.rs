@@ -37,7 +37,7 @@ pub mod writer;
 
 pub use digest::{Sha256Digest, hex};
 pub use error::Error;
-pub use head::{FilterRef, Head};
+pub use head::{FilterRef, Head, VCard};
 pub use index::{Entries, Index, IndexEntry, Position};
 pub use ledger::{LedgerLine, Outcome};
 pub use manifest::ManifestLine;

@@ -125,6 +125,7 @@ mod tests {
             spool: SpoolOptions { dir, disk_bytes: 64 << 20, memory_bytes: 4096 },
             align: None,
             include_recoverable: false,
+            vcard: archive::VCard::default(),
             tenant: String::new(),
             plugins: plugin_host::Chain::default(),
             states: None,

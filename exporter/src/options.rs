@@ -20,6 +20,8 @@ pub struct Options {
     pub align: Option<u64>,
     /// Also export the recoverable items of each mailbox.
     pub include_recoverable: bool,
+    /// What contacts are written as.
+    pub vcard: archive::VCard,
     /// The tenant as the head of the archive names it.
     pub tenant: String,
     /// Plugins that decide what becomes of items.

@@ -299,12 +299,17 @@ async fn start(
 }
 
 pub(crate) fn head(options: &Options, services: &[Service]) -> Head {
-    Head::new(
+    let mut head = Head::new(
         options.tenant.clone(),
         services.iter().map(|service| service.name().to_owned()).collect(),
         options.selection.to_json(),
         options.plugins.references(),
-    )
+    );
+    // An option that changes nothing of what there is does not show.
+    if services.contains(&Service::Contacts) {
+        head.vcard = options.vcard;
+    }
+    head
 }
 
 /// Writes all that one section has to say.

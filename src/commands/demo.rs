@@ -85,6 +85,7 @@ async fn exported(archive: &Path) -> Result<String, Failure> {
         spool,
         align: None,
         include_recoverable: false,
+        vcard: archive::VCard::default(),
         tenant: tenant.name.clone(),
         states: None,
         plugins: plugin_host::Chain::default(),

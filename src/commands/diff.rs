@@ -78,6 +78,7 @@ async fn present(
         spool: spool.clone(),
         align: None,
         include_recoverable: false,
+        vcard: head.vcard,
         tenant: tenant.name.clone(),
         states: None,
         plugins: plugin_host::Chain::default(),

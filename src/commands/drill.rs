@@ -38,7 +38,8 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     // Nothing is exported that the archive was not to have.
     let known = head.services.iter().filter_map(|name| exporter::Service::from_name(name));
     let services = known.collect();
-    let drill = Trial { users, services, choice, spool, work: work.path(), again };
+    let (vcard, work) = (head.vcard, work.path());
+    let drill = Trial { users, services, vcard, choice, spool, work, again };
     let (summary, comparison) = drill.run(&file).await?;
     let passed = summary.failed == 0 && comparison.is_equal();
     let report = json!({
@@ -82,6 +83,7 @@ struct Trial<'a> {
     users: Vec<NewUser>,
     /// Those of the archive.
     services: Vec<exporter::Service>,
+    vcard: archive::VCard,
     choice: Choice,
     spool: exporter::SpoolOptions,
     work: &'a Path,
@@ -157,6 +159,7 @@ impl Trial<'_> {
             spool: self.spool.clone(),
             align: None,
             include_recoverable: true,
+            vcard: self.vcard,
             tenant: tenant.name.clone(),
             states: None,
             plugins: plugin_host::Chain::default(),

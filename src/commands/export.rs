@@ -87,6 +87,7 @@ impl Plan {
             spool: self.spool,
             align: args.sink.align,
             include_recoverable: args.include_recoverable,
+            vcard: args.vcard.into(),
             tenant: tenant.name.clone(),
             without_message_delta: tenant.without_message_delta,
         }

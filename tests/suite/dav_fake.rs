@@ -1,4 +1,4 @@
-//! A small CalDAV server that does what a test tells it, and remembers what it was asked.
+//! A small CalDAV and CardDAV server that does what a test tells it, and remembers what it was asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -91,7 +91,7 @@ impl Fake {
         match asked.method.as_str() {
             "OPTIONS" => answer(200, &[("dav", self.dav)], ""),
             "PROPFIND" => self.propfind(asked, objects.keys()),
-            "MKCALENDAR" => {
+            "MKCALENDAR" | "MKCOL" => {
                 self.collections.lock().unwrap().push(asked.path.clone());
                 answer(201, &[], "")
             }
@@ -127,16 +127,18 @@ impl Fake {
             response(
                 path,
                 &format!(
-                    "<D:resourcetype><D:collection/><C:calendar/></D:resourcetype>\
+                    "<D:resourcetype><D:collection/><C:calendar/><A:addressbook/></D:resourcetype>\
                  <D:displayname>x</D:displayname>{properties}"
                 ),
             )
         };
         let mut all = match asked.path.as_str() {
-            "/.well-known/caldav" => return answer(404, &[], ""),
-            "/" => {
-                response("/", "<C:calendar-home-set><D:href>/home/</D:href></C:calendar-home-set>")
-            }
+            "/.well-known/caldav" | "/.well-known/carddav" => return answer(404, &[], ""),
+            "/" => response(
+                "/",
+                "<C:calendar-home-set><D:href>/home/</D:href></C:calendar-home-set>\
+                 <A:addressbook-home-set><D:href>/home/</D:href></A:addressbook-home-set>",
+            ),
             "/home/" => response("/home/", "<D:resourcetype><D:collection/></D:resourcetype>"),
             path if own => collection(path),
             _ => return answer(404, &[], ""),
@@ -184,8 +186,8 @@ fn response(path: &str, properties: &str) -> String {
 
 fn multistatus(responses: &str) -> Response {
     let body = format!(
-        "<D:multistatus xmlns:D='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'>{responses}\
-         </D:multistatus>"
+        "<D:multistatus xmlns:D='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav' \
+         xmlns:A='urn:ietf:params:xml:ns:carddav'>{responses}</D:multistatus>"
     );
     answer(207, &[], &body)
 }

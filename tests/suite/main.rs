@@ -62,4 +62,5 @@ mod settings_import;
 mod shards;
 mod tasks;
 mod tasks_import;
+mod vcard;
 mod web;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use archive::Outcome;
+use archive::{Head, Outcome};
 use futures::{StreamExt, TryStreamExt, stream};
 use graph::{DeltaLink, ErrorKind, Prefer, Scope, segment};
 use serde_json::{Map, Value};
@@ -25,6 +25,7 @@ use crate::base::BaseLines;
 use crate::context::Context;
 use crate::follow::{CLOSING_ROUNDS, Followed};
 use crate::inventory::{Inventory, Item, Name, Node};
+use crate::options::Options;
 use crate::owner::{Owner, OwnerKind};
 use crate::remarks::Remarks;
 use crate::state::Seeds;
@@ -106,6 +107,10 @@ impl Export for Contacts {
             return NewName::Native(name.to_owned());
         }
         NewName::Unique(file_name(graph, &item.id))
+    }
+
+    fn is_alike(head: &Head, options: &Options) -> bool {
+        head.vcard == options.vcard
     }
 
     fn media(_json: &str) -> (Option<String>, Option<u64>) {

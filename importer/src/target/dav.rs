@@ -9,7 +9,8 @@
 //! `tar365 restore <label>: <name>`, of our own making, found again by the last part of its address.
 //! In place: the one of that name, which takes what is put into it; a new one if there is none.
 //!
-//! **Objects.** The bytes of the archive, at a name made of their UID, and only where nothing is yet
+//! **Objects.** The bytes of the archive (a card of version 4.0 written anew as 3.0 for a server that
+//! does not say that it takes it), at a name made of their UID, and only where nothing is yet
 //! (`If-None-Match: *`). What is there already and says the same (see [`likeness`]) is present; what
 //! says something else stays, and the item is left out. In a collection that was there before, an
 //! object of that UID is looked for under any name.
@@ -20,6 +21,7 @@
 //! **Undo.** What has the tag it was made with is removed, then collections that are empty.
 
 mod account;
+mod card;
 mod home;
 mod http;
 mod likeness;
@@ -388,7 +390,11 @@ impl Place for DavPlace {
 
     async fn put(&self, item: &Item, trail: &[Folder]) -> Result<Restored, Error> {
         let ready = self.collection(trail).await?;
-        let object = Object::measure(item, ready.mails_people)?;
+        let older = match self.kind == Kind::Card && !ready.collection.takes_vcard4 {
+            true => card::older(item)?,
+            false => None,
+        };
+        let object = Object::measure(older.as_ref().unwrap_or(item), ready.mails_people)?;
         Put { place: self, ready: &ready, object: &object }.run(item.is_doubtful).await
     }
 

@@ -25,6 +25,7 @@ pub(super) async fn archive(spool: &SpoolOptions) -> Result<Region, Failure> {
         spool: spool.clone(),
         align: None,
         include_recoverable: false,
+        vcard: archive::VCard::default(),
         tenant: tenant.name.clone(),
         states: None,
         plugins: plugin_host::Chain::default(),

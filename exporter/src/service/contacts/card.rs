@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use archive::Outcome;
+use archive::{Outcome, VCard};
 use convert::contact::{Version, write};
 use graph::{Prefer, segment};
 use serde_json::Value;
@@ -25,10 +25,14 @@ pub(super) async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched
         Ok(photo) => photo,
         Err(note) => return Ok(Fetched::Without(note)),
     };
+    let version = match context.options.vcard {
+        VCard::V3 => Version::V3,
+        VCard::V4 => Version::V4,
+    };
     let convert = move |out: &mut Maker| {
         let mut photo = out.part(PHOTO)?;
         let photo = photo.as_mut().map(|photo| photo as &mut dyn Read);
-        write(&contact, photo, Version::V3, out).map_err(io::Error::other)
+        write(&contact, photo, version, out).map_err(io::Error::other)
     };
     let part = |_| std::future::ready(Ok(photo.take()));
     match make(context, asked.turn, convert, part).await? {

@@ -26,12 +26,14 @@ pub(super) struct Collection {
     pub(super) components: Option<Vec<String>>,
     /// Bytes of the largest object it takes.
     pub(super) max_size: Option<u64>,
+    /// It says that it takes vCard 4.0; who does not say takes 3.0 only (RFC 6352, 6.2.2).
+    pub(super) takes_vcard4: bool,
 }
 
 impl Collection {
     fn of(url: Url, resource: Resource) -> Self {
-        let Resource { name, components, max_size, .. } = resource;
-        Self { url, name, components, max_size }
+        let Resource { name, components, max_size, takes_vcard4, .. } = resource;
+        Self { url, name, components, max_size, takes_vcard4 }
     }
 
     pub(super) fn takes(&self, kind: Kind) -> bool {

@@ -21,7 +21,7 @@ pub(super) fn propfind() -> String {
         "D:propfind",
         "<D:prop><D:resourcetype/><D:displayname/><D:current-user-principal/>\
          <C:calendar-home-set/><A:addressbook-home-set/><C:supported-calendar-component-set/>\
-         <C:max-resource-size/><A:max-resource-size/></D:prop>",
+         <C:max-resource-size/><A:max-resource-size/><A:supported-address-data/></D:prop>",
     )
 }
 
@@ -113,6 +113,8 @@ pub(super) struct Resource {
     /// Components that a calendar takes; none if all.
     pub(super) components: Option<Vec<String>>,
     pub(super) max_size: Option<u64>,
+    /// It is an address book that takes vCard 4.0, too.
+    pub(super) takes_vcard4: bool,
     /// The server has nothing there.
     pub(super) is_missing: bool,
 }
@@ -137,7 +139,8 @@ pub(super) fn preconditions(body: &[u8]) -> (Vec<String>, Option<String>) {
 
 /// Who looks at elements when they begin and end. Names are `D:href`, with our prefixes.
 trait Visit {
-    fn begin(&mut self, way: &[String], attribute: Option<String>);
+    /// `attribute` gives one of the element's.
+    fn begin(&mut self, way: &[String], attribute: &dyn Fn(&str) -> Option<String>);
     fn end(&mut self, way: &[String], text: &str);
 }
 
@@ -155,11 +158,13 @@ fn walk(body: &[u8], visit: &mut impl Visit) -> Result<(), String> {
                 }
                 let prefix = prefix(&namespace);
                 let local = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
-                let name = start.try_get_attribute("name").ok().flatten();
-                let name = name.and_then(|name| Some(name.unescape_value().ok()?.into_owned()));
+                let attribute = |name: &str| {
+                    let found = start.try_get_attribute(name).ok().flatten()?;
+                    Some(found.unescape_value().ok()?.into_owned())
+                };
                 way.push(format!("{prefix}:{local}"));
                 content.clear();
-                visit.begin(&way, name);
+                visit.begin(&way, &attribute);
             }
             Event::End(_) => {
                 visit.end(&way, content.trim());
@@ -220,7 +225,7 @@ struct Answer {
 }
 
 impl Visit for Answer {
-    fn begin(&mut self, way: &[String], attribute: Option<String>) {
+    fn begin(&mut self, way: &[String], attribute: &dyn Fn(&str) -> Option<String>) {
         match &way.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["D:multistatus"] => self.is_multistatus = true,
             ["D:multistatus", "D:response"] => self.resources.push(Resource::default()),
@@ -238,7 +243,13 @@ impl Visit for Answer {
                 self.properties.components = Some(Vec::new());
             }
             [_, _, _, "D:prop", "C:supported-calendar-component-set", "C:comp"] => {
-                self.properties.components.get_or_insert_default().extend(attribute);
+                self.properties.components.get_or_insert_default().extend(attribute("name"));
+            }
+            [_, _, _, "D:prop", "A:supported-address-data", "A:address-data-type"] => {
+                // What is not said is said by the standard (RFC 6352, 6.2.2).
+                let is_card = attribute("content-type").is_none_or(|kind| kind == "text/vcard");
+                let version = attribute("version");
+                self.properties.takes_vcard4 |= is_card && version.as_deref() == Some("4.0");
             }
             _ => {}
         }
@@ -294,6 +305,7 @@ impl Resource {
         self.address_book_homes.extend(other.address_book_homes);
         self.components = self.components.take().or(other.components);
         self.max_size = self.max_size.or(other.max_size);
+        self.takes_vcard4 |= other.takes_vcard4;
     }
 }
 
@@ -309,7 +321,7 @@ struct Conditions {
 }
 
 impl Visit for Conditions {
-    fn begin(&mut self, way: &[String], _: Option<String>) {
+    fn begin(&mut self, way: &[String], _: &dyn Fn(&str) -> Option<String>) {
         // Also within the answer of a MKCALENDAR.
         if let [.., error, name] = way
             && error == "D:error"
