@@ -10,22 +10,22 @@ use simulator::{Fault, Language, Options};
 use crate::harness::{Archive, Tenant, run, sha256, tar365, text, verify};
 use crate::import::{Saved, counts, emptied, emptied_with, writable};
 
-const SERVICE: [&str; 2] = ["--service", "calendar"];
+pub const SERVICE: [&str; 2] = ["--service", "calendar"];
 /// The property in which what may not be set is kept.
 const KEPT: &str = "String {00020329-0000-0000-C000-000000000046} Name tar365-event";
 
-fn small() -> Options {
+pub fn small() -> Options {
     Options { users: 2, mails: 1, files: 1, ..Options::default() }
 }
 
-fn saved(tenant: &Tenant) -> Saved {
+pub fn saved(tenant: &Tenant) -> Saved {
     let archive = tenant.export(&SERVICE).expect(0).stdout;
     verify(&archive);
     Saved::new(archive)
 }
 
 #[track_caller]
-fn assert_nobody_was_mailed(tenant: &Tenant) {
+pub fn assert_nobody_was_mailed(tenant: &Tenant) {
     let mailed = tenant.simulator.tenant().mailed();
     assert!(mailed.is_empty(), "{mailed:?}");
 }
@@ -182,6 +182,12 @@ fn same(event: &Value, name: &str) -> Value {
         "attachments" => Value::Null,
         name => event[name].clone(),
     }
+}
+
+/// All that comes back of an event, in one line.
+pub fn said(event: &Value) -> String {
+    let names = PROPERTIES.iter().filter(|(_, way)| *way == Way::Same);
+    names.map(|(name, _)| format!("{name}={} ", same(event, name))).collect()
 }
 
 /// Everything that may differ between an event and what it was restored to.

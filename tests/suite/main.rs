@@ -41,6 +41,7 @@ mod import_damage;
 mod import_faults;
 mod import_hostile;
 mod import_kill;
+mod import_kill_services;
 mod import_large;
 mod import_places;
 mod import_safety;

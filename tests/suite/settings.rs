@@ -213,3 +213,32 @@ fn the_report_says_what_is_covered_and_what_is_not() {
     let settings = owners("settings", "all", "covered");
     assert_eq!(owners("settings", "signatures", "impossible"), settings);
 }
+
+/// The service may fill in the dates of replies that have no schedule by its clock.
+#[test]
+fn dates_of_replies_without_a_schedule_make_no_other_archive() {
+    let tenant = Tenant::start(Options { users: 1, ..small() });
+    let world = tenant.simulator.tenant();
+    let user = &world.users()[0].upn;
+    let export = |status: &str, day: u8| {
+        let time = |hour: u8| json!({"dateTime": format!("2026-11-{day:02}T{hour:02}:00:00.0000000"), "timeZone": "UTC"});
+        let replies = json!({"automaticRepliesSetting": {
+            "status": status, "externalAudience": "all", "internalReplyMessage": "<p>Weg</p>",
+            "externalReplyMessage": "", "scheduledStartDateTime": time(8), "scheduledEndDateTime": time(9),
+        }});
+        world.change_settings(user, replies).unwrap();
+        tenant.export(&SETTINGS).expect(0).stdout
+    };
+    for status in ["disabled", "Disabled", "alwaysEnabled"] {
+        let one = export(status, 1);
+        assert!(one == export(status, 2), "{status}: the dates are in the archive");
+        let (archive, section) = section(&one);
+        let settings = document(&archive, &format!("{section}/mailbox-settings.json"));
+        let replies = &settings["automaticRepliesSetting"];
+        assert_eq!(
+            (text(replies, "status"), text(replies, "internalReplyMessage")),
+            (status, "<p>Weg</p>")
+        );
+    }
+    assert!(export("scheduled", 1) != export("scheduled", 2), "dates of a schedule are not in it");
+}

@@ -9,21 +9,25 @@ use simulator::{Language, Options};
 use crate::harness::{Archive, Tenant, python, text, verify};
 use crate::import::{Saved, assert_nobody_was_mailed, counts, emptied, writable, writes};
 
-const SETTINGS: [&str; 2] = ["--service", "settings"];
+pub const SETTINGS: [&str; 2] = ["--service", "settings"];
 
-fn small() -> Options {
+pub fn small() -> Options {
     Options { users: 2, mails: 3, files: 1, ..Options::default() }
 }
 
-fn saved(tenant: &Tenant) -> Saved {
+pub fn saved(tenant: &Tenant) -> Saved {
     let export = tenant.export(&SETTINGS).expect(0);
     verify(&export.stdout);
     Saved::new(export.stdout)
 }
 
+/// The settings as they are now.
+fn now(tenant: &Tenant) -> Archive {
+    Archive::new(&saved(tenant).bytes)
+}
+
 /// What a section of an archive holds, by its place: documents, and pictures by their bytes.
-fn documents(saved: &Saved) -> BTreeMap<String, Value> {
-    let archive = Archive::new(&saved.bytes);
+pub fn documents(archive: &Archive) -> BTreeMap<String, Value> {
     let members = archive
         .members
         .iter()
@@ -35,7 +39,7 @@ fn documents(saved: &Saved) -> BTreeMap<String, Value> {
 }
 
 /// Less what doc/restore.md says that the service makes anew, or that is the directory's.
-fn comparable(documents: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+pub fn comparable(documents: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let documents = documents.into_iter().filter(|(path, _)| !path.ends_with("profile.json"));
     let stripped = documents.map(|(path, mut document)| {
         let Some(members) = document.as_object_mut() else { return (path, document) };
@@ -83,7 +87,7 @@ fn all_settings_come_back_in_place_and_stay_off() {
     }});
     world.change_settings(&world.users()[0].upn, away).unwrap();
     let before = saved(&source);
-    let wanted = comparable(documents(&before));
+    let wanted = comparable(documents(&Archive::new(&before.bytes)));
     for (arguments, is_on) in [
         (&["--in-place"][..], false),
         (&["--in-place", "--enable-rules", "--enable-automatic-replies"], true),
@@ -93,7 +97,7 @@ fn all_settings_come_back_in_place_and_stay_off() {
         let run = before.import(&target, &journal, arguments).expect(0);
         assert_eq!(counts(&run)[3..], [0, 0], "{}", run.stderr);
         assert_nobody_was_mailed(&target);
-        let after = comparable(documents(&saved(&target)));
+        let after = comparable(documents(&now(&target)));
         let mut expected = wanted.clone();
         let (mut rules, mut replies) = (0, 0);
         for (path, document) in expected.iter_mut().filter(|_| !is_on) {
@@ -130,12 +134,12 @@ fn beside_what_is_there_only_categories_and_rules_are_added() {
         world.add_setting(&user.upn, "outlookCategory", red).unwrap();
         world.set_photo(&user.upn, Some(("image/png", b"\x89PNG mine"))).unwrap();
     }
-    let there = documents(&saved(&target));
+    let there = documents(&now(&target));
     let plan = before.import(&target, "none", &["--dry-run"]).expect(0);
     assert!(String::from_utf8_lossy(&plan.stdout).contains("nothing else is changed"));
     let run = before.import(&target, "journal", &[]).expect(0);
     assert!(run.stderr.contains(": in-place-only"), "{}", run.stderr);
-    let after = documents(&saved(&target));
+    let after = documents(&now(&target));
     for (path, document) in &there {
         if path.ends_with("categories.json") {
             let rows = after[path]["value"].as_array().unwrap();
@@ -149,7 +153,7 @@ fn beside_what_is_there_only_categories_and_rules_are_added() {
     assert_eq!(rules.len(), 6);
     assert!(rules.iter().all(|(_, rule)| rule["isEnabled"] == false), "{rules:?}");
     before.undo(&target, "journal").expect(0);
-    assert_eq!(documents(&saved(&target)), there);
+    assert_eq!(documents(&now(&target)), there);
 }
 
 #[test]
@@ -160,16 +164,16 @@ fn undo_brings_back_what_was_there_and_leaves_what_was_set_since() {
     let world = target.simulator.tenant();
     let user = &world.users()[0].upn;
     world.change_settings(user, json!({"timeZone": "UTC", "dateFormat": "yyyy-MM-dd"})).unwrap();
-    let there = documents(&saved(&target));
+    let there = documents(&now(&target));
     before.import(&target, "journal", &["--in-place"]).expect(0);
-    assert_ne!(documents(&saved(&target)), there);
+    assert_ne!(documents(&now(&target)), there);
     before.undo(&target, "journal").expect(0);
-    assert_eq!(documents(&saved(&target)), there);
+    assert_eq!(documents(&now(&target)), there);
     before.import(&target, "second", &["--in-place"]).expect(0);
     world.change_settings(user, json!({"timeZone": "Tokyo Standard Time"})).unwrap();
     let undone = before.undo(&target, "second").expect(3);
     assert!(undone.stderr.contains("mailbox-settings.json was changed since"), "{}", undone.stderr);
-    let now = documents(&saved(&target));
+    let now = documents(&now(&target));
     let path = now
         .keys()
         .find(|path| path.contains(user.as_str()) && path.ends_with("mailbox-settings.json"));
@@ -214,7 +218,7 @@ fn rules_find_their_folders_or_stay_out() {
     assert_eq!(counts(&run)[3], 3, "{}", run.stderr);
     let run = before.import(&target, "in-place", &["--in-place"]).expect(3);
     assert_eq!(counts(&run)[3], 2, "{}", run.stderr);
-    let after = documents(&saved(&target));
+    let after = documents(&now(&target));
     let deep = after.iter().find(|(path, _)| path.ends_with("/rules/Deep.json")).unwrap().1;
     let way = &deep["folders"][text(&deep["actions"], "copyToFolder")];
     assert_eq!(way.take_names(), json!(["inbox", "It's / 50 %"]));
@@ -310,7 +314,7 @@ fn every_published_property_comes_back_or_is_declared_lost() {
     let target = emptied(&source, Language::English);
     let on = ["--in-place", "--enable-rules", "--enable-automatic-replies"];
     before.import(&target, "journal", &on).expect(0);
-    let (before, after) = (documents(&before), documents(&saved(&target)));
+    let (before, after) = (documents(&Archive::new(&before.bytes)), documents(&now(&target)));
     let find = |of: &BTreeMap<String, Value>, name: &str| {
         let found = of.iter().find(|(path, _)| path.ends_with(name));
         found.unwrap_or_else(|| panic!("{name} is not in {:?}", of.keys())).1.clone()

@@ -123,7 +123,10 @@ impl Reader<'_> {
     async fn mailbox_settings(&self) -> Result<bool, Error> {
         let path = self.path("/mailboxSettings");
         match self.ask(&self.scope(), &path).await? {
-            Ok(Value::Object(settings)) => self.put(MAILBOX_SETTINGS, "", settings)?,
+            Ok(Value::Object(mut settings)) => {
+                forget_schedule(&mut settings);
+                self.put(MAILBOX_SETTINGS, "", settings)?;
+            }
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::NoMailbox | ErrorKind::NotFound) => {
                 let (cause, message) = lacking(self.of.owner);
@@ -239,6 +242,16 @@ impl Reader<'_> {
                 Err(error) => return Ok(Err(error)),
             }
         }
+    }
+}
+
+/// Replies without a schedule have no times (FACTS 8.2): what stands there may follow the clock.
+fn forget_schedule(settings: &mut Map<String, Value>) {
+    let replies = settings.get_mut("automaticRepliesSetting").and_then(Value::as_object_mut);
+    let Some(replies) = replies else { return };
+    let status = replies.get("status").and_then(Value::as_str);
+    if status.is_some_and(|status| !status.eq_ignore_ascii_case("scheduled")) {
+        replies.retain(|key, _| !key.starts_with("scheduled"));
     }
 }
 

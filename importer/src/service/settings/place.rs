@@ -17,6 +17,9 @@ use crate::section::{Folder, Section};
 use crate::service::mail::folders::Folders;
 use crate::target::User;
 
+/// Entries that are read from the journal at a time.
+const PAGE: usize = 500;
+
 /// A mailbox.
 pub(crate) struct SettingsPlace {
     pub(super) mailbox: Mailbox,
@@ -32,7 +35,7 @@ pub(crate) struct SettingsPlace {
     pub(super) journal: Arc<Journal>,
     /// Where rules put mail.
     pub(super) folders: Folders,
-    /// Rules that one of this run is already: two that are alike stay two.
+    /// Rules that one of the archive is already: two that are alike stay two.
     pub(super) taken: Mutex<BTreeSet<String>>,
 }
 
@@ -54,6 +57,7 @@ impl SettingsPlace {
             enable_replies: options.enable_replies,
             ..Self::reopen(graph, &section.prefix, &user.id, journal)
         };
+        *place.taken.lock().await = place.settled()?;
         place.mailbox.check("mailboxSettings", "settings", &place.upn).await?;
         Ok(place)
     }
@@ -80,6 +84,17 @@ impl SettingsPlace {
             journal,
             folders,
             taken: Mutex::default(),
+        }
+    }
+
+    /// Ids of the rules that earlier runs with this journal settled on.
+    fn settled(&self) -> Result<BTreeSet<String>, Error> {
+        let (mut all, mut after) = (BTreeSet::new(), 0);
+        loop {
+            let settled = self.journal.settled(&self.section, after, PAGE)?;
+            let Some((last, _)) = settled.last() else { return Ok(all) };
+            after = *last;
+            all.extend(settled.into_iter().map(|(_, id)| id));
         }
     }
 }
@@ -113,7 +128,7 @@ impl Place for SettingsPlace {
         let undone = match (made.what, part) {
             (What::Folder, _) => self.folders.undo(made).await,
             (What::Item, Some(part)) => self.undo_part(made, part).await,
-            (What::Item, None) => self.undo_rule(made).await,
+            (What::Item, None) => self.undo_rule(made, &self.settled()?).await,
         };
         undone.map_err(|source| Error::Graph { doing: format!("undoing {}", made.path), source })
     }

@@ -1,5 +1,7 @@
 //! Inbox rules. A rule carries no mark: it is known by its name and by what it does.
 
+use std::collections::BTreeSet;
+
 use graph::{Prefer, segment};
 use serde_json::{Map, Value, json};
 
@@ -53,11 +55,11 @@ impl SettingsPlace {
                 return Err(Error::Item { cause: "exists", what: what.to_owned() });
             }
             (Some(old), OnConflict::Replace) if !self.beside => {
-                let former = whole(settable(old)).to_string();
+                let former = settable(old).to_string();
                 self.journal.replaces(&self.section, &item.path, &former)?;
                 self.journal.spot(&self.section, &item.path, &id(old))?;
                 let Mailbox { graph, scope, .. } = &self.mailbox;
-                let change = whole(body.clone());
+                let change = whole(body.clone(), old);
                 graph.patch(scope, &self.rule(&id(old)), &change, None).await.map_err(failed)?;
                 (How::Replaced { old: former }, id(old))
             }
@@ -165,7 +167,12 @@ impl SettingsPlace {
     }
 
     /// Takes a rule away that was made, or gives it back what it was, unless somebody changed it.
-    pub(super) async fn undo_rule(&self, made: &Made) -> Result<Undone, graph::Error> {
+    /// One that was begun is not one of the `others` that the journal knows.
+    pub(super) async fn undo_rule(
+        &self,
+        made: &Made,
+        others: &BTreeSet<String>,
+    ) -> Result<Undone, graph::Error> {
         let Mailbox { graph, scope, .. } = &self.mailbox;
         let found = match (&made.id, &made.old, &made.spot) {
             (Some(id), ..) => self.mailbox.look(&self.rule(id)).await?,
@@ -173,7 +180,7 @@ impl SettingsPlace {
             // It was begun, and may be there.
             (None, None, Some(made)) => {
                 let live = rows(&self.mailbox, &self.rules()).await?;
-                live.into_iter().find(|rule| state(rule) == *made)
+                live.into_iter().find(|rule| !others.contains(&id(rule)) && state(rule) == *made)
             }
             _ => None,
         };
@@ -183,7 +190,7 @@ impl SettingsPlace {
         }
         let path = self.rule(&id(&found));
         match made.old.as_deref().and_then(|old| serde_json::from_str::<Value>(old).ok()) {
-            Some(old) => graph.patch(scope, &path, &old, None).await.map(drop)?,
+            Some(old) => graph.patch(scope, &path, &whole(old, &found), None).await.map(drop)?,
             None => self.mailbox.delete(&path).await?,
         }
         Ok(Undone::Removed)
@@ -211,11 +218,13 @@ fn settable(rule: &Value) -> Value {
     Value::Object(told.collect())
 }
 
-/// Also what it does not have is set by it.
-fn whole(mut rule: Value) -> Value {
+/// Also takes away what `live` has and the rule does not.
+fn whole(mut rule: Value, live: &Value) -> Value {
     for key in ["conditions", "exceptions"] {
-        let value = rule.get(key).cloned().unwrap_or_default();
-        rule[key] = value;
+        let is_told = |of: &Value| of.get(key).is_some_and(|value| !value.is_null());
+        if is_told(live) && !is_told(&rule) {
+            rule[key] = Value::Null;
+        }
     }
     rule
 }
