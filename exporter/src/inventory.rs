@@ -214,6 +214,14 @@ impl Inventory {
             .map_err(|source| self.error(source))
     }
 
+    /// Whether the JSON of any of a kind names `key`; none if there is none of that kind.
+    pub(crate) fn holds(&self, kind: &str, key: &str) -> Result<Option<bool>, Error> {
+        let sql = "SELECT max(instr(json, ?2) > 0) FROM node WHERE kind = ?1";
+        self.db()
+            .query_row(sql, params![kind, format!("\"{key}\":")], |row| row.get(0))
+            .map_err(|source| self.error(source))
+    }
+
     /// Ends the listing: one row an id, every folder and item with its path under `base`, whose
     /// own id is `root`. An item whose folder was not told of stands under `base` itself, its
     /// name tagged: it is in an odd place, not lost.

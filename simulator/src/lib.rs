@@ -65,7 +65,9 @@ pub use error::Error;
 pub use faults::{Fault, Kind};
 pub use limits::{Directory, Factors, Limits, SharePoint, Windows};
 pub use log::{Counts, Host, Log, Record, ScopeCounts};
-pub use options::{Credentials, Language, NewUser, Options, Profile, PublicUrls, TaskParts};
+pub use options::{
+    ContactProperties, Credentials, Language, NewUser, Options, Profile, PublicUrls, TaskParts,
+};
 pub use server::{Simulator, serve};
 pub use tenant::{
     AttachmentInfo, FileInfo, GroupInfo, ItemInfo, MailFolder, MailInfo, Mailed, PostInfo, Tenant,

@@ -39,6 +39,8 @@ pub struct Options {
     pub tasks: u64,
     /// What becomes of an `$expand` of what belongs to tasks.
     pub task_parts: TaskParts,
+    /// What becomes of an `$expand` of extended properties of contacts.
+    pub contact_properties: ContactProperties,
     /// Groups of a generated tenant; every third one is without a mailbox.
     pub groups: u64,
     /// Ordinary content or every hazard known.
@@ -103,6 +105,7 @@ impl Default for Options {
             contacts: 10,
             tasks: 8,
             task_parts: TaskParts::Given,
+            contact_properties: ContactProperties::Given,
             groups: 3,
             profile: Profile::Plain,
             content: None,
@@ -132,6 +135,18 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TaskParts {
     /// Steps, links and attachments come with the rows.
+    #[default]
+    Given,
+    /// The option is ignored.
+    Ignored,
+    /// The option is refused with 400.
+    Refused,
+}
+
+/// Servers that are none of Microsoft's may know no extended properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContactProperties {
+    /// They come with the rows.
     #[default]
     Given,
     /// The option is ignored.

@@ -32,7 +32,7 @@ pub const SUBJECT: Subject = Subject {
 };
 
 /// The ids of all contacts of all users.
-fn held(tenant: &Tenant) -> BTreeSet<String> {
+pub fn held(tenant: &Tenant) -> BTreeSet<String> {
     let office = tenant.simulator.tenant();
     // Not everybody has a mailbox.
     let items = office.users().into_iter().filter_map(|user| office.items(&user.id).ok()).flatten();
@@ -44,13 +44,13 @@ fn source() -> Tenant {
     writable(Options { users: 2, mails: 1, files: 1, contacts: 12, ..Options::default() })
 }
 
-fn export(tenant: &Tenant) -> Saved {
+pub fn export(tenant: &Tenant) -> Saved {
     let bytes = tenant.export(&["--service", "contacts"]).expect(0).stdout;
     verify(&bytes);
     Saved::new(bytes)
 }
 
-fn sections(archive: &Archive) -> Vec<String> {
+pub fn sections(archive: &Archive) -> Vec<String> {
     let sections = archive.members.iter().filter_map(|m| m.path.strip_suffix("/contacts.ndjson"));
     sections.map(|owner| format!("{owner}/contacts")).collect()
 }
@@ -64,11 +64,11 @@ fn documented() -> BTreeSet<String> {
 }
 
 /// A contact: the folders on the way to it, its metadata and its card, without what is made anew.
-type Contact = (Vec<String>, String, String);
+pub type Contact = (Vec<String>, String, String);
 
 /// All contacts of an owner. Folders are named as they are; the default folder has no name, and
 /// neither have the folder `beside` and what is above it.
-fn contacts(archive: &Archive, section: &str, beside: Option<&str>) -> Vec<Contact> {
+pub fn contacts(archive: &Archive, section: &str, beside: Option<&str>) -> Vec<Contact> {
     let made_anew = documented();
     let lines = archive.lines(section);
     let names: BTreeMap<&str, &Value> = lines
@@ -109,7 +109,7 @@ fn contacts(archive: &Archive, section: &str, beside: Option<&str>) -> Vec<Conta
 }
 
 #[track_caller]
-fn assert_same(found: &[Contact], wanted: &[Contact]) {
+pub fn assert_same(found: &[Contact], wanted: &[Contact]) {
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(wanted) {
         assert_eq!(found, wanted);

@@ -16,6 +16,7 @@ mod calendar;
 mod calendar_import;
 mod conformance;
 mod contacts;
+mod contacts_plain;
 mod content;
 mod dav;
 mod dav_fake;

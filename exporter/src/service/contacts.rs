@@ -118,6 +118,11 @@ impl Export for Contacts {
     }
 }
 
+/// Whether the service does not know what it is asked for.
+fn is_refusal(error: &graph::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::Unsupported)
+}
+
 fn scope(owner: &Owner) -> Scope {
     Scope::Mailbox(owner.id.clone())
 }
@@ -140,16 +145,19 @@ fn file_name(contact: &Value, id: &str) -> String {
     archive::path::tagged_component(&format!("{name}.vcf"), id)
 }
 
-/// Whether the service refuses extended properties in lists: what one mailbox refuses all will.
+/// Whether somebody was told that the service refuses extended properties: once is enough.
 #[derive(Debug, Default)]
-struct Plain(AtomicBool);
+struct Told(AtomicBool);
 
 /// The contacts of a mailbox while they are listed.
 struct Desk<'a> {
     context: &'a Context,
     owner: &'a Owner,
     inventory: &'a Inventory,
-    plain: Arc<Plain>,
+    /// The mailbox refuses extended properties. Another may give them: it is asked itself, so that
+    /// nothing depends on which was first.
+    plain: AtomicBool,
+    told: Arc<Told>,
     /// Where listings of folders go on.
     links: BTreeMap<String, DeltaLink>,
     remarks: Remarks,
@@ -159,8 +167,8 @@ struct Desk<'a> {
 async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
     let Opened { context, owner, root, inventory } = of;
     let Seeds { links, lines } = seeds;
-    let (plain, remarks) = (context.kept.get(), Remarks::default());
-    let desk = Desk { context, owner, inventory, plain, links, remarks };
+    let (plain, told, remarks) = (AtomicBool::new(false), context.kept.get(), Remarks::default());
+    let desk = Desk { context, owner, inventory, plain, told, links, remarks };
     let mut tree = desk.watch_tree().await?;
     let default = desk.default_folder(root).await?;
     let ids = desk.folders(default.as_deref()).await?;
@@ -188,7 +196,9 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
             break;
         }
     }
-    if desk.is_plain() {
+    // A service that does not know what it is asked for may simply leave it out (FACTS 3.0).
+    let gives = inventory.holds(archive::metadata::CONTACT, "singleValueExtendedProperties")?;
+    if gives.is_some_and(|gives| !gives || desk.is_plain()) {
         let message = "the service does not give the extended properties of contacts";
         desk.remarks.note("", Note::new(Outcome::Skipped, "extended-properties", message));
     }
@@ -203,7 +213,7 @@ impl<'a> Desk<'a> {
     }
 
     fn is_plain(&self) -> bool {
-        self.plain.0.load(Ordering::Relaxed)
+        self.plain.load(Ordering::Relaxed)
     }
 
     /// Takes the contacts of an earlier run from its metadata, of the folders whose listing goes
@@ -294,7 +304,7 @@ impl<'a> Desk<'a> {
         };
         let wants_all = !self.is_plain();
         let mut asked = ask().await?;
-        if matches!(&asked, Err(error) if wants_all && *error.kind() == ErrorKind::BadRequest) {
+        if matches!(&asked, Err(error) if wants_all && is_refusal(error)) {
             self.ask_less();
             asked = ask().await?;
         }
@@ -325,9 +335,10 @@ impl<'a> Desk<'a> {
         format!("{before}$expand=singleValueExtendedProperties($filter={filter})")
     }
 
-    /// A service that refuses the extended properties is not asked for them from now on.
+    /// A mailbox that refuses the extended properties is not asked for them from now on.
     fn ask_less(&self) {
-        if !self.plain.0.swap(true, Ordering::Relaxed) {
+        self.plain.store(true, Ordering::Relaxed);
+        if !self.told.0.swap(true, Ordering::Relaxed) {
             let message = "the service refuses extended properties of contacts; going on without";
             self.context.monitor.warn(message);
         }

@@ -7,6 +7,7 @@ use crate::calendar::stamp;
 use crate::compose::{self, Object};
 use crate::contacts;
 use crate::error::Refusal;
+use crate::options::ContactProperties;
 use crate::page::{Select, escaped};
 use crate::reply::Reply;
 use crate::routes::things::{Access, Roles, Token, Tracked};
@@ -18,6 +19,10 @@ const ROLES: Roles = Roles { readers: &["Contacts.Read"], writers: &["Contacts.R
 /// `/users/{user}/contacts...` and `/contactFolders...`
 pub(crate) fn route(asked: &Asked<'_>, user: &str, rest: &[&str]) -> Answer {
     let access = Access::of_user(asked, user, &ROLES)?;
+    let expands = access.asked.call.option("expand").is_some();
+    if expands && asked.world.options.contact_properties == ContactProperties::Refused {
+        return Err(Refusal::bad_request("Parsing OData Select and Expand failed."));
+    }
     let default = access.shelf.all(Kind::ContactFolder).into_iter().next();
     let desk = Desk { default: default.ok_or_else(Refusal::item_not_found)?, access };
     match rest {
@@ -178,7 +183,9 @@ impl Desk<'_> {
         let has_picture = json!({"id": HAS_PICTURE, "value": thing.photo.is_some().to_string()});
         let extended = thing.extended.iter().map(|p| json!({"id": p.id, "value": p.value}));
         let extended = extended.chain([has_picture]).collect();
-        row.insert("singleValueExtendedProperties".into(), extended);
+        if self.access.asked.world.options.contact_properties == ContactProperties::Given {
+            row.insert("singleValueExtendedProperties".into(), extended);
+        }
         Some(row)
     }
 

@@ -1,11 +1,11 @@
 //! The contacts of one folder as they are listed: whole, and then what changes.
 
 use archive::Outcome;
-use graph::{ErrorKind, Prefer, Scope, segment};
+use graph::{Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::folders::FOLDERS;
-use super::{Desk, scope};
+use super::{Desk, is_refusal, scope};
 use crate::Error;
 use crate::error::is_gone;
 use crate::follow::{Listed, Refusal, Round, round, until_still};
@@ -141,7 +141,7 @@ impl Listed for Rows<'_> {
                 inventory.remove(FOLDERS, &self.id)?;
                 remarks.vanished(&self.id, "folder", &error);
             }
-            ErrorKind::BadRequest if self.wants_all => {
+            _ if self.wants_all && is_refusal(&error) => {
                 self.desk.ask_less();
                 return Ok(Refusal::Again);
             }
