@@ -181,6 +181,14 @@ impl Journal {
         })
     }
 
+    /// When a section was last begun something of: the greater the later.
+    pub(crate) fn latest(&self, section: &str) -> Result<i64, Error> {
+        self.asked(|db| {
+            let sql = "SELECT coalesce(max(seq), 0) FROM entry WHERE section = ?1";
+            db.prepare_cached(sql)?.query_row([section], |row| row.get(0))
+        })
+    }
+
     /// What earlier runs did about an item.
     pub(crate) fn known(&self, section: &str, path: &str) -> Result<Known, Error> {
         let row: Option<(String, bool)> = self.asked(|db| {

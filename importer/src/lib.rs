@@ -30,6 +30,7 @@ mod sequential;
 mod service;
 mod survey;
 mod target;
+mod turns;
 mod undo;
 mod walk;
 mod work;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::section::Section;
+use crate::section::{Owner, Section};
+use crate::target::is_named;
 
 /// What to do with an item that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Who is told to get what was `owner`'s; none if nobody is.
+    pub(crate) fn heir(&self, owner: &Owner) -> Option<&str> {
+        let mapped = self.map_user.iter().find(|(old, _)| is_named(owner, old));
+        self.to_user.as_deref().or(mapped.map(|(_, new)| new.as_str()))
+    }
+
     /// What a section is restored below or under the name of, where it does not go in place; in
     /// place, what has no place of its own goes there.
     pub(crate) fn aside(&self, section: &Section) -> String {

@@ -84,17 +84,12 @@ async fn planned(
     is_file: bool,
 ) -> Result<PlannedSection, Error> {
     let Task { section, work, mut jobs } = task;
-    let named = options.to_user.clone();
-    let mapped = || {
-        let is_his = |(old, _): &&(String, String)| crate::target::is_named(&section.owner, old);
-        options.map_user.iter().find(is_his).map(|(_, new)| new.clone())
-    };
     let label = match &options.destination {
         Destination::InPlace => None,
         Destination::Beside { label } => Some(label.as_ref().unwrap_or(&section.label)),
     };
     let mut planned = PlannedSection {
-        owner: named.or_else(mapped).unwrap_or_else(|| section.owner.names.upn.clone()),
+        owner: options.heir(&section.owner).unwrap_or(&section.owner.names.upn).to_owned(),
         destination: match (target, label) {
             (Target::Directory(_), _) => target.to_string(),
             (_, None) => format!("{target}: in place"),

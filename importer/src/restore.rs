@@ -19,6 +19,7 @@ use crate::outcome::{Summary, Tally};
 use crate::place::{AnyPlace, Loss, Place as _};
 use crate::section::Section;
 use crate::target::Target;
+use crate::turns::Turns;
 use crate::walk::{Ask, Job, Source, Task, Walk, Walked};
 
 /// Mailboxes and drives that are filled side by side: each has limits of its own.
@@ -110,7 +111,14 @@ async fn run(
         contents: true,
     };
     let mut walk = Walk::begin(source, ask);
-    let context = Context { order, monitor, tally, journal: &journal, refused: Mutex::default() };
+    let context = Context {
+        order,
+        monitor,
+        tally,
+        journal: &journal,
+        turns: Turns::default(),
+        refused: Mutex::default(),
+    };
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -145,6 +153,7 @@ struct Context<'a> {
     monitor: &'a dyn Monitor,
     tally: &'a Tally,
     journal: &'a Arc<Journal>,
+    turns: Turns,
     /// The first section that we were not let into.
     refused: Mutex<Option<Error>>,
 }
@@ -153,6 +162,8 @@ impl Context<'_> {
     /// One section from its first folder to its last item.
     async fn section(&self, task: Task) -> Result<(), Error> {
         let Task { mut section, work, mut jobs } = task;
+        let turn = self.turns.of(&section, self.order.options);
+        let _turn = turn.lock().await;
         if let Destination::Beside { label: Some(label) } = &self.order.options.destination {
             section.label.clone_from(label);
         }

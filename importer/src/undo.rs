@@ -1,5 +1,6 @@
 //! Takes a restore back, by its journal.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ pub fn target_of(journal: &Path) -> Result<String, Error> {
 }
 
 /// Takes back what the journal says was made: items first, then the folders that are empty by
-/// then. It can be repeated.
+/// then. What went to one mailbox from several is taken back in the opposite order, and its folders
+/// when all items are gone. It can be repeated.
 ///
 /// # Errors
 /// What made it pointless to go on.
@@ -52,14 +54,37 @@ pub async fn undo(
         });
     }
     let mut summary = UndoSummary::default();
-    for (section, address) in journal.places()? {
-        let place = target.reopen(&section, &address, &journal).await?;
-        for what in [What::Item, What::Folder] {
-            all(&journal, &section, &place, what, monitor, &mut summary).await?;
+    for together in grounds(target, &journal)? {
+        let mut places = Vec::new();
+        for (section, address) in together {
+            let place = target.reopen(&section, &address, &journal).await?;
+            places.push((section, place));
         }
-        place.finish().await?;
+        for what in [What::Item, What::Folder] {
+            for (section, place) in &places {
+                all(&journal, section, place, what, monitor, &mut summary).await?;
+            }
+        }
+        for (_, place) in &places {
+            place.finish().await?;
+        }
     }
     Ok(summary)
+}
+
+/// The sections that may have folders in common, together, the latest first.
+fn grounds(target: &Target, journal: &Journal) -> Result<Vec<Vec<(String, String)>>, Error> {
+    let mut grounds: BTreeMap<String, Vec<(i64, String, String)>> = BTreeMap::new();
+    for (section, address) in journal.places()? {
+        let ground = target.ground(&section, &address).to_owned();
+        let latest = journal.latest(&section)?;
+        grounds.entry(ground).or_default().push((latest, section, address));
+    }
+    let in_order = grounds.into_values().map(|mut sections| {
+        sections.sort_unstable_by(|one, other| other.cmp(one));
+        sections.into_iter().map(|(_, section, address)| (section, address)).collect()
+    });
+    Ok(in_order.collect())
 }
 
 async fn all(

@@ -105,8 +105,8 @@ fn half_a_calendar(options: Options) -> Tenant {
 
 /// All events with the names of their calendars.
 fn calendar_said(archive: &Archive) -> Vec<String> {
-    let sections = archive.members.iter().filter_map(|m| m.path.strip_suffix(".ndjson"));
-    let section = sections.filter(|path| path.ends_with("/calendar")).next().unwrap();
+    let mut sections = archive.members.iter().filter_map(|m| m.path.strip_suffix(".ndjson"));
+    let section = sections.find(|path| path.ends_with("/calendar")).unwrap();
     let lines = archive.lines(section);
     let contents = archive.items(section);
     let name = |event: &Value| {

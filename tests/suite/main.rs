@@ -46,6 +46,7 @@ mod import_kill_services;
 mod import_large;
 mod import_places;
 mod import_safety;
+mod import_to_user;
 mod import_undo;
 mod independent;
 mod limits;

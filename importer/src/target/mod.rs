@@ -66,6 +66,16 @@ impl Target {
         }
     }
 
+    /// What the folders of a section may hold with those of others, by a name: a mailbox, an
+    /// account. `address` is what [`Journal::place`] remembers. A directory knows by itself.
+    pub(crate) fn ground<'a>(&self, section: &'a str, address: &'a str) -> &'a str {
+        match self {
+            Self::Tenant(_) => address,
+            Self::Imap(_) | Self::Dav(_) => "",
+            Self::Directory(_) => section,
+        }
+    }
+
     /// The place that [`Journal::place`] remembered, for an undo.
     pub(crate) async fn reopen(
         &self,

@@ -58,9 +58,7 @@ impl TenantTarget {
     /// Who gets what was `owner`'s: the user he is mapped to; else himself by his object id,
     /// which outlives a change of name, and by name, which outlives a deletion.
     async fn user(&self, owner: &Owner, options: &Options) -> Result<User, Error> {
-        let mapped = options.map_user.iter().find(|(old, _)| is_named(owner, old));
-        let named = options.to_user.as_ref().or(mapped.map(|(_, new)| new));
-        if let Some(named) = named {
+        if let Some(named) = options.heir(owner) {
             return match self.find(named).await? {
                 Some(user) => Ok(user),
                 None => Err(nobody(named)),
