@@ -340,7 +340,7 @@ impl DirectoryPlace {
         if let Kind::Mailboxes(mailboxes) = &self.kind {
             mailboxes.finish(&self.ground)?;
         }
-        self.ground.finish()?;
+        self.ground.finish(self.undoing)?;
         for (folder, time) in &*lock(&self.times) {
             let place = self.ground.path(folder);
             File::open(&place)

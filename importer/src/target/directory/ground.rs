@@ -107,19 +107,20 @@ impl Ground {
         whole.then(|| self.path(relative))
     }
 
-    /// Makes what was done safe from a power cut, and removes what was only for the run.
-    pub(super) fn finish(&self) -> Result<(), Error> {
+    /// Makes what was done safe from a power cut, and removes what was only for the run. An undo
+    /// takes away folders, also the one that was asked for if a run made it.
+    pub(super) fn finish(&self, undoing: bool) -> Result<(), Error> {
         self.clear()?;
         let mut touched = std::mem::take(&mut *lock(&self.touched));
         touched.insert(String::new());
         for folder in &touched {
             let place = self.path(folder);
             let synced = File::open(&place).and_then(|opened| opened.sync_all());
-            // Not every file system can sync a folder.
-            if let Err(source) = synced
-                && !matches!(source.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
-            {
-                return Err(unwritable(&place, source));
+            match synced.map_err(|source| (source.kind(), source)) {
+                // Not every file system can sync a folder.
+                Ok(()) | Err((ErrorKind::InvalidInput | ErrorKind::Unsupported, _)) => {}
+                Err((ErrorKind::NotFound, _)) if undoing => {}
+                Err((_, source)) => return Err(unwritable(&place, source)),
             }
         }
         Ok(())
