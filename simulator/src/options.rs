@@ -39,6 +39,8 @@ pub struct Options {
     pub tasks: u64,
     /// What becomes of an `$expand` of what belongs to tasks.
     pub task_parts: TaskParts,
+    /// An upload session of a task takes parts at its address itself, and has no `content`.
+    pub bare_task_sessions: bool,
     /// What becomes of an `$expand` of extended properties of contacts.
     pub contact_properties: ContactProperties,
     /// Groups of a generated tenant; every third one is without a mailbox.
@@ -105,6 +107,7 @@ impl Default for Options {
             contacts: 10,
             tasks: 8,
             task_parts: TaskParts::Given,
+            bare_task_sessions: false,
             contact_properties: ContactProperties::Given,
             groups: 3,
             profile: Profile::Plain,

@@ -267,7 +267,10 @@ impl Desk<'_> {
                 return Ok(Reply::empty(204));
             }
             (_, ["attachments", rest @ ..]) => return self.attached(place, &thing, path, rest),
-            (&Method::PUT, ["attachmentSessions", session, "content"]) => {
+            (&Method::PUT, ["attachmentSessions", session, below @ ..])
+                if below.is_empty() == access.asked.world.options.bare_task_sessions
+                    && matches!(below, [] | ["content"]) =>
+            {
                 return attachment_upload::part_of_task(access.asked, place, session);
             }
             (_, [name, rest @ ..]) => {

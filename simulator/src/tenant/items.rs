@@ -99,16 +99,20 @@ impl Tenant {
         let now = Utc::now().trunc_subsecs(6);
         let number = shelf.put(Kind::Task, Some(list), task, now);
         shelf.change(number.into(), now, |thing| {
-            let all = attachments.iter().map(|(name, bytes)| Attachment {
-                name: name.clone(),
-                content_type: "application/octet-stream".into(),
-                content_id: None,
-                inline: false,
-                what: Attached::File(Blob::Stored(Bytes::from(bytes.clone()))),
-            });
+            let all = attachments.iter().map(|(name, bytes)| file(name, bytes));
             thing.attachments.extend(all);
         });
         Ok(shelf.id(number.into(), true))
+    }
+
+    /// Attaches a file of these bytes to an event or a task.
+    pub fn attach(&self, user: &str, id: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let shelf = self.shelf(user)?;
+        let place = self.place(shelf, id)?;
+        shelf.change(place, Utc::now().trunc_subsecs(6), |thing| {
+            thing.attachments.push(file(name, bytes));
+        });
+        Ok(())
     }
 
     /// Gives an event, an exception of a series, a contact or a task other properties, unchecked;
@@ -166,5 +170,15 @@ impl Tenant {
         });
         self.shelf(user)?.set_photo(photo);
         Ok(())
+    }
+}
+
+fn file(name: &str, bytes: &[u8]) -> Attachment {
+    Attachment {
+        name: name.to_owned(),
+        content_type: "application/octet-stream".into(),
+        content_id: None,
+        inline: false,
+        what: Attached::File(Blob::Stored(Bytes::copy_from_slice(bytes))),
     }
 }
