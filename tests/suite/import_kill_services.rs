@@ -1,4 +1,4 @@
-//! Imports of calendars and settings that are killed at any moment, or whose answers get lost: what
+//! Imports of calendars, contacts, tasks and settings that are killed at any moment, or whose answers get lost: what
 //! comes of them is what an undisturbed one makes, nothing is there twice, an undo leaves what was
 //! there before to the byte, and nobody is mailed.
 //!
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Language, Options};
 
 use crate::calendar_import::{assert_nobody_was_mailed, said};
+use crate::contacts::contacts;
 use crate::harness::{Archive, Tenant, examine_all, sha256, text};
 use crate::import::{Saved, emptied_with, writable};
 use crate::import_faults::{Random, soak};
@@ -19,7 +20,7 @@ use crate::import_kill::kill_when;
 /// Runs under way at a time: they wait more than they compute.
 const AT_ONCE: usize = 4;
 /// Kills of each way to restore, and what follows them.
-const KILLS: u64 = 6;
+const KILLS: u64 = 4;
 
 /// What happens after the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,17 +91,30 @@ fn saved(tenant: &Tenant, service: &str) -> Saved {
     Saved::new(tenant.export(&["--service", service]).expect(0).stdout)
 }
 
-/// The mailbox that was exported, of whose events every second one is gone: those that are there
-/// have people, who would be mailed if they were touched.
-fn half_a_calendar(options: Options) -> Tenant {
+/// The mailbox that was exported, of whose events, contacts and tasks every second one is gone:
+/// events that are there have people, who would be mailed if they were touched.
+fn half(options: Options) -> Tenant {
     let tenant = writable(options);
     let office = tenant.simulator.tenant();
     let user = office.users().remove(0).id;
-    let events = office.items(&user).unwrap().into_iter().filter(|item| item.kind == "event");
-    for event in events.step_by(2) {
-        office.delete_item(&user, &event.id).unwrap();
+    for kind in ["event", "contact", "task"] {
+        let items = office.items(&user).unwrap().into_iter().filter(|item| item.kind == kind);
+        for item in items.step_by(2) {
+            office.delete_item(&user, &item.id).unwrap();
+        }
     }
     tenant
+}
+
+/// All contacts with the names of their folders.
+fn contacts_said(archive: &Archive) -> Vec<String> {
+    let sections = crate::contacts::sections(archive);
+    let contacts = sections.iter().flat_map(|section| contacts(archive, section, None));
+    contacts.map(|contact| format!("{contact:?}")).collect()
+}
+
+fn tasks_said(archive: &Archive) -> Vec<String> {
+    crate::tasks_import::said(archive, true)
 }
 
 /// All events with the names of their calendars.
@@ -180,12 +194,12 @@ fn many_settings() -> Saved {
 }
 
 fn subjects() -> Vec<Subject> {
-    let calendar = |arguments| Subject {
-        service: "calendar",
+    let part = |service, arguments, said| Subject {
+        service,
         arguments,
-        saved: saved(&writable(one_user()), "calendar"),
-        lived_in: half_a_calendar,
-        said: calendar_said,
+        saved: saved(&writable(one_user()), service),
+        lived_in: half,
+        said,
     };
     let settings = |arguments| Subject {
         service: "settings",
@@ -195,8 +209,10 @@ fn subjects() -> Vec<Subject> {
         said: settings_said,
     };
     vec![
-        calendar(&["--in-place"]),
-        calendar(&["--label", "L"]),
+        part("calendar", &["--in-place"], calendar_said),
+        part("calendar", &["--label", "L"], calendar_said),
+        part("contacts", &["--in-place"], contacts_said),
+        part("tasks", &["--in-place"], tasks_said),
         settings(&["--in-place", "--on-conflict", "replace"]),
         settings(&["--in-place", "--on-conflict", "copy", "--enable-rules"]),
         settings(&[]),

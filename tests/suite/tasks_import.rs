@@ -40,7 +40,7 @@ fn is_mark(link: &Value) -> bool {
 
 /// All tasks of an archive as people know them, by user and list, whatever restore that is of.
 /// In place the default list is known as that, beside by its name.
-fn said(archive: &Archive, in_place: bool) -> Vec<String> {
+pub fn said(archive: &Archive, in_place: bool) -> Vec<String> {
     let lists: BTreeMap<String, Value> = lines(archive, "folder")
         .into_iter()
         .map(|line| (text(&line, "id").to_owned(), line["graph"].clone()))

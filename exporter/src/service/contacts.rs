@@ -199,7 +199,7 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
     // A service that does not know what it is asked for may simply leave it out (FACTS 3.0).
     let gives = inventory.holds(archive::metadata::CONTACT, "singleValueExtendedProperties")?;
     if gives.is_some_and(|gives| !gives || desk.is_plain()) {
-        let message = "the service does not give the extended properties of contacts";
+        let message = "the service gave no extended properties of contacts";
         desk.remarks.note("", Note::new(Outcome::Skipped, "extended-properties", message));
     }
     let links: Vec<_> =
