@@ -23,7 +23,7 @@ use crate::{Error, Service};
 pub enum Depth {
     /// One request a service. Sizes of mails and numbers of files are then assumed.
     Quick,
-    /// One page more: its averages stand for what is not in it.
+    /// More, where that is needed for a number: averages of a part stand for the rest.
     Sampled,
     /// Every page: what a listing costs an export, without the contents.
     Exact,
@@ -61,7 +61,7 @@ pub struct Enquiry {
 /// What an export asks of the service, by the scopes that it is limited in (FACTS 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Load {
-    /// Messages, files.
+    /// Messages, files, events, contacts, tasks, documents, posts.
     pub items: u64,
     /// Bytes of their contents.
     pub bytes: u64,
@@ -71,6 +71,8 @@ pub struct Load {
     pub sharepoint: u64,
     /// Resource units of those.
     pub units: u64,
+    /// Requests to the directory on account of owners, each one resource unit (FACTS 2.5).
+    pub directory: u64,
     /// Requests to the hosts that give file contents: in no budget.
     pub downloads: u64,
     /// Bytes that those give: SharePoint's egress.
@@ -81,7 +83,7 @@ impl Load {
     /// All requests, whatever they are for.
     #[must_use]
     pub const fn requests(&self) -> u64 {
-        self.mailbox + self.sharepoint + self.downloads
+        self.mailbox + self.sharepoint + self.directory + self.downloads
     }
 
     /// The same of `all` owners, of which these are the numbers of `of`.
@@ -96,6 +98,7 @@ impl Load {
             mailbox: scale(self.mailbox),
             sharepoint: scale(self.sharepoint),
             units: scale(self.units),
+            directory: scale(self.directory),
             downloads: scale(self.downloads),
             egress: scale(self.egress),
         }
@@ -109,6 +112,7 @@ impl AddAssign for Load {
         self.mailbox += other.mailbox;
         self.sharepoint += other.sharepoint;
         self.units += other.units;
+        self.directory += other.directory;
         self.downloads += other.downloads;
         self.egress += other.egress;
     }
@@ -167,7 +171,7 @@ impl Estimate {
     }
 }
 
-/// Asks what `owner` has, with one or two requests a service unless [`Depth::Exact`] is asked for.
+/// Asks what `owner` has, with a few requests a service unless [`Depth::Exact`] is asked for.
 ///
 /// # Errors
 /// What would end an export: credentials, or a service that does not answer. An owner without a

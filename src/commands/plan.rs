@@ -158,7 +158,7 @@ fn cells(name: &str, owners: u64, load: &Load, time: &Time) -> [String; 8] {
         load.items.to_string(),
         ByteSize(load.bytes).display().si().to_string(),
         load.requests().to_string(),
-        load.units.to_string(),
+        (load.units + load.directory).to_string(),
         span(time.seconds),
         time.bound.to_string(),
     ]

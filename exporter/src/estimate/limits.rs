@@ -89,6 +89,13 @@ impl Limits {
         windowed(units, (self.directory_units, DIRECTORY_WINDOW), |rest| float(rest) * self.latency)
     }
 
+    /// The time of requests to the directory that do not wait for each other.
+    fn directory_units(&self, units: u64) -> f64 {
+        windowed(units, (self.directory_units, DIRECTORY_WINDOW), |rest| {
+            float(rest) * self.latency / float(self.concurrency)
+        })
+    }
+
     /// The least time of a load, of which the busiest mailbox takes `busiest` requests: that of the
     /// scope that takes longest.
     #[must_use]
@@ -103,6 +110,10 @@ impl Limits {
             (calls, Bound::Concurrency { requests: self.concurrency, latency: self.latency }),
             (self.units(load.units), sharepoint),
             (float(load.egress) / EGRESS, Bound::Egress),
+            (
+                self.directory_units(load.directory),
+                Bound::DirectoryUnits { units: self.directory_units },
+            ),
         ];
         times.extend(busiest.map(|(owner, requests)| {
             (self.mailbox(requests), Bound::Mailbox { owner: owner.to_owned(), requests })
@@ -151,6 +162,11 @@ pub enum Bound {
     Egress,
     /// The list of users.
     Directory,
+    /// The directory's resource units in 10 seconds.
+    DirectoryUnits {
+        /// The tenant's limit.
+        units: u64,
+    },
     /// Our own requests in flight.
     Concurrency {
         /// So many.
@@ -171,6 +187,9 @@ impl fmt::Display for Bound {
             Self::UnitsPerDay { units } => write!(f, "{units} resource units a day"),
             Self::Egress => f.write_str("400 GB an hour"),
             Self::Directory => f.write_str("the list of users"),
+            Self::DirectoryUnits { units } => {
+                write!(f, "{units} units of the directory in {DIRECTORY_WINDOW} s")
+            }
             Self::Concurrency { requests, latency } => {
                 write!(f, "{requests} requests in flight, {latency} s each")
             }
@@ -245,5 +264,11 @@ mod tests {
         let egress = limits().time(&files, None);
         assert_eq!(egress.bound, Bound::Egress);
         is(egress.seconds, 3600.0);
+        // 3,500 units in 10 s.
+        let profiles = limits()
+            .at(512, Duration::ZERO)
+            .time(&Load { directory: 35_000, ..Load::default() }, None);
+        assert_eq!(profiles.bound, Bound::DirectoryUnits { units: 3_500 });
+        is(profiles.seconds, 90.0);
     }
 }

@@ -22,7 +22,8 @@ pub struct Survey {
     pub asked: u64,
     /// By service, in the order of the format.
     pub services: BTreeMap<Service, ServiceTotal>,
-    /// Requests for the lists of users and groups, each one unit of the directory (FACTS 2.5).
+    /// Requests for the lists of users and groups, each one unit of the directory (FACTS 2.5);
+    /// those on account of single owners are in the loads.
     pub directory: u64,
     /// All services together.
     pub total: Load,

@@ -421,7 +421,8 @@ impl Service {
         match self.root_request(owner).0 {
             Scope::Mailbox(_) => Load { mailbox: 1, ..Load::default() },
             Scope::SharePoint => Load { sharepoint: 1, units: 1, ..Load::default() },
-            Scope::Directory | Scope::Other => Load::default(),
+            Scope::Directory => Load { directory: 1, ..Load::default() },
+            Scope::Other => Load::default(),
         }
     }
 
