@@ -4,6 +4,7 @@
 //! and one match arm a content type here, too.
 
 mod limits;
+mod rows;
 mod survey;
 
 use std::ops::AddAssign;
@@ -13,6 +14,7 @@ use graph::Graph;
 use serde::Serialize;
 
 pub use limits::{Bound, Limits, Time};
+pub(crate) use rows::{Counter, Sample, all_rows};
 pub use survey::{Largest, ServiceTotal, Survey, survey};
 
 use crate::owner::Owner;

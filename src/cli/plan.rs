@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// Ask so many owners only, and take them for all.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sample: Option<u64>,
-    /// List all files, and the sizes of all mails, instead of the first page of each owner's.
+    /// Look at all files, mails, events, contacts, tasks and posts, instead of some of each owner's.
     #[arg(long)]
     pub(crate) exact: bool,
     /// Also the recoverable items of each mailbox.

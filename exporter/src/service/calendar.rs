@@ -2,16 +2,18 @@
 //! iCalendar file an event or series (FACTS 3.5).
 
 pub(crate) mod content;
+mod estimate;
 mod listing;
 mod series;
 
 use archive::path::event_name;
-use graph::{Prefer, Scope, segment};
+use graph::{Graph, Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Opened, time};
 use crate::Error;
 use crate::context::Context;
+use crate::estimate::{Enquiry, Numbers};
 use crate::inventory::Item;
 use crate::owner::{Owner, OwnerKind};
 use crate::state::Seeds;
@@ -55,6 +57,14 @@ impl Export for Calendar {
 
     async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
         content::fetch(context, asked).await
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await
     }
 
     /// When it starts, of a series the first occurrence.

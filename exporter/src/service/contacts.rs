@@ -7,6 +7,7 @@
 //! for one by one.
 
 mod card;
+mod estimate;
 mod folder;
 mod folders;
 
@@ -16,13 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use archive::{Head, Outcome};
 use futures::{StreamExt, TryStreamExt, stream};
-use graph::{DeltaLink, ErrorKind, Prefer, Scope, segment};
+use graph::{DeltaLink, ErrorKind, Graph, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::Error;
 use crate::base::BaseLines;
 use crate::context::Context;
+use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{CLOSING_ROUNDS, Followed};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::options::Options;
@@ -88,6 +90,14 @@ impl Export for Contacts {
         card::fetch(context, asked).await
     }
 
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await
+    }
+
     /// When it was changed.
     fn mtime(kind: &str, graph: &Value) -> i64 {
         match kind {
@@ -125,6 +135,13 @@ fn is_refusal(error: &graph::Error) -> bool {
 
 fn scope(owner: &Owner) -> Scope {
     Scope::Mailbox(owner.id.clone())
+}
+
+/// Asks for extended properties.
+fn expansion<'a>(ids: impl IntoIterator<Item = &'a &'a str>) -> String {
+    let wanted: Vec<_> = ids.into_iter().map(|id| format!("id eq '{id}'")).collect();
+    let filter = segment(&wanted.join(" or "));
+    format!("$expand=singleValueExtendedProperties($filter={filter})")
 }
 
 fn mtime(contact: &Value) -> i64 {
@@ -327,12 +344,8 @@ impl<'a> Desk<'a> {
         if self.is_plain() {
             return String::new();
         }
-        let mut ids: Vec<&str> = convert::contact::EXTENDED.to_vec();
-        ids.extend(MORE_EXTENDED);
-        ids.push(HAS_PICTURE);
-        let wanted: Vec<_> = ids.into_iter().map(|id| format!("id eq '{id}'")).collect();
-        let filter = segment(&wanted.join(" or "));
-        format!("{before}$expand=singleValueExtendedProperties($filter={filter})")
+        let own = convert::contact::EXTENDED.iter().chain(&MORE_EXTENDED).chain([&HAS_PICTURE]);
+        format!("{before}{}", expansion(own))
     }
 
     /// A mailbox that refuses the extended properties is not asked for them from now on.

@@ -5,17 +5,20 @@
 //! and the line of each carries its conversation. All that a post says comes with the listing; only
 //! its attachments are asked for, and the service gives those to nobody but a person (FACTS 1.8).
 
+mod estimate;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::{Outcome, metadata};
 use futures::{StreamExt, TryStreamExt, stream};
-use graph::{ErrorKind, Pages, Prefer, Scope, segment};
+use graph::{ErrorKind, Graph, Pages, Prefer, Scope, segment};
 use serde_json::{Map, Value, json};
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
+use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{Listed, Refusal, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::owner::{Owner, OwnerKind};
@@ -96,6 +99,14 @@ impl Export for Conversations {
             segment(&asked.item.id)
         );
         substitute::post(context, asked, base, &message(&post, &asked)).await
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await
     }
 
     fn mtime(kind: &str, graph: &Value) -> i64 {

@@ -5,6 +5,7 @@
 //! the delta only tells what changed while it did.
 
 mod content;
+mod estimate;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::Outcome;
 use futures::{StreamExt, TryStreamExt, stream};
-use graph::{ErrorKind, Prefer, Scope, segment};
+use graph::{ErrorKind, Graph, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time, volatile};
 use crate::Error;
 use crate::context::Context;
 use crate::error::is_gone;
+use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Watch};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::owner::{Owner, OwnerKind};
@@ -81,6 +83,14 @@ impl Export for Tasks {
 
     async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
         content::fetch(context, asked).await
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await
     }
 
     fn mtime(kind: &str, graph: &Value) -> i64 {

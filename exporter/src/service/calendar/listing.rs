@@ -21,7 +21,7 @@ use crate::remarks::Remarks;
 use crate::service::{Listing, Note, Opened, volatile};
 
 /// Events of a page: they come with their texts.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 /// Calendars of a page.
 pub(super) const CALENDARS_PAGE: u32 = 100;
 /// Calendars of one mailbox that are listed at the same time.
@@ -89,7 +89,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
 
 /// Whose calendars are the mailbox's own: the service names an owner by any of his addresses, but
 /// that of the default calendar is his.
-fn addresses(owner: &Owner, root: &Value) -> BTreeSet<String> {
+pub(super) fn addresses(owner: &Owner, root: &Value) -> BTreeSet<String> {
     let proxies = owner.graph["proxyAddresses"].as_array().into_iter().flatten();
     let proxies = proxies.filter_map(Value::as_str);
     let proxies = proxies.map(|proxy| proxy.split_once(':').map_or(proxy, |(_, address)| address));
@@ -134,7 +134,7 @@ impl Mailbox<'_> {
         }
         let mut own = Vec::new();
         for (id, graph) in found {
-            let is_own = self.is_own(&graph);
+            let is_own = is_own(&graph, &self.own);
             self.put_calendar(&id, graph, is_own)?;
             own.extend(is_own.then_some(id));
         }
@@ -144,12 +144,6 @@ impl Mailbox<'_> {
     async fn ask(&self, path: &str) -> Result<Result<Vec<Value>, graph::Error>, Error> {
         let doing = format!("listing the calendars of {}", self.owner.upn);
         self.context.ask_all(&scope(self.owner), path, &doing).await
-    }
-
-    /// Calendars of others that he sees among his own (FACTS 3.5).
-    fn is_own(&self, calendar: &Map<String, Value>) -> bool {
-        let owner = calendar.get("owner").map_or("", |owner| text(owner, "address"));
-        owner.is_empty() || self.own.contains(&owner.to_lowercase())
     }
 
     fn put_calendar(
@@ -208,6 +202,12 @@ impl Mailbox<'_> {
         let note = Note::new(Outcome::Failed, "listing", message);
         self.remarks.failed(folder, note.with_code(error));
     }
+}
+
+/// Not one of somebody else that he sees among his own (FACTS 3.5); `own` are his addresses.
+pub(super) fn is_own(calendar: &Map<String, Value>, own: &BTreeSet<String>) -> bool {
+    let owner = calendar.get("owner").map_or("", |owner| text(owner, "address"));
+    owner.is_empty() || own.contains(&owner.to_lowercase())
 }
 
 /// Adds rows to the calendars that are known by their ids, with the group they are in.
@@ -410,7 +410,7 @@ pub(super) fn plain(event: &mut Map<String, Value>) {
 }
 
 /// The expansion for the rules of zones without names, and for what an import kept of an event.
-fn zones() -> String {
+pub(super) fn zones() -> String {
     let ids = convert::event::ZONE_PROPERTIES.iter().copied().chain([convert::event::KEPT]);
     let filters: Vec<String> = ids.map(|id| format!("id eq '{id}'")).collect();
     let filter = format!("($filter={})", filters.join(" or "));

@@ -17,8 +17,8 @@ use crate::service::time;
 
 /// Keys that are not the list's: what became of occurrences, and the tag of it all.
 const OCCURRENCES: [&str; 3] = [EXCEPTIONS, CANCELLED, TAG];
-const EXCEPTIONS: &str = "exceptionOccurrences";
-const CANCELLED: &str = "cancelledOccurrences";
+pub(super) const EXCEPTIONS: &str = "exceptionOccurrences";
+pub(super) const CANCELLED: &str = "cancelledOccurrences";
 /// The tag of a series: it changes with each of its exceptions, which its change key need not.
 const TAG: &str = "cTag";
 
@@ -137,12 +137,7 @@ impl Mailbox<'_> {
         let mut missing = BTreeSet::new();
         let mut changed = BTreeSet::new();
         for (from, until) in windows(&event, &occurrences) {
-            let path = format!(
-                "{}/instances?startDateTime={}&endDateTime={}&{INSTANCE}&$top={PAGE}",
-                of_event(self, series),
-                segment(&stamp(from)),
-                segment(&stamp(until)),
-            );
+            let path = instances(&of_event(self, series), from, until);
             let mut there = BTreeSet::new();
             let take = |row: &Value| {
                 there.extend(day_of(&occurrences, row));
@@ -210,7 +205,7 @@ fn day_of(occurrences: &Occurrences, row: &Value) -> Option<NaiveDate> {
 
 /// The windows in which instances are looked for: from the first occurrence to the last, or where
 /// there is none, to well after anybody changed the series.
-fn windows(
+pub(super) fn windows(
     event: &Value,
     occurrences: &Occurrences,
 ) -> impl Iterator<Item = (DateTime<Utc>, DateTime<Utc>)> {
@@ -228,6 +223,12 @@ fn windows(
     std::iter::successors(Some(from), move |from| Some(*from + length))
         .take_while(move |from| *from < until && first.is_some())
         .map(move |from| (from, (from + length).min(until)))
+}
+
+/// The path of the instances of an event in a window.
+pub(super) fn instances(event: &str, from: DateTime<Utc>, until: DateTime<Utc>) -> String {
+    let (from, until) = (segment(&stamp(from)), segment(&stamp(until)));
+    format!("{event}/instances?startDateTime={from}&endDateTime={until}&{INSTANCE}&$top={PAGE}")
 }
 
 fn stamp(time: DateTime<Utc>) -> String {

@@ -84,7 +84,7 @@ async fn photo(
 }
 
 /// What the contact itself says of it; not every one does (FACTS 3.4).
-fn has_picture(contact: &Value) -> Option<bool> {
+pub(super) fn has_picture(contact: &Value) -> Option<bool> {
     let properties = contact.get("singleValueExtendedProperties")?.as_array()?;
     let is_it = |property: &&Value| {
         property["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(HAS_PICTURE))

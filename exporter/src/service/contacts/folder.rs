@@ -12,9 +12,9 @@ use crate::follow::{Listed, Refusal, Round, round, until_still};
 use crate::service::Note;
 
 /// Contacts a page of the list: some have long notes.
-const PAGE: u32 = 250;
+pub(super) const PAGE: u32 = 250;
 /// Rows of a delta, which have only ids and tags (FACTS 3.2).
-const DELTA_PAGE: u32 = 500;
+pub(super) const DELTA_PAGE: u32 = 500;
 
 /// The contacts of one folder.
 pub(super) struct Rows<'a> {

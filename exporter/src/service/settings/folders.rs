@@ -15,7 +15,7 @@ const DEEPEST: usize = 300;
 /// Where the tree of folders hangs.
 const ROOT: &str = "msgfolderroot";
 /// The actions that name a folder (FACTS 8.2).
-const ACTIONS: [&str; 2] = ["/actions/moveToFolder", "/actions/copyToFolder"];
+pub(super) const ACTIONS: [&str; 2] = ["/actions/moveToFolder", "/actions/copyToFolder"];
 
 /// Ways to folders of one mailbox.
 pub(super) struct Paths<'a> {

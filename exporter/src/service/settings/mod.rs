@@ -2,17 +2,19 @@
 //! the service tells them, and a picture. Each part is asked for by itself: what is refused or
 //! missing is said of that part, and the others are here.
 
+mod estimate;
 mod folders;
 mod profile;
 mod read;
 
 use archive::Outcome;
-use graph::{ErrorKind, Scope, segment};
+use graph::{ErrorKind, Graph, Scope, segment};
 use serde_json::Value;
 
 use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time};
 use crate::Error;
 use crate::context::Context;
+use crate::estimate::{Enquiry, Numbers};
 use crate::inventory::{Item, Name};
 use crate::owner::{Owner, OwnerKind};
 use crate::state::Seeds;
@@ -69,6 +71,14 @@ impl Export for Settings {
         context.write(&mut draft, asked.item.json.as_bytes()).await?;
         context.write(&mut draft, b"\n").await?;
         Ok(Fetched::Whole(context.finish(draft)?, None))
+    }
+
+    async fn estimate(
+        graph: &Graph,
+        owner: &Owner,
+        enquiry: &Enquiry,
+    ) -> Result<Option<Numbers>, graph::Error> {
+        estimate::estimate(graph, owner, enquiry).await
     }
 
     /// Nothing tells when something was set.
