@@ -14,7 +14,7 @@ use graph::Graph;
 use serde::Serialize;
 
 pub use limits::{Bound, Limits, Time};
-pub(crate) use rows::{Counter, Sample, all_rows};
+pub(crate) use rows::{Counter, Sample, all_rows, is_bad_request, rows_of_any};
 pub use survey::{Largest, ServiceTotal, Survey, survey};
 
 use crate::owner::Owner;

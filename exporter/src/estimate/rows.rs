@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use graph::{Graph, Prefer, Scope};
+use graph::{ErrorKind, Graph, Prefer, Scope};
 use serde_json::Value;
 
 use super::Depth;
@@ -37,6 +37,33 @@ pub(crate) async fn all_rows(
             Err(_) => return Ok((count, false)),
         }
     }
+}
+
+/// The rows of the first of these paths that the service does not refuse as a bad request: how many
+/// rows a page may have, and what may be asked for with them, is not documented of all listings
+/// (FACTS 3.2).
+///
+/// # Errors
+/// As [`all_rows`], of the last one.
+pub(crate) async fn rows_of_any(
+    graph: &Graph,
+    scope: &Scope,
+    paths: &[String],
+    mut take: impl FnMut(Value),
+) -> Result<(u64, bool), graph::Error> {
+    for (at, path) in paths.iter().enumerate() {
+        let is_last = at + 1 == paths.len();
+        match all_rows(graph, scope, path, Prefer::none(), &mut take).await {
+            Err(error) if !is_last && is_bad_request(&error) => {}
+            listed => return listed,
+        }
+    }
+    Ok((0, true))
+}
+
+/// What was asked for is not understood, or not here.
+pub(crate) fn is_bad_request(error: &graph::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::Unsupported)
 }
 
 /// An average of some that stands for all.

@@ -5,14 +5,16 @@
 use std::collections::BTreeMap;
 
 use convert::event::{Occurrences, Series};
-use graph::{ErrorKind, Graph, Prefer, Scope, segment};
+use graph::{Graph, Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::listing::{CALENDARS_PAGE, PAGE, addresses, is_own, zones};
 use super::series::{CANCELLED, EXCEPTIONS, instances, windows};
 use super::{event_path, preferences, scope, text, user};
 use crate::error::is_fatal;
-use crate::estimate::{Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows};
+use crate::estimate::{
+    Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows, is_bad_request, rows_of_any,
+};
 use crate::owner::Owner;
 
 /// Events of a page that has next to nothing of each (FACTS 3.2).
@@ -137,7 +139,8 @@ impl Enquirer<'_> {
     async fn events(&self, path: &str, seen: &mut Seen) -> Result<(), graph::Error> {
         let before = seen.events;
         let some = Sample::size(self.depth);
-        let path = format!("{path}?$top={IDS}&$select=id,type,recurrence,hasAttachments");
+        let select = "$select=id,type,recurrence,hasAttachments";
+        let paths = [format!("{path}?$top={IDS}&{select}"), format!("{path}?$top={PAGE}")];
         let take = |row: Value| {
             let keep = |all: &mut Vec<String>| {
                 if (all.len() as u64) < some {
@@ -154,8 +157,11 @@ impl Enquirer<'_> {
                 keep(&mut seen.some_attached);
             }
         };
-        let (_, whole) = self.listed(&path, take).await?;
-        seen.whole &= whole;
+        match rows_of_any(self.graph, &self.scope, &paths, take).await {
+            Ok((_, whole)) => seen.whole &= whole,
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(_) => seen.whole = false,
+        }
         seen.pages += (seen.events - before).div_ceil(u64::from(PAGE)).max(1);
         Ok(())
     }
@@ -173,14 +179,7 @@ impl Enquirer<'_> {
                             sizes.add(size(&item.parse()?));
                         }
                     }
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::BadRequest | ErrorKind::Unsupported
-                        ) =>
-                    {
-                        break;
-                    }
+                    Err(error) if is_bad_request(&error) => break,
                     Err(error) if is_fatal(&error) => return Err(error),
                     Ok(None) | Err(_) => return Ok(()),
                 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use convert::contact::{EXTENDED, Version, write};
-use graph::{ErrorKind, Graph, Prefer, Scope, segment};
+use graph::{Graph, Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::card::has_picture;
 use super::folder::{DELTA_PAGE, PAGE};
 use super::{HAS_PICTURE, expansion, scope};
 use crate::error::is_fatal;
-use crate::estimate::{Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows};
+use crate::estimate::{
+    Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows, is_bad_request, rows_of_any,
+};
 use crate::owner::Owner;
 
 /// Contacts of a page that has only their ids (FACTS 3.2).
@@ -33,8 +35,6 @@ struct Enquirer<'a> {
     graph: &'a Graph,
     scope: Scope,
     user: String,
-    /// The service refuses extended properties in lists.
-    is_plain: bool,
 }
 
 pub(super) async fn estimate(
@@ -46,7 +46,7 @@ pub(super) async fn estimate(
         return Ok(None);
     }
     let user = format!("/users/{}", segment(&owner.id));
-    let mut of = Enquirer { graph, scope: scope(owner), user, is_plain: false };
+    let of = Enquirer { graph, scope: scope(owner), user };
     let (default, first) = of.contacts("").await?;
     let mut folders = vec![first];
     let mut ids = of.folders(enquiry.without_message_delta).await?;
@@ -65,30 +65,24 @@ pub(super) async fn estimate(
 
 impl Enquirer<'_> {
     /// The contacts of a folder, and its id if there are any.
-    async fn contacts(&mut self, folder: &str) -> Result<(String, Seen), graph::Error> {
-        loop {
-            let path = format!("{}{folder}/contacts?$top={IDS}", self.user);
-            let path = format!("{path}&$select=id,parentFolderId");
-            let path = match self.is_plain {
-                true => path,
-                false => format!("{path}&{}", expansion(&[HAS_PICTURE])),
-            };
-            let (mut seen, mut id) = (Seen::default(), String::new());
-            let take = |row: Value| {
-                seen.contacts += 1;
-                seen.photos += u64::from(has_picture(&row) != Some(false));
-                if let Some(parent) = row.get("parentFolderId").and_then(Value::as_str) {
-                    parent.clone_into(&mut id);
-                }
-            };
-            match all_rows(self.graph, &self.scope, &path, Prefer::none(), take).await {
-                Ok((_, whole)) => return Ok((id, Seen { whole, ..seen })),
-                Err(error) if *error.kind() == ErrorKind::BadRequest && !self.is_plain => {
-                    self.is_plain = true;
-                }
-                Err(error) => return Err(error),
+    async fn contacts(&self, folder: &str) -> Result<(String, Seen), graph::Error> {
+        let list = format!("{}{folder}/contacts?$select=id,parentFolderId&$top=", self.user);
+        let picture = expansion(&[HAS_PICTURE]);
+        let paths = [
+            format!("{list}{IDS}&{picture}"),
+            format!("{list}{PAGE}&{picture}"),
+            format!("{list}{PAGE}"),
+        ];
+        let (mut seen, mut id) = (Seen::default(), String::new());
+        let take = |row: Value| {
+            seen.contacts += 1;
+            seen.photos += u64::from(has_picture(&row) != Some(false));
+            if let Some(parent) = row.get("parentFolderId").and_then(Value::as_str) {
+                parent.clone_into(&mut id);
             }
-        }
+        };
+        let (_, whole) = rows_of_any(self.graph, &self.scope, &paths, take).await?;
+        Ok((id, Seen { whole, ..seen }))
     }
 
     /// Ids of all folders. Their delta gives them at once; where there is none they are walked.
@@ -122,30 +116,29 @@ impl Enquirer<'_> {
     /// Bytes of cards without photos, of the default folder's first page or of all.
     async fn sizes(&self, depth: Depth) -> Result<Sample, graph::Error> {
         let path = format!("{}/contacts?$top={PAGE}", self.user);
-        let path = match self.is_plain {
-            true => path,
-            false => format!("{path}&{}", expansion(EXTENDED)),
-        };
-        let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
         let mut sizes = Sample::default();
-        loop {
-            match pages.next().await {
-                Ok(Some(page)) => {
-                    for item in &page.items {
-                        let mut bytes = Counter::default();
-                        if write(&item.parse()?, None, Version::V3, &mut bytes).is_ok() {
-                            sizes.add(bytes.0);
+        for path in [format!("{path}&{}", expansion(EXTENDED)), path] {
+            let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
+            loop {
+                match pages.next().await {
+                    Ok(Some(page)) => {
+                        for item in &page.items {
+                            let mut bytes = Counter::default();
+                            if write(&item.parse()?, None, Version::V3, &mut bytes).is_ok() {
+                                sizes.add(bytes.0);
+                            }
                         }
                     }
+                    Err(error) if is_bad_request(&error) => break,
+                    Err(error) if is_fatal(&error) => return Err(error),
+                    Ok(None) | Err(_) => return Ok(sizes),
                 }
-                Ok(None) => return Ok(sizes),
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(_) => return Ok(sizes),
-            }
-            if depth != Depth::Exact {
-                return Ok(sizes);
+                if depth != Depth::Exact {
+                    return Ok(sizes);
+                }
             }
         }
+        Ok(sizes)
     }
 }
 

@@ -1,12 +1,14 @@
 //! What exporting tasks takes: the service has no counts, so next to nothing of each is listed, and
 //! a page of one list tells how large they are and what a listing may ask for.
 
-use graph::{ErrorKind, Graph, Prefer, Scope, segment};
+use graph::{Graph, Prefer, Scope, segment};
 use serde_json::Value;
 
 use super::{EXPANSIONS, PAGE, PARTS, lists_of, scope};
 use crate::error::is_fatal;
-use crate::estimate::{Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows};
+use crate::estimate::{
+    Counter, Depth, Enquiry, Known, Load, Numbers, Sample, all_rows, is_bad_request, rows_of_any,
+};
 use crate::owner::Owner;
 
 /// Tasks of a page that has only their ids, if the service gives as many.
@@ -70,8 +72,8 @@ pub(super) async fn estimate(
             tasks += 1;
             seen.attached += u64::from(row.get("hasAttachments") == Some(&Value::Bool(true)));
         };
-        let ids = format!("{path}?$top={IDS}&$select=id,hasAttachments");
-        match all_rows(graph, &scope, &ids, Prefer::none(), take).await {
+        let paths = [format!("{path}?$top={IDS}&$select=id,hasAttachments"), path.clone()];
+        match rows_of_any(graph, &scope, &paths, take).await {
             Ok((_, whole)) => seen.whole &= whole,
             Err(error) if is_fatal(&error) => return Err(error),
             Err(_) => seen.whole = false,
@@ -104,14 +106,7 @@ impl Looked {
                             self.task(&item.parse()?, depth);
                         }
                     }
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::BadRequest | ErrorKind::Unsupported
-                        ) =>
-                    {
-                        break;
-                    }
+                    Err(error) if is_bad_request(&error) => break,
                     Err(error) if is_fatal(&error) => return Err(error),
                     Ok(None) | Err(_) => return Ok(()),
                 }
