@@ -1,4 +1,4 @@
-//! What two people had goes to a third: calendars, contacts, tasks and settings, into folders of one
+//! What two people had goes to a third: mail, calendars, contacts, tasks and settings, into folders of one
 //! label, of a label each, and in place. Nothing of one hides what the other had, a second run makes
 //! nothing, and an undo leaves what was there to the byte.
 
@@ -13,7 +13,7 @@ use crate::import::{Saved, counts, emptied_with, writable};
 
 /// Three people, of whom the last gets what the others had.
 fn source() -> Tenant {
-    writable(Options { users: 3, mails: 1, files: 1, tasks: 8, contacts: 8, ..Options::default() })
+    writable(Options { users: 3, mails: 4, files: 1, tasks: 8, contacts: 8, ..Options::default() })
 }
 
 fn export(tenant: &Tenant, service: &str) -> Vec<u8> {
@@ -43,7 +43,9 @@ fn two_people_go_to_one() {
         source.simulator.tenant().users().into_iter().map(|user| user.upn).collect();
     let [one, other, heir] = &users[..] else { panic!("{users:?}") };
     let mut cases = Vec::new();
-    for (service, kind) in [("calendar", "event"), ("contacts", "contact"), ("tasks", "task")] {
+    for (service, kind) in
+        [("calendar", "event"), ("contacts", "contact"), ("tasks", "task"), ("mail", "message")]
+    {
         for arguments in [&["--label", "L"][..], &[], &["--in-place"]] {
             cases.push((service, kind, arguments));
         }
