@@ -4,6 +4,7 @@
 //! space. Numbers differ from RFC 8785: integers in the range of i64 and u64 stay integers of any
 //! size, others are the shortest decimal that parses back to the same double.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -37,7 +38,7 @@ fn write_value(value: &Value, text: &mut String) {
         Value::Object(map) => {
             let mut members: Vec<_> = map.iter().collect();
             // serde_json may keep insertion order if any crate of the build asks it to.
-            members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            members.sort_by(|(a, _), (b, _)| order(a, b));
             text.push('{');
             for (position, (key, item)) in members.into_iter().enumerate() {
                 if position > 0 {
@@ -56,11 +57,20 @@ fn write_value(value: &Value, text: &mut String) {
     }
 }
 
+/// As UTF-16 code units, which is as bytes where one of the two is ASCII.
+fn order(a: &str, b: &str) -> Ordering {
+    match a.is_ascii() || b.is_ascii() {
+        true => a.cmp(b),
+        false => a.encode_utf16().cmp(b.encode_utf16()),
+    }
+}
+
 /// Only what JSON demands is escaped, with the short form where there is one.
-fn write_string(string: &str, text: &mut String) {
+pub(crate) fn write_string(string: &str, text: &mut String) {
     text.push('"');
     let mut rest = string;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+    let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    while let Some(at) = rest.as_bytes().iter().position(is_special) {
         let (plain, special) = rest.split_at(at);
         text.push_str(plain);
         match special.as_bytes()[0] {

@@ -93,7 +93,7 @@ impl OrderKey {
 impl Line {
     /// The canonical line including its newline.
     pub fn encode(&self) -> String {
-        json::canonical_of(self) + "\n"
+        encode(&self.kind, &self.id, self.path.as_deref(), &json::canonical(&self.graph))
     }
 
     /// Reads one line, with or without its newline.
@@ -124,6 +124,23 @@ impl Line {
         let date = DateTime::parse_from_rfc3339(self.graph.get(field)?.as_str()?).ok()?;
         Some((date.timestamp(), date.timestamp_subsec_nanos()))
     }
+}
+
+/// [`Line::encode`] of what `graph` is the canonical JSON of.
+pub fn encode(kind: &str, id: &str, path: Option<&str>, graph: &str) -> String {
+    let mut line = String::with_capacity(graph.len() + id.len() + 256);
+    line.push_str("{\"graph\":");
+    line.push_str(graph);
+    for (key, value) in [("id", Some(id)), ("kind", Some(kind)), ("path", path)] {
+        if let Some(value) = value {
+            line.push(',');
+            json::write_string(key, &mut line);
+            line.push(':');
+            json::write_string(value, &mut line);
+        }
+    }
+    line.push_str("}\n");
+    line
 }
 
 /// The lines of a `.ndjson` member, one at a time in bounded memory.
@@ -171,5 +188,21 @@ impl<R: BufRead> Lines<R> {
     /// `<path>:<line number>` of the line given last.
     pub fn place(&self) -> String {
         format!("{}:{}", self.path, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_is_canonical(kind in ".*", id in ".*", path in proptest::option::of(".*"), key in ".*") {
+            let line = Line { kind, id, path, graph: json!({ "id": 1, key.as_str(): [key.as_str()], "\u{e000}": 2 }) };
+            prop_assert_eq!(line.encode(), json::canonical_of(&line) + "\n");
+        }
     }
 }

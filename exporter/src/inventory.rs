@@ -17,6 +17,9 @@ use crate::Error;
 /// extraction must stay below `PATH_MAX` (4,096) also with a destination before it.
 const LONGEST_FOLDER_PATH: usize = 1500;
 
+/// Statements that are kept prepared: all there are.
+const STATEMENTS: usize = 64;
+
 /// A name as the service has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
@@ -126,6 +129,7 @@ impl Inventory {
         // What sorting spills belongs there too; deprecated, but there is no other way to say it.
         db.pragma_update(None, "temp_store_directory", dir.to_string_lossy().as_ref())
             .map_err(at)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.execute_batch(SCHEMA).map_err(at)?;
         register_names(&db).map_err(at)?;
         db.execute_batch("BEGIN").map_err(at)?;

@@ -25,6 +25,7 @@ mod outcome;
 mod owner;
 mod pipeline;
 mod queue;
+mod relay;
 mod remarks;
 mod reuse;
 mod rewrite;

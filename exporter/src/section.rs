@@ -4,6 +4,7 @@
 //! through a bounded channel; how far ahead it gets is bounded by that and by the spool.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use archive::metadata::{self, Line};
 use archive::{LedgerLine, Outcome, Region, Sha256Digest};
@@ -20,6 +21,7 @@ use crate::large::Large;
 use crate::outcome::Tally;
 use crate::owner::Owner;
 use crate::queue::Outlet;
+use crate::relay::Place;
 use crate::service::{Asked, Fetched, Listing, Note, Opened, Presence, Service};
 use crate::spool::{Spooled, Turn};
 use crate::state::Seeds;
@@ -99,6 +101,7 @@ impl Section {
     }
 
     async fn all(self, context: &Arc<Context>, outlet: Outlet) -> Result<(), Error> {
+        let place = context.relay.as_ref().map(|relay| relay.place(self.index));
         let base = self.base();
         if context.selector.excludes_subtree(&base) {
             return Ok(());
@@ -154,7 +157,10 @@ impl Section {
         if let Some(states) = context.options.states.as_ref().filter(|_| listing.failed == 0) {
             states.record(&self.key(), digest, listing.links);
         }
-        self.content(context, &inventory, &root, decided.as_ref(), &outlet).await
+        if let Some(place) = &place {
+            place.turn().await;
+        }
+        self.content(context, &inventory, &root, decided.as_ref(), &outlet, place).await
     }
 
     /// What this version leaves in the tenant.
@@ -218,7 +224,7 @@ impl Section {
         let mut folders = inventory.folders_after("", BATCH)?;
         while let Some(last) = folders.last().map(|folder| folder.id.clone()) {
             for folder in folders.iter().filter(|folder| is_kept(folder)) {
-                context.write(&mut draft, line(self.service, folder)?.as_bytes()).await?;
+                context.write(&mut draft, line(self.service, folder).as_bytes()).await?;
             }
             folders = inventory.folders_after(&last, BATCH)?;
         }
@@ -226,7 +232,7 @@ impl Section {
         while let Some(last) = items.last().map(|item| (item.key, item.id.clone())) {
             let mut lines = String::new();
             for item in &items {
-                lines.push_str(&line(self.service, item)?);
+                lines.push_str(&line(self.service, item));
             }
             context.write(&mut draft, lines.as_bytes()).await?;
             items = inventory.items_after((last.0, &last.1), BATCH)?;
@@ -277,6 +283,7 @@ impl Section {
         root: &Value,
         decided: Option<&Decided>,
         outlet: &Outlet,
+        mut place: Option<Place>,
     ) -> Result<(), Error> {
         // What passed by on a pipe while contents were decided on does not come again.
         let base = match (&context.base, decided) {
@@ -285,6 +292,11 @@ impl Section {
         };
         let fetched = self
             .placed(context, inventory, base)
+            // All are asked for: whose turn is next may begin.
+            .chain(stream::poll_fn(move |_| {
+                drop(place.take());
+                Poll::Ready(None)
+            }))
             .map(|next| async move {
                 let placed = next?;
                 if let Some(decided) = decided {
@@ -317,7 +329,11 @@ impl Section {
 
     /// Contents under way at the same time.
     pub(crate) fn width(&self, context: &Context) -> usize {
-        context.options.concurrency.min(self.service.about().owner_concurrency).max(1)
+        let most = match context.relay {
+            Some(_) => usize::MAX,
+            None => self.service.about().owner_concurrency,
+        };
+        context.options.concurrency.min(most).max(1)
     }
 
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
@@ -401,11 +417,9 @@ fn choose(inventory: &Inventory, context: &Context) -> Result<(), Error> {
     })
 }
 
-fn line(service: Service, item: &Item) -> Result<String, Error> {
-    let graph: Value = serde_json::from_str(&item.json)
-        .map_err(|_| Error::Internal("the inventory gave back bad JSON"))?;
-    let path = service.has_content(&item.kind).then(|| item.path.clone());
-    Ok(Line { kind: item.kind.clone(), id: item.id.clone(), path, graph }.encode())
+fn line(service: Service, item: &Item) -> String {
+    let path = service.has_content(&item.kind).then_some(item.path.as_str());
+    metadata::encode(&item.kind, &item.id, path, &item.json)
 }
 
 fn for_each_folder(
