@@ -39,6 +39,11 @@ pub(crate) struct Turn {
 const MOST_READING: usize = 32;
 /// A long content takes so many bytes of the disk more at a time.
 const LONG_STEP: u64 = 1 << 20;
+/// Said of content of the spool.
+const FORGETFUL: &str = "the disk gave back other bytes than were written";
+/// Contents of at most so many bytes are read from the disk before they are handed to the writer,
+/// who has 16 of them at most: not worth a budget.
+const SHORT: u64 = 64 << 10;
 
 #[derive(Debug, Default)]
 struct Used {
@@ -135,6 +140,7 @@ impl Spool {
             held: Held::Memory(Vec::new()),
             size: 0,
             digest: Some(Sha256::new()),
+            checksum: crc32fast::Hasher::new(),
             reading: None,
         }
     }
@@ -282,6 +288,8 @@ pub(crate) struct Draft {
     is_patient: bool,
     size: u64,
     digest: Option<Sha256>,
+    /// Of what was written to the disk.
+    checksum: crc32fast::Hasher,
     /// From the first byte on.
     reading: Option<Reading>,
     lease: Lease,
@@ -353,6 +361,7 @@ impl Draft {
             Held::Disk(_) | Held::Base(_) => {}
         }
         self.size = 0;
+        self.checksum.reset();
         self.digest = self.digest.take().map(|_| Sha256::new());
         Ok(())
     }
@@ -372,6 +381,8 @@ impl Draft {
         Ok(Spooled {
             size: self.size,
             sha256,
+            checksum: self.checksum.finalize(),
+            found: crc32fast::Hasher::new(),
             position: 0,
             turn: self.turn,
             held: self.held,
@@ -384,6 +395,7 @@ impl Draft {
         extents.grow(room)?;
         if let Held::Memory(buffer) = &self.held {
             extents.write(0, buffer)?;
+            self.checksum.update(buffer);
         }
         self.held = Held::Disk(extents);
         self.lease.leave_memory();
@@ -403,6 +415,7 @@ impl Draft {
             self.lease.disk += step;
             extents.grow(step)?;
         }
+        self.checksum.update(bytes);
         extents.write(self.size, bytes)
     }
 }
@@ -417,6 +430,11 @@ pub(crate) struct Spooled {
     pub(crate) size: u64,
     /// SHA-256 of all bytes.
     pub(crate) sha256: [u8; 32],
+    /// If it is on disk: CRC-32 of what was written there, and of what was read so far. Computing
+    /// the digest again took half of the writer's time; against a disk that forgets this is enough,
+    /// and the manifest has the digest of what the service gave.
+    checksum: u32,
+    found: crc32fast::Hasher,
     turn: Turn,
     lease: Lease,
 }
@@ -427,15 +445,17 @@ pub(crate) struct Parked {
     runs: Vec<Run>,
     size: u64,
     sha256: [u8; 32],
+    checksum: u32,
     turn: Turn,
 }
 
 impl Parked {
     pub(crate) fn fetch(self, spool: &Arc<Spool>) -> io::Result<Spooled> {
-        let Self { runs, size, sha256, turn } = self;
+        let Self { runs, size, sha256, checksum, turn } = self;
         let extents = Extents::again(&spool.store, spool.dir(), runs)?;
         let lease = Lease { spool: Arc::clone(spool), memory: 0, disk: extents.room() };
-        Ok(Spooled { held: Held::Disk(extents), position: 0, size, sha256, turn, lease })
+        let (held, found) = (Held::Disk(extents), crc32fast::Hasher::new());
+        Ok(Spooled { held, position: 0, size, sha256, checksum, found, turn, lease })
     }
 }
 
@@ -450,6 +470,8 @@ impl Spooled {
         Self {
             size: region.length(),
             sha256,
+            checksum: 0,
+            found: crc32fast::Hasher::new(),
             position: 0,
             turn,
             held: Held::Base(region.reader()),
@@ -475,21 +497,30 @@ impl Spooled {
             let mut extents = Extents::new(&spool.store, spool.dir())?;
             extents.grow(room)?;
             extents.write(0, bytes)?;
+            self.checksum = crc32fast::hash(bytes);
             self.held = Held::Disk(extents);
             self.lease.leave_memory();
         }
         match self.held {
             Held::Disk(extents) => {
-                let Self { size, sha256, turn, mut lease, .. } = self;
+                let Self { size, sha256, checksum, turn, mut lease, .. } = self;
                 // The room stays taken.
                 lease.disk = 0;
-                Ok(Ok(Parked { runs: extents.leave(), size, sha256, turn }))
+                Ok(Ok(Parked { runs: extents.leave(), size, sha256, checksum, turn }))
             }
             held => Ok(Err(Self { held, ..self })),
         }
     }
 
-    /// All of it, if it never left memory and nothing was read of it yet.
+    /// Brings what is short back from the disk.
+    pub(crate) fn fetch_short(mut self) -> io::Result<Self> {
+        if matches!(self.held, Held::Disk(_)) && self.size <= SHORT {
+            self.held = Held::Memory(Self::bytes(&mut self)?);
+        }
+        Ok(self)
+    }
+
+    /// All of it, if it is in memory and nothing was read of it yet.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
         match &self.held {
             Held::Memory(bytes) if self.position == 0 => Some(bytes),
@@ -508,6 +539,7 @@ impl Spooled {
     /// To be read from its beginning again.
     pub(crate) fn rewind(&mut self) -> io::Result<()> {
         self.position = 0;
+        self.found.reset();
         if let Held::Base(region) = &mut self.held {
             region.seek(SeekFrom::Start(0))?;
         }
@@ -529,7 +561,15 @@ impl Read for Spooled {
         let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
         let most = into.len().min(left);
         let read = match &mut self.held {
-            Held::Disk(extents) => extents.read(self.position, &mut into[..most])?,
+            Held::Disk(extents) => {
+                let read = extents.read(self.position, &mut into[..most])?;
+                self.found.update(&into[..read]);
+                let is_end = read > 0 && read == left;
+                if is_end && self.found.clone().finalize() != self.checksum {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, FORGETFUL));
+                }
+                read
+            }
             Held::Base(region) => return region.read(into),
             Held::Memory(buffer) => {
                 let start = usize::try_from(self.position).unwrap_or(usize::MAX);

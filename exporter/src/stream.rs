@@ -131,7 +131,8 @@ fn apply(
             let member = FileMember { path: &path, mtime, size, sha256, item };
             match content.in_memory() {
                 Some(bytes) => writer.file_in_memory(&member, bytes)?,
-                None => writer.file(&member, &mut content)?,
+                None if content.is_in_base() => writer.file(&member, &mut content)?,
+                None => writer.file_proven(&member, &mut content)?,
             }
             content.written();
             if item {

@@ -135,3 +135,16 @@ async fn a_restarted_draft_has_only_the_second_content() {
         assert_eq!((back.as_str(), whole.size), ("second", 6));
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_forgets_is_noticed() {
+    let spool = spool(0, 1 << 30);
+    for bytes in [1, 70_000] {
+        let mut whole = filled(&spool, 1, bytes).await;
+        assert_eq!(Spooled::bytes(&mut whole).unwrap(), vec![7; bytes]);
+        let Held::Disk(extents) = &whole.held else { panic!("it is in memory") };
+        extents.write(bytes as u64 - 1, &[8]).unwrap();
+        let error = Spooled::bytes(&mut whole).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}
