@@ -39,14 +39,23 @@ def run(command, code=0, **options):
     return Cost(elapsed, cpu, usage.ru_maxrss / 1024, process.returncode)
 
 
-class Simulator:
-    """`tar365 simulate` with these flags."""
+def on(cores):
+    """What a process does before it begins, to run on these cores only."""
+    return cores and (lambda: os.sched_setaffinity(0, cores))
 
-    def __init__(self, *flags):
+
+class Simulator:
+    """`tar365 simulate` with these flags, on these cores only if any are named."""
+
+    def __init__(self, *flags, cores=None):
         self.directory = tempfile.TemporaryDirectory(prefix="tar365-bench.")
         command = [TAR365, "simulate", *flags]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=self.directory.name
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self.directory.name,
+            preexec_fn=on(cores),
         )
         self.environment, self.proxy = dict(os.environ), None
         for line in self.process.stdout:

@@ -1,7 +1,8 @@
 //! A bare parallel downloader, to hold the exporter against: fetches the addresses on its stdin,
 //! so many at a time, follows redirects, and throws the bytes away.
 //!
-//! `download CONCURRENCY < addresses`, with the access token in `$TOKEN`. Prints the bytes.
+//! `download CONCURRENCY < addresses`, with the access token in `$TOKEN`. A tab and a value for the
+//! header `Prefer` may stand behind an address. Prints the bytes.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -29,7 +30,11 @@ async fn main() -> Result<(), Error> {
             (Arc::clone(&addresses), Arc::clone(&next), Arc::clone(&bytes));
         workers.spawn(async move {
             while let Some(address) = addresses.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let request = client.get(address).header(AUTHORIZATION, token.clone());
+                let (address, prefer) = address.split_once('\t').unwrap_or((address, ""));
+                let mut request = client.get(address).header(AUTHORIZATION, token.clone());
+                if !prefer.is_empty() {
+                    request = request.header("Prefer", prefer);
+                }
                 let mut answer = request.send().await?.error_for_status()?;
                 while let Some(chunk) = answer.chunk().await? {
                     bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);

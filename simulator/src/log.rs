@@ -32,6 +32,8 @@ pub struct Record {
     pub fault: Option<String>,
     /// Whether the request carried an `Authorization` header.
     pub authorization: bool,
+    /// The first `Prefer` header as sent: the size of pages.
+    pub prefer: Option<String>,
     /// Whether it arrived inside a `$batch`.
     pub batched: bool,
     /// Whether it was sent into a scope that had been told to wait.

@@ -276,6 +276,7 @@ impl World {
             owner: outcome.owner.clone(),
             fault: outcome.fault.map(|kind| kind.name().to_owned()),
             authorization: call.headers.contains_key(header::AUTHORIZATION),
+            prefer: call.header("prefer").map(str::to_owned),
             batched: call.batched,
             during_retry_after: outcome.told,
             user_agent: call.header("user-agent").unwrap_or_default().to_owned(),
