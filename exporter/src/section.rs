@@ -165,7 +165,8 @@ impl Section {
 
     /// What this version leaves in the tenant.
     fn not_covered(&self, context: &Context, base: &str) -> Vec<LedgerLine> {
-        let lines = self.service.about().not_covered.iter().map(|(code, message)| {
+        let not_covered = self.service.not_covered(self.owner.kind);
+        let lines = not_covered.iter().map(|(code, message)| {
             let mut note = Note::new(Outcome::Skipped, "not-covered", message);
             note.code = Some((*code).to_owned());
             context.tally.count_uncovered(self.service, &note, "all");

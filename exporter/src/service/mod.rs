@@ -109,6 +109,11 @@ pub(crate) trait Export {
     /// Of the codes of [`About::not_covered`], those that Graph has no way to.
     const IMPOSSIBLE: &'static [&'static str] = &[];
 
+    /// What this version leaves in the tenant of owners of that kind; see [`About::not_covered`].
+    fn not_covered(_kind: OwnerKind) -> &'static [(&'static str, &'static str)] {
+        Self::ABOUT.not_covered
+    }
+
     /// The one request that tells whether the owner has it; its answer is the `root` of all that
     /// follows.
     fn root(owner: &Owner) -> (Scope, String);
@@ -318,6 +323,11 @@ impl Service {
     /// What is fixed of it.
     pub(crate) const fn about(self) -> &'static About {
         dispatch!(self, Of => &<Of as Export>::ABOUT)
+    }
+
+    /// See [`Export::not_covered`].
+    pub(crate) fn not_covered(self, kind: OwnerKind) -> &'static [(&'static str, &'static str)] {
+        dispatch!(self, Of => Of::not_covered(kind))
     }
 
     /// See [`Export::IMPOSSIBLE`].
