@@ -19,6 +19,7 @@ mod parsed;
 mod people;
 mod places;
 mod read;
+mod reckon;
 mod times;
 mod uid;
 mod write;
@@ -28,6 +29,7 @@ pub use crate::{Error, Loss};
 pub use left::HANDLES;
 pub use occurrences::{Occurrences, cancelled_day};
 pub use read::{Attachment, Calendar, Exception, Series as ReadSeries, read, settable};
+pub use reckon::reckoned;
 pub use times::{ZONE_PROPERTIES, instant};
 
 /// The extended property in which an import keeps, as JSON, what of an event it may not set again:

@@ -4,10 +4,11 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
+use crate::calendar;
 use crate::dice;
 use crate::mail::Address;
 use crate::seed;
-use crate::shelf::Shelf;
+use crate::shelf::{Kind, Shelf};
 
 pub(crate) struct Group {
     pub(crate) id: String,
@@ -22,8 +23,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// A generated group among users of whom there are so many.
-    pub(crate) fn generated(seed: u64, number: u64, domain: &str, people: usize) -> Group {
+    /// A group among users of whom there are so many, with an empty calendar if it has a mailbox.
+    pub(crate) fn new(seed: u64, number: u64, domain: &str, people: usize) -> Group {
         let names = ["Projekt Größe", "Vertrieb & Einkauf", "Nur Sicherheit"];
         let unified = number % 3 != 2;
         let round = number / 3;
@@ -34,11 +35,11 @@ impl Group {
         let shelf = Shelf::new(seed, &id);
         let address = Address { name, address: format!("{local}@{domain}") };
         let members = (0..people.min(3 + number as usize)).collect();
-        let group = Group { id, address, unified, members, shelf, refusal: Mutex::default() };
         if unified {
-            seed::groups::fill(&group, seed, domain);
+            let calendar = calendar::new_calendar("Kalender", &address.name, &address.address);
+            shelf.put(Kind::Calendar, None, calendar, seed::epoch());
         }
-        group
+        Group { id, address, unified, members, shelf, refusal: Mutex::default() }
     }
 
     /// The group as the directory shows it.

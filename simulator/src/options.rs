@@ -35,6 +35,8 @@ pub struct Options {
     pub contacts: u64,
     /// Events tell of their exceptions and cancelled occurrences, as only the global cloud's do.
     pub tells_occurrences: bool,
+    /// The longest window that a calendar shows, in days.
+    pub view_days: i64,
     /// Tasks of an ordinary mailbox.
     pub tasks: u64,
     /// What becomes of an `$expand` of what belongs to tasks.
@@ -72,6 +74,8 @@ pub struct Options {
     /// These users with empty mailboxes and drives make up the tenant, instead of generated or
     /// real content.
     pub empty: Option<Vec<NewUser>>,
+    /// How many of `groups` such a tenant has, with a mailbox of theirs and nothing in it.
+    pub empty_groups: u64,
     /// Bytes a mailbox takes in before it answers 507; `None`: any number.
     pub mailbox_quota: Option<u64>,
     /// The service's limits; `None` only counts.
@@ -104,6 +108,7 @@ impl Default for Options {
             files: 40,
             events: 12,
             tells_occurrences: true,
+            view_days: 1825,
             contacts: 10,
             tasks: 8,
             task_parts: TaskParts::Given,
@@ -122,6 +127,7 @@ impl Default for Options {
             rewrite_office: false,
             upload_lifetime: Duration::from_secs(900),
             empty: None,
+            empty_groups: 0,
             mailbox_quota: None,
             limits: Some(Limits::default()),
             credentials: Credentials::default(),

@@ -118,7 +118,14 @@ impl Series {
 
     /// Whether a day is one of the series.
     pub(crate) fn contains(&self, day: NaiveDate) -> bool {
-        self.days().take_while(|other| *other <= day).last() == Some(day)
+        let last = match self.end {
+            End::Never => NaiveDate::MAX,
+            End::On(last) => last,
+            End::After(_) => {
+                return self.days().take_while(|other| *other <= day).last() == Some(day);
+            }
+        };
+        (self.start..=last).contains(&day) && self.fits(day)
     }
 
     fn fits(&self, day: NaiveDate) -> bool {
@@ -162,6 +169,9 @@ fn is_day(day: NaiveDate, of: u32) -> bool {
 }
 
 fn is_nth(day: NaiveDate, days: &[Weekday], index: Index) -> bool {
+    if !days.contains(&day.weekday()) {
+        return false;
+    }
     let all = (1..=length_of_month(day)).filter_map(|number| day.with_day(number));
     let fitting: Vec<NaiveDate> = all.filter(|day| days.contains(&day.weekday())).collect();
     let chosen = match index {

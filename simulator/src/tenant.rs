@@ -217,6 +217,8 @@ impl Tenant {
         };
         if let Some(users) = &options.empty {
             users.iter().try_for_each(|user| tenant.add_new(options, user))?;
+            let groups = (0..options.empty_groups).map(|number| tenant.new_group(options, number));
+            tenant.groups = groups.collect();
             return Ok(tenant);
         }
         if let Some(dir) = &options.content {
@@ -235,10 +237,16 @@ impl Tenant {
         if options.special_users {
             tenant.add_special(options);
         }
-        let people = tenant.people.len();
-        let group = |number| Group::generated(options.seed, number, &tenant.domain, people);
-        tenant.groups = (0..options.groups).map(group).collect();
+        let groups = (0..options.groups).map(|number| tenant.new_group(options, number));
+        tenant.groups = groups.collect();
+        for group in tenant.groups.iter().filter(|group| group.unified) {
+            seed::groups::fill(group, options.seed, &tenant.domain);
+        }
         Ok(tenant)
+    }
+
+    fn new_group(&self, options: &Options, number: u64) -> Group {
+        Group::new(options.seed, number, &self.domain, self.people.len())
     }
 
     fn add_new(&mut self, options: &Options, user: &NewUser) -> Result<(), Error> {

@@ -64,14 +64,20 @@ pub(super) async fn run(args: Drill) -> Result<Code, Failure> {
     Ok(if passed { Code::Success } else { Code::Missing })
 }
 
-/// Leaves out what no application may write, as conversations of groups.
+/// Leaves out what no application may write: what is of groups.
 fn take_what_comes_back(choice: &mut Choice) -> Result<(), Failure> {
-    let named = &mut choice.selection.services;
+    let selection = &mut choice.selection;
+    if selection.groups.is_empty() && selection.users.is_empty() {
+        selection.users.push("*".to_owned());
+    }
+    selection.groups.clear();
+    let is_of_nobody = selection.users.is_empty();
+    let named = &mut selection.services;
     if named.is_empty() {
         named.extend(Service::ALL.map(|service| service.name().to_owned()));
     }
     named.retain(|name| Service::from_name(name).is_some_and(|s| !s.roles().is_empty()));
-    match named.is_empty() {
+    match named.is_empty() || is_of_nobody {
         true => Err(Failure::usage("nothing of that can be restored into a tenant")
             .hint("`tar365 extract` gets it out")),
         false => Ok(()),

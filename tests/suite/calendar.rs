@@ -10,17 +10,17 @@ use simulator::{ItemInfo, Options, User};
 use tempfile::TempDir;
 
 use crate::base::{Way, night, same};
-use crate::conformance::Subject;
+use crate::conformance::{Point, Subject};
 use crate::harness::{Archive, Run, Tenant, run, run_with, text, tool, verify};
 use crate::import::writable;
 
 /// Calendars among all services.
 pub const SUBJECT: Subject = Subject {
     service: "calendar",
-    arguments: &[],
-    delta: None,
+    arguments: &["--user", "*"],
+    delta: Point::Void("a delta of events is of a window"),
     contents: &["/attachments", "/$value"],
-    vanishing: Some("/attachments?"),
+    vanishing: Point::Asked("/attachments?"),
     change: |tenant| {
         let office = tenant.simulator.tenant();
         let user = &office.users()[0].id;
@@ -31,10 +31,11 @@ pub const SUBJECT: Subject = Subject {
         office.change_item(user, &event.id, json!({"subject": "Geändert"})).unwrap();
         event.id
     },
+    unsure: 0,
     held: None,
 };
 
-const SERVICE: [&str; 2] = ["--service", "calendar"];
+const SERVICE: [&str; 4] = ["--service", "calendar", "--user", "*"];
 
 /// Two users; twelve events have every kind once.
 fn small() -> Options {

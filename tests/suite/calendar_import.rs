@@ -10,7 +10,7 @@ use simulator::{Fault, Language, Options};
 use crate::harness::{Archive, Tenant, run, sha256, tar365, text, verify};
 use crate::import::{Saved, counts, emptied, emptied_with, writable};
 
-pub const SERVICE: [&str; 2] = ["--service", "calendar"];
+pub const SERVICE: [&str; 4] = ["--service", "calendar", "--user", "*"];
 /// The property in which what may not be set is kept.
 const KEPT: &str = "String {00020329-0000-0000-C000-000000000046} Name tar365-event";
 

@@ -9,7 +9,7 @@ use simulator::{Fault, Language, Options, Profile, PublicUrls};
 use tempfile::TempDir;
 
 use crate::base::same;
-use crate::conformance::{Subject, small};
+use crate::conformance::{Point, Subject, small};
 use crate::harness::{Archive, Tenant, python, run, run_with, tar365, text, tool, verify};
 use crate::import::{Saved, assert_nobody_was_mailed, counts, emptied, writable, writes};
 use crate::import_kill::kill_when;
@@ -17,9 +17,9 @@ use crate::import_kill::kill_when;
 pub const SUBJECT: Subject = Subject {
     service: "contacts",
     arguments: &[],
-    delta: Some("/contacts/delta"),
+    delta: Point::Asked("/contacts/delta"),
     contents: &["/photo/$value"],
-    vanishing: Some("/photo/$value"),
+    vanishing: Point::Asked("/photo/$value"),
     change: |tenant| {
         let office = tenant.simulator.tenant();
         let user = &office.users()[0].id;
@@ -28,6 +28,7 @@ pub const SUBJECT: Subject = Subject {
         office.change_item(user, &contact.id, json!({"nickName": "Änne"})).unwrap();
         contact.id
     },
+    unsure: 0,
     held: Some(held),
 };
 

@@ -32,6 +32,7 @@ mod engines;
 mod export_kill;
 mod faults;
 mod groups;
+mod groups_calendar;
 #[path = "../../plugins/host/tests/suite/guest.rs"]
 #[allow(dead_code, reason = "what only the host's own tests use")]
 mod guest;

@@ -3,21 +3,22 @@
 use serde_json::{Value, json};
 use simulator::{Credentials, Options};
 
-use crate::conformance::Subject;
+use crate::conformance::{Point, Subject};
 use crate::harness::{Archive, Tenant, run, tar365, text, verify};
 
 pub const SUBJECT: Subject = Subject {
     service: "settings",
     arguments: &[],
-    delta: None,
+    delta: Point::Void("settings have none"),
     contents: &["/photo/$value"],
-    vanishing: None,
+    vanishing: Point::Void("what a mailbox is set to is always there"),
     change: |tenant| {
         let office = tenant.simulator.tenant();
         let user = &office.users()[0].id;
         office.change_settings(user, json!({"timeZone": "Tokyo Standard Time"})).unwrap();
         "mailboxSettings".to_owned()
     },
+    unsure: 0,
     held: None,
 };
 

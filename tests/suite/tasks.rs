@@ -8,7 +8,7 @@ use simulator::{Options, TaskParts};
 use tempfile::TempDir;
 
 use crate::base::{Way, contents, night, same};
-use crate::conformance::Subject;
+use crate::conformance::{Point, Subject};
 use crate::harness::{Archive, Run, Tenant, run, text, tool, verify};
 
 pub const ONLY: [&str; 2] = ["--service", "tasks"];
@@ -20,9 +20,9 @@ pub fn small() -> Options {
 pub const SUBJECT: Subject = Subject {
     service: "tasks",
     arguments: &[],
-    delta: Some("/tasks/delta"),
+    delta: Point::Asked("/tasks/delta"),
     contents: &["/$value"],
-    vanishing: Some("/$value"),
+    vanishing: Point::Asked("/$value"),
     change: |tenant| {
         let office = tenant.simulator.tenant();
         let user = office.users().remove(0);
@@ -31,6 +31,7 @@ pub const SUBJECT: Subject = Subject {
         office.change_item(&user.id, &task.id, json!({"title": "Something else"})).unwrap();
         task.id
     },
+    unsure: 0,
     held: Some(|tenant| {
         let office = tenant.simulator.tenant();
         let of = |id: &str| office.items(id).unwrap().into_iter();

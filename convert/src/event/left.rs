@@ -25,7 +25,7 @@ pub const HANDLES: [&str; 14] = [
 ];
 
 /// Members that are written, or whose parts are looked at below.
-const WRITTEN: [&str; 35] = [
+const WRITTEN: [&str; 36] = [
     "allowNewTimeProposals",
     "attachments",
     "attendees",
@@ -43,6 +43,7 @@ const WRITTEN: [&str; 35] = [
     "lastModifiedDateTime",
     "location",
     "locations",
+    "occurrences",
     "onlineMeeting",
     "onlineMeetingProvider",
     "organizer",

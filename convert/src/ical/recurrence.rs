@@ -10,7 +10,7 @@ use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use serde_json::{Map, Value, json};
 
 /// Weekdays as Graph names them, as RRULE does, and as chrono does.
-const WEEK: [(&str, &str, Weekday); 7] = [
+pub(crate) const WEEK: [(&str, &str, Weekday); 7] = [
     ("monday", "MO", Weekday::Mon),
     ("tuesday", "TU", Weekday::Tue),
     ("wednesday", "WE", Weekday::Wed),

@@ -1,9 +1,12 @@
 //! Calendars: each with its events, a series with its exceptions and cancelled occurrences, as one
-//! iCalendar file an event or series (FACTS 3.5).
+//! iCalendar file an event or series (FACTS 3.5). Of a group what an application sees of its calendar
+//! (FACTS 3.11).
 
 pub(crate) mod content;
 mod estimate;
+mod group;
 mod listing;
+mod occurrences;
 mod series;
 
 use archive::path::event_name;
@@ -28,7 +31,7 @@ impl Export for Calendar {
     const ABOUT: About = About {
         name: "calendar",
         roles: &["Calendars.Read", "Calendars.ReadWrite"],
-        owners: &[OwnerKind::User],
+        owners: &[OwnerKind::User, OwnerKind::Group],
         // FACTS 2.2: 4 per app and mailbox.
         owner_concurrency: 4,
         without_content: &[SHARED],
@@ -45,14 +48,29 @@ impl Export for Calendar {
         ],
     };
 
+    const IMPOSSIBLE: &'static [&'static str] = &["group-event-attachments", "group-series"];
+
+    fn not_covered(kind: OwnerKind) -> &'static [(&'static str, &'static str)] {
+        match kind {
+            OwnerKind::User => Self::ABOUT.not_covered,
+            OwnerKind::Group => group::NOT_COVERED,
+        }
+    }
+
     /// The calendars of the default group, of which every mailbox has one.
     fn root(owner: &Owner) -> (Scope, String) {
+        if owner.kind == OwnerKind::Group {
+            return group::root(owner);
+        }
         (scope(owner), format!("{}/calendars?$top={}", user(owner), listing::CALENDARS_PAGE))
     }
 
     /// There is no delta without a window (FACTS 3.5), so nothing of `seeds` can be used.
     async fn list(of: Opened<'_>, _seeds: Seeds) -> Result<Listing, Error> {
-        listing::list(of).await
+        match of.owner.kind {
+            OwnerKind::User => listing::list(of).await,
+            OwnerKind::Group => group::list(of).await,
+        }
     }
 
     async fn fetch(context: &Context, asked: Asked<'_>) -> Result<Fetched, Error> {
@@ -64,7 +82,11 @@ impl Export for Calendar {
         owner: &Owner,
         enquiry: &Enquiry,
     ) -> Result<Option<Numbers>, graph::Error> {
-        estimate::estimate(graph, owner, enquiry).await
+        // What a window shows is known when it was walked, and not before.
+        match owner.kind {
+            OwnerKind::User => estimate::estimate(graph, owner, enquiry).await,
+            OwnerKind::Group => Ok(None),
+        }
     }
 
     /// When it starts, of a series the first occurrence.

@@ -61,16 +61,10 @@ impl Export for Conversations {
         // FACTS 2.2: 4 per app and mailbox.
         owner_concurrency: 4,
         without_content: &[],
-        not_covered: &[
-            (
-                "group-calendar",
-                "Graph gives the events of a group to no application, only occurrences in a window",
-            ),
-            (
-                "post-attachments",
-                "Graph gives attachments of posts only to a person who is signed in",
-            ),
-        ],
+        not_covered: &[(
+            "post-attachments",
+            "Graph gives attachments of posts only to a person who is signed in",
+        )],
     };
 
     /// The first conversations: without options, for this service knows few of them.

@@ -66,8 +66,10 @@ impl TenantTarget {
         }
         if owner.names.is_group {
             let group = &owner.names.upn;
-            let what =
-                format!("apps may not write to {group}, a group; --to-user names who gets it");
+            let what = format!(
+                "apps may not write to {group}, a group; --to-user names who gets it, and \
+                 --to directory:PATH gets it out"
+            );
             return Err(Error::Item { cause: "owner", what });
         }
         for name in [&owner.id, &owner.names.upn] {

@@ -23,9 +23,6 @@ const ROLES: Roles = Roles {
 /// Roles that may see more than when an event is.
 const CONTENT: [&str; 2] = ["Calendars.Read", "Calendars.ReadWrite"];
 
-/// The longest window (the service's own message says so).
-const MOST_DAYS: i64 = 1825;
-
 /// Properties that come only when they are selected.
 const ON_REQUEST: [&str; 1] = ["cancelledOccurrences"];
 
@@ -320,9 +317,10 @@ impl<'a> Desk<'a> {
             let text = "The end date must be after the start date.";
             return Err(Refusal::new(400, "ErrorInvalidRequest", text));
         }
-        if window.1 - window.0 > TimeDelta::days(MOST_DAYS) {
+        let most = self.access.asked.world.options.view_days;
+        if window.1 - window.0 > TimeDelta::days(most) {
             let text = format!(
-                "Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: {MOST_DAYS}"
+                "Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: {most}"
             );
             return Err(Refusal::new(400, "ErrorInvalidRequest", text));
         }

@@ -204,7 +204,10 @@ impl<'a> Desk<'a> {
                         self.access.weather(place)?;
                         self.one(&path, self.post(place))
                     }
-                    ["attachments", rest @ ..] => self.attachments(place, &path, rest),
+                    ["attachments", rest @ ..] => {
+                        self.access.weather(place)?;
+                        self.attachments(place, &path, rest)
+                    }
                     [segment, ..] => Err(Refusal::unknown_segment(segment)),
                 }
             }

@@ -17,12 +17,11 @@ use crate::shelf::Kind;
 const INNER: &[u8] = b"From: a@fabrikam.example\r\nTo: b@fabrikam.example\r\nSubject: Anlage\r\n\
     Date: Mon, 4 Mar 2024 09:00:00 +0000\r\n\r\nText\r\n";
 
-/// Conversations with their threads and posts, and a calendar with two events.
+/// Conversations with their threads and posts, and two events in the calendar.
 pub(crate) fn fill(group: &Group, seed: u64, domain: &str) {
     let mut dice = Dice::new(&[seed, dice::text(&group.id), 91]);
-    let calendar = calendar::new_calendar("Kalender", &group.address.name, &group.address.address);
     let when = epoch();
-    let calendar = group.shelf.put(Kind::Calendar, None, calendar, when);
+    let calendar = group.shelf.all(Kind::Calendar).into_iter().next();
     for (subject, recurrence) in [
         (
             "Teamrunde",
@@ -35,7 +34,7 @@ pub(crate) fn fill(group: &Group, seed: u64, domain: &str) {
         let event =
             calendar::created(object(body), &group.address, &format!("{} {subject}", group.id))
                 .expect("generated events are accepted");
-        group.shelf.put(Kind::Event, Some(calendar), event, when);
+        group.shelf.put(Kind::Event, calendar, event, when);
     }
     for number in 0..4 {
         conversation(group, number, domain, &mut dice);

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{AttachmentInfo, Tenant, attachment_info};
 use crate::Error;
 use crate::blob::Blob;
-use crate::mail::{Attached, Attachment};
+use crate::compose::Object;
+use crate::mail::{Address, Attached, Attachment};
 use crate::shelf::{Day, Kind, Photo, Place, Shelf};
 
 /// An event, a contact or a task as it is now.
@@ -36,7 +37,11 @@ const KINDS: [(Kind, &str); 3] =
     [(Kind::Event, "event"), (Kind::Contact, "contact"), (Kind::Task, "task")];
 
 impl Tenant {
+    /// Of a user, or of a group.
     fn shelf(&self, user: &str) -> Result<&Shelf, Error> {
+        if let Some(group) = self.groups.iter().find(|group| group.id == user) {
+            return Ok(&group.shelf);
+        }
         self.known(user)?.shelf().ok_or_else(|| Error::unknown("mailbox", user))
     }
 
@@ -68,7 +73,8 @@ impl Tenant {
     }
 
     fn place(&self, shelf: &Shelf, id: &str) -> Result<Place, Error> {
-        let found = KINDS.iter().find_map(|(kind, _)| shelf.find(*kind, id).ok());
+        let kinds = KINDS.iter().map(|(kind, _)| *kind).chain([Kind::Post]);
+        let found = kinds.into_iter().find_map(|kind| shelf.find(kind, id).ok());
         found.ok_or_else(|| Error::unknown("item", id))
     }
 
@@ -77,6 +83,36 @@ impl Tenant {
         let shelf = self.shelf(user)?;
         shelf.take_away(self.place(shelf, id)?, Utc::now().trunc_subsecs(6));
         Ok(())
+    }
+
+    /// Adds an event, with a file attached if it is to have one, to the first calendar of a user or
+    /// group; its id.
+    pub fn add_event(
+        &self,
+        owner: &str,
+        event: Value,
+        attachment: Option<(&str, &'static [u8])>,
+    ) -> Result<String, Error> {
+        let shelf = self.shelf(owner)?;
+        let calendar = shelf.all(Kind::Calendar).into_iter().next();
+        let calendar = calendar.ok_or_else(|| Error::unknown("calendar", owner))?;
+        let of = Address { name: owner.to_owned(), address: format!("{owner}@{}", self.domain) };
+        let id = format!("{owner} {}", shelf.all(Kind::Event).len());
+        let bad = |_| Error::Setting("no event is like this".into());
+        let event = crate::calendar::created(crate::compose::object(event), &of, &id);
+        // Known before anybody looked: the same in every tenant.
+        let when = crate::seed::epoch();
+        let number = shelf.put(Kind::Event, Some(calendar), event.map_err(bad)?, when);
+        shelf.change(number.into(), when, |thing| {
+            thing.attachments.extend(attachment.map(|(name, bytes)| Attachment {
+                name: name.into(),
+                content_type: "application/octet-stream".into(),
+                content_id: None,
+                inline: false,
+                what: Attached::File(Blob::Stored(Bytes::from_static(bytes))),
+            }));
+        });
+        Ok(shelf.id(number.into(), true))
     }
 
     /// Adds a task to the list of that `wellknownListName`, with attachments of these names and
@@ -115,7 +151,8 @@ impl Tenant {
         Ok(())
     }
 
-    /// Gives an event, an exception of a series, a contact or a task other properties, unchecked;
+    /// Gives an event, an occurrence of a series, a contact, a task or a post other properties,
+    /// unchecked;
     /// those of a series are those of its master.
     pub fn change_item(&self, user: &str, id: &str, properties: Value) -> Result<(), Error> {
         let Value::Object(properties) = properties else {
@@ -125,8 +162,12 @@ impl Tenant {
         let place = self.place(shelf, id)?;
         let now = Utc::now().trunc_subsecs(6);
         shelf.change(place, now, |thing| {
-            let day = place.day.and_then(|day| thing.days.get_mut(&day));
-            match day {
+            let fresh = || Day::Changed {
+                properties: Object::new(),
+                extended: Vec::new(),
+                attachments: Vec::new(),
+            };
+            match place.day.map(|day| thing.days.entry(day).or_insert_with(fresh)) {
                 Some(Day::Changed { properties: own, .. }) => own.extend(properties),
                 _ => thing.properties.extend(properties),
             }

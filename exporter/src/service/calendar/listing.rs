@@ -36,7 +36,7 @@ const CALENDAR_VOLATILE: [&str; 3] = ["@odata.etag", "@odata.id", "changeKey"];
 /// Keys of an event that say nothing of it, follow from others, or change by themselves (FACTS 9).
 const EVENT_VOLATILE: [&str; 4] = ["@odata.id", "bodyPreview", "instances", "webLink"];
 /// JSON that leaves room for the rest of a metadata line.
-const MOST_JSON: usize = archive::metadata::MAX_LINE as usize - (1 << 20);
+pub(super) const MOST_JSON: usize = archive::metadata::MAX_LINE as usize - (1 << 20);
 
 /// What the service turned out not to give, for the whole run: what one mailbox refuses all will.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ const OCCURRENCES: [&str; 3] = [EXCEPTIONS, CANCELLED, TAG];
 pub(super) const EXCEPTIONS: &str = "exceptionOccurrences";
 pub(super) const CANCELLED: &str = "cancelledOccurrences";
 /// The tag of a series: it changes with each of its exceptions, which its change key need not.
-const TAG: &str = "cTag";
+pub(super) const TAG: &str = "cTag";
 
 /// What of an instance tells which it is.
 const INSTANCE: &str = "$select=id,type,start,originalStart";
@@ -194,7 +194,7 @@ impl Mailbox<'_> {
 }
 
 /// The day that an instance stands for. One that does not say is where it always was.
-fn day_of(occurrences: &Occurrences, row: &Value) -> Option<NaiveDate> {
+pub(super) fn day_of(occurrences: &Occurrences, row: &Value) -> Option<NaiveDate> {
     if row.get("originalStart").is_some_and(Value::is_string) {
         return occurrences.day_of(row);
     }
@@ -236,7 +236,7 @@ fn stamp(time: DateTime<Utc>) -> String {
 }
 
 /// Exceptions without what is volatile, by where they stood in the series.
-fn in_order(exceptions: Vec<Value>) -> Vec<Value> {
+pub(super) fn in_order(exceptions: Vec<Value>) -> Vec<Value> {
     let plain = |exception: Value| {
         let mut graph = exception.as_object().cloned().unwrap_or_default();
         plain(&mut graph);

@@ -16,7 +16,7 @@ const CUSTOM_ZONE: &str = "tzone://Microsoft/Custom";
 
 /// Members that need not be kept as data: they are posted or restored in other ways, follow from
 /// what is, or are handles of the old item.
-const NOT_KEPT: [&str; 21] = [
+const NOT_KEPT: [&str; 22] = [
     "@odata.etag",
     "@odata.type",
     "attachments",
@@ -31,6 +31,7 @@ const NOT_KEPT: [&str; 21] = [
     "instances",
     "multiValueExtendedProperties",
     "occurrenceId",
+    "occurrences",
     "originalStart",
     "parentFolderId",
     "seriesMasterId",
