@@ -16,6 +16,8 @@ use crate::harness::{Archive, Tenant, corpus, run, sha256, text};
 
 /// An archive on disk, and what its mails must look like on an IMAP server.
 struct Backup {
+    /// `mail`, or `conversations`, whose posts are mails too.
+    service: &'static str,
     dir: TempDir,
     path: PathBuf,
     archive: Archive,
@@ -23,12 +25,15 @@ struct Backup {
 
 impl Backup {
     fn of(options: Options) -> Self {
-        let tenant = Tenant::start(options);
-        let run = tenant.export(&["--service", "mail"]).expect(0);
+        Self::of_service("mail", &Tenant::start(options))
+    }
+
+    fn of_service(service: &'static str, tenant: &Tenant) -> Self {
+        let run = tenant.export(&["--service", service]).expect(0);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m365.tar");
         std::fs::write(&path, &run.stdout).unwrap();
-        Self { dir, path, archive: Archive::new(&run.stdout) }
+        Self { service, dir, path, archive: Archive::new(&run.stdout) }
     }
 
     fn small() -> Self {
@@ -58,10 +63,9 @@ impl Backup {
 
     fn sections(&self) -> Vec<String> {
         let paths = self.archive.members.iter().map(|member| member.path.as_str());
-        paths
-            .filter_map(|path| path.strip_suffix("/mail.ndjson"))
-            .map(|s| format!("{s}/mail"))
-            .collect()
+        let ending = format!("/{}.ndjson", self.service);
+        let of_service = paths.filter(|path| path.ends_with(&ending));
+        of_service.filter_map(|path| path.strip_suffix(".ndjson")).map(str::to_owned).collect()
     }
 
     /// Mails with a NUL, which only some servers hold, and Dovecot does not.
@@ -79,7 +83,7 @@ impl Backup {
             .map(|line| (text(line, "id"), line))
             .collect();
         let items = self.archive.items(section);
-        let mails = lines.iter().filter(|line| line["kind"] == "message");
+        let mails = lines.iter().filter(|line| matches!(text(line, "kind"), "message" | "post"));
         mails
             .filter_map(|line| {
                 let member = items.get(text(line, "id")).filter(|m| !m.content.contains(&0))?;
@@ -108,7 +112,8 @@ fn trail(folders: &BTreeMap<&str, &Value>, id: &str) -> Vec<String> {
         if is_root(folder) {
             break;
         }
-        names.insert(0, text(graph, "displayName").to_owned());
+        let name = ["displayName", "topic"].into_iter().find_map(|key| graph[key].as_str());
+        names.insert(0, name.unwrap().to_owned());
         next = folders.get(text(graph, "parentFolderId"));
     }
     names
@@ -563,4 +568,32 @@ fn without_tls_only_on_this_machine_and_with_it_when_offered() {
     assert_all_there(&server, &backup);
     assert!(server.log().contains("TLS"), "{}", server.log());
     assert!(!server.log().contains(PASSWORD));
+}
+
+#[test]
+fn posts_of_groups_are_mails_in_folders_of_their_threads() {
+    let small = || Options { users: 1, special_users: false, ..Options::default() };
+    let tenant = Tenant::start(small());
+    let office = tenant.simulator.tenant();
+    // Threads that are called the same, nothing, and like what IMAP has of its own.
+    let when = "2026-03-02T08:00:00Z".parse().unwrap();
+    for topic in ["INBOX", "a.b/c", "%*\"\\ & Ü"] {
+        office.add_post(&office.groups()[0].id, topic, "<p>Text</p>", when).unwrap();
+    }
+    let backup = Backup::of_service("conversations", &tenant);
+    assert_eq!(backup.sections().len(), 2);
+    let server = Dovecot::start(&Setup::default());
+    restore(&server, &backup, "first");
+    assert_all_there(&server, &backup);
+    let messages = server.messages();
+    let known = office.groups().into_iter().flat_map(|group| office.posts(&group.id).unwrap());
+    assert_eq!(messages.len(), known.count());
+    // Once, also for who kept no journal.
+    restore(&server, &backup, "second");
+    assert_eq!(server.messages(), messages);
+    let journal = backup.journal("first");
+    let undo = ["import", "--undo", journal.to_str().unwrap()];
+    run(server.tar365(&undo)).expect(0);
+    assert!(server.messages().is_empty());
+    assert!(!server.mailboxes().keys().any(|name| name.starts_with("tar365 restore")));
 }

@@ -88,7 +88,7 @@ fn requests(tenant: &Tenant) -> u64 {
 }
 
 fn saved(tenant: &Tenant, service: &str) -> Saved {
-    Saved::new(tenant.export(&["--service", service]).expect(0).stdout)
+    Saved::new(tenant.export(&["--service", service, "--user", "*"]).expect(0).stdout)
 }
 
 /// The mailbox that was exported, of whose events, contacts and tasks every second one is gone:

@@ -167,7 +167,7 @@ impl ImapTarget {
         if !matches!(section.service, Mail | Conversations) {
             return Err(Error::Usage {
                 what: format!("an IMAP server takes mail, not {}", section.prefix),
-                hint: "--service mail",
+                hint: "--service mail,conversations",
             });
         }
         let mut root = self.root.clone();

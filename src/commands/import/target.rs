@@ -59,7 +59,8 @@ impl Opened {
 pub(super) fn services(args: &Import) -> &'static [&'static str] {
     let to = args.target.to.as_deref().unwrap_or_default();
     match to.split([':', '+']).next() {
-        Some("imap" | "imaps") => &["mail"],
+        // Posts of groups are mails too.
+        Some("imap" | "imaps") => &["mail", "conversations"],
         Some("caldav") => &["calendar", "tasks"],
         Some("carddav") => &["contacts"],
         _ => &[],
