@@ -60,7 +60,8 @@ impl Subject {
     }
 
     fn export(&self, tenant: &Tenant) -> Vec<u8> {
-        tenant.export(&["--service", self.service, "--progress", "none"]).expect(0).stdout
+        let flags = ["--service", self.service, "--user", "*", "--progress", "none"];
+        tenant.export(&flags).expect(0).stdout
     }
 
     fn said(&self, tenant: &Tenant) -> Vec<String> {
