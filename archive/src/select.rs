@@ -212,6 +212,12 @@ impl Selector {
         !self.names_owners || !globs.is_empty()
     }
 
+    /// Whether users, or groups, are wanted by their names.
+    pub fn names(&self, groups: bool) -> bool {
+        let globs = if groups { &self.groups } else { &self.users };
+        !globs.is_empty()
+    }
+
     /// Whether the archive path is wanted by `include` and `exclude`.
     pub fn matches_path(&self, path: &str) -> bool {
         let matches = |globs: &[PathGlob]| globs.iter().any(|glob| glob.matches(path));

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use archive::metadata::Line;
-use archive::{OwnerNames, Selector};
+use archive::{LedgerLine, Outcome, OwnerNames, Selector};
 use graph::{Graph, Prefer, Scope};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::inventory::{Inventory, Name, Node};
+use crate::service::{Note, Service};
 
 /// What of a user the archive names: who it is, also by earlier addresses.
 const SELECT: &str = "id,userPrincipalName,mail,displayName,userType,accountEnabled,\
@@ -143,6 +144,8 @@ pub struct Owners {
     pub total: u64,
     /// Requests that listing them took.
     pub pages: u64,
+    /// The groups could not be listed, and none was named: what is taken of users is there.
+    pub refused: Option<graph::Error>,
 }
 
 /// Users and groups in stream order, on disk: a tenant may have 200,000 of them.
@@ -154,25 +157,39 @@ pub struct OwnerList {
 }
 
 impl Owners {
-    /// Lists the users and groups of the tenant, as far as these `kinds` are asked for and can be
-    /// named, and keeps those that `selector` names.
+    /// Lists the users and groups of the tenant, as far as they can have one of these `services`
+    /// and can be named, and keeps those that `selector` names.
     ///
     /// # Errors
-    /// When the directory can't be read, or `dir` takes no temporary file.
+    /// When the directory can't be read, or `dir` takes no temporary file. Groups that nobody
+    /// named and that no service is about alone may be refused.
     pub async fn list(
         graph: &Graph,
-        kinds: &[OwnerKind],
+        services: &[Service],
         selector: &Selector,
         dir: &Path,
     ) -> Result<Self, Error> {
         let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
-        let (mut total, mut read) = (0, 0);
+        let (mut total, mut read, mut refused) = (0, 0, None);
+        let kinds = Service::owner_kinds(services);
         // Who wants users alone needs no permission to read groups.
         for kind in kinds.iter().filter(|kind| selector.may_name(**kind == OwnerKind::Group)) {
+            let is_dispensable = *kind == OwnerKind::Group
+                && !selector.names(true)
+                && services.iter().all(|service| service.serves(OwnerKind::User));
             let (doing, path) = kind.listing();
             let failed = |source| Error::graph(doing, source);
             let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
-            while let Some(page) = pages.next().await.map_err(failed)? {
+            loop {
+                let page = match pages.next().await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => break,
+                    Err(error) if is_dispensable && is_refusal(&error) => {
+                        refused = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(failed(error)),
+                };
                 read += 1;
                 for item in &page.items {
                     let listed = item.parse().map_err(failed)?;
@@ -190,8 +207,22 @@ impl Owners {
             }
         }
         let (ours, others) = (OwnerList::new(ours)?, OwnerList::new(others)?);
-        Ok(Self { named: ours.count + others.count, ours, others, total, pages: read })
+        let named = ours.count + others.count;
+        Ok(Self { named, ours, others, total, pages: read, refused })
     }
+
+    /// What the ledger says of groups that could not be listed.
+    pub(crate) fn note(&self) -> Option<LedgerLine> {
+        let message = "the service does not list the groups for the app: what they have is missing";
+        let note = Note::new(Outcome::Skipped, "refused", message);
+        Some(note.with_code(self.refused.as_ref()?).of_scope("groups"))
+    }
+}
+
+/// The app may not list them, or the service knows no such list.
+fn is_refusal(error: &graph::Error) -> bool {
+    use graph::ErrorKind::{BadRequest, NotFound, Permission, Unsupported};
+    matches!(error.kind(), Permission | NotFound | BadRequest | Unsupported)
 }
 
 impl OwnerList {

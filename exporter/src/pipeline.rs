@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use archive::{Head, Region, Seal};
+use archive::{Head, LedgerLine, Region, Seal};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use graph::Graph;
 use tokio::sync::{Semaphore, mpsc};
@@ -93,7 +93,7 @@ async fn run(
         owners = prepare(&context) => owners?,
     };
     tally.owners.store(owners.ours.count, Ordering::Relaxed);
-    stream_out(&context, each(&owners.ours), output, cancel).await
+    stream_out(&context, owners.note(), each(&owners.ours), output, cancel).await
 }
 
 /// Opens the base and all that the parts of a run share.
@@ -109,9 +109,10 @@ pub(crate) fn open(
     Ok(Arc::new(Context::new(Some(graph), options, tally, monitor, base)?))
 }
 
-/// Writes what these owners have as one stream.
+/// Writes what these owners have as one stream, after what is to be said of all.
 pub(crate) async fn stream_out(
     context: &Arc<Context>,
+    note: Option<LedgerLine>,
     owners: impl Stream<Item = Result<Owner, Error>>,
     output: Box<dyn Output>,
     cancel: CancellationToken,
@@ -119,7 +120,7 @@ pub(crate) async fn stream_out(
     let mut archive = Archive::start(output, writer(context), Arc::clone(&context.tally))?;
     let written = tokio::select! {
         () = cancel.cancelled() => Err(Error::Interrupted),
-        written = write(context, owners, &mut archive) => written,
+        written = write(context, note, owners, &mut archive) => written,
     };
     let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
     let may_name = context.options.plugins.is_empty();
@@ -161,9 +162,9 @@ pub(crate) async fn conclude(
 
 /// Everything that can fail before the first byte.
 pub(crate) async fn prepare(context: &Context) -> Result<Owners, Error> {
-    let kinds = Service::owner_kinds(&context.options.services);
     let dir = context.spool.dir();
-    let owners = Owners::list(context.graph(), &kinds, &context.selector, dir).await?;
+    let owners =
+        Owners::list(context.graph(), &context.options.services, &context.selector, dir).await?;
     if owners.named == 0 {
         return Err(Error::NoOwner { owners: owners.total });
     }
@@ -244,11 +245,15 @@ impl Drop for Running {
 /// the spool has room.
 async fn write(
     context: &Arc<Context>,
+    note: Option<LedgerLine>,
     owners: impl Stream<Item = Result<Owner, Error>>,
     archive: &mut Archive,
 ) -> Result<(), Error> {
     let services = services(&context.options);
     archive.send(Command::Head(Box::new(head(&context.options, &services)))).await?;
+    if let Some(line) = note {
+        archive.send(Command::Ledger(line)).await?;
+    }
     let (started, mut sections) = mpsc::channel(MOST_SECTIONS);
     let write = async {
         let mut done = 0;

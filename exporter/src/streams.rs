@@ -42,6 +42,8 @@ pub struct Streams {
     /// What became of each, by id.
     ended: Inventory,
     count: u64,
+    /// What is to be said of all.
+    note: Option<LedgerLine>,
 }
 
 /// What one stream needs besides its owner.
@@ -92,7 +94,9 @@ impl Streams {
     }
 
     async fn line_up(context: Arc<Context>) -> Result<Self, Error> {
-        let owners = prepare(&context).await?.ours;
+        let owners = prepare(&context).await?;
+        let note = owners.note();
+        let owners = owners.ours;
         let ended = Inventory::create(context.spool.dir())?;
         let mut count = 0;
         {
@@ -109,7 +113,7 @@ impl Streams {
         }
         owners.placed()?;
         let at = Mutex::new((i64::MIN, String::new()));
-        Ok(Self { context, owners, at, ended, count })
+        Ok(Self { context, owners, at, ended, count, note })
     }
 
     /// How many there are, without the last one.
@@ -159,7 +163,7 @@ impl Streams {
         let run = async {
             let graph = self.context.graph().clone();
             let context = open(graph, options, base, monitor, &tally)?;
-            stream_out(&context, stream::iter([Ok(owner.clone())]), output, cancel).await
+            stream_out(&context, None, stream::iter([Ok(owner.clone())]), output, cancel).await
         };
         summarize(&tally, run.await)
     }
@@ -198,6 +202,9 @@ impl Streams {
     async fn tell(&self, archive: &mut Archive) -> Result<(), Error> {
         let options = &self.context.options;
         archive.send(Command::Head(Box::new(head(options, &services(options))))).await?;
+        if let Some(line) = self.note.clone() {
+            archive.send(Command::Ledger(line)).await?;
+        }
         let mut draft = self.context.spool.draft(Turn::default());
         let mut after = String::new();
         loop {

@@ -198,8 +198,7 @@ async fn reach(
 ) -> Result<(), Failure> {
     let selector = config::selection(&args.selection)?.compile()?;
     let dir = exporter::default_spool_dir();
-    let kinds = Service::owner_kinds(services);
-    let owners = match Owners::list(&tenant.graph, &kinds, &selector, &dir).await {
+    let owners = match Owners::list(&tenant.graph, services, &selector, &dir).await {
         Ok(owners) => owners,
         Err(error) => {
             let failure = Failure::from(error);
@@ -210,6 +209,10 @@ async fn reach(
             );
         }
     };
+    if let Some(refused) = &owners.refused {
+        findings.warn(&format!("groups: {refused}"))?;
+        findings.hint("their calendars need GroupMember.Read.All; --user '*' leaves groups out")?;
+    }
     findings.ok(&format!("owners: {} of {} selected", owners.ours.count, owners.total))?;
     let sample = owners.ours.after("", args.sample)?;
     for service in services {

@@ -20,8 +20,7 @@ pub(super) async fn run(args: Plan) -> Result<Code, Failure> {
     let selector = selection.compile()?;
     let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
     let tenant = config::connect(&args.connection).await?;
-    let kinds = Service::owner_kinds(&services);
-    let owners = Owners::list(&tenant.graph, &kinds, &selector, &dir).await?;
+    let owners = Owners::list(&tenant.graph, &services, &selector, &dir).await?;
     let limits = Limits::documented(args.connection.licences, owners.total)
         .at(u64::from(args.concurrency), args.latency);
     let enquiry = Enquiry {

@@ -405,6 +405,12 @@ fn nobody_reads_groups_without_the_role() {
     let tenant = Tenant::start(Options { credentials, ..small() });
     let run = tenant.export(&["--service", "mail,conversations"]).expect(77);
     assert!(run.stdout.is_empty() && run.stderr.contains("groups"), "{}", run.stderr);
+    // Calendars of users are there without those of groups, and the ledger says what is not.
+    let run = tenant.export(&["--service", "calendar"]).expect(0);
+    let archive = Archive::new(&run.stdout);
+    let line = archive.ledger().into_iter().find(|line| line["scope"] == "groups");
+    assert!(line.is_some_and(|line| line["cause"] == "refused"));
+    tenant.export(&["--service", "calendar", "--group", "*"]).expect(77);
     // Who wants none needs none.
     tenant.export(&["--service", "mail"]).expect(0);
     tenant.export(&["--service", "mail,conversations", "--user", "*"]).expect(3);
