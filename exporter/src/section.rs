@@ -11,6 +11,7 @@ use archive::{LedgerLine, Outcome, Region, Sha256Digest};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
 use crate::base::{Earlier, OpenBase, SectionBase};
@@ -279,13 +280,15 @@ impl Section {
     /// The items, fetched a few at a time, handed on in order.
     pub(crate) async fn content(
         &self,
-        context: &Context,
+        context: &Arc<Context>,
         inventory: &Inventory,
         root: &Value,
         decided: Option<&Decided>,
         outlet: &Outlet,
         mut place: Option<Place>,
     ) -> Result<(), Error> {
+        let shared = Arc::new(root.clone());
+        let shared = &shared;
         // What passed by on a pipe while contents were decided on does not come again.
         let base = match (&context.base, decided) {
             (Some(base), Some(_)) if !base.is_file() => SectionBase::None,
@@ -303,8 +306,15 @@ impl Section {
                 if let Some(decided) = decided {
                     return self.recall(context, inventory, root, decided, placed).await;
                 }
-                let Placed { turn, item, earlier, sampled } = placed;
-                self.fetch_or_reuse(context, root, &item, turn, earlier, sampled).await
+                // A task each: what the digests take is for more than one core.
+                let (section, context, root) =
+                    (self.clone(), Arc::clone(context), Arc::clone(shared));
+                let fetch = async move {
+                    let Placed { turn, item, earlier, sampled } = placed;
+                    section.fetch_or_reuse(&context, &root, &item, turn, earlier, sampled).await
+                };
+                let fetched = AbortOnDropHandle::new(tokio::spawn(fetch)).await;
+                fetched.unwrap_or(Err(Error::Internal("a fetch panicked")))
             })
             .buffered(self.width(context));
         let mut fetched = std::pin::pin!(fetched);
