@@ -449,6 +449,16 @@ fn real_files_are_read_without_a_silent_loss() {
     strict(&written);
 }
 
+#[test]
+fn white_space_in_a_name_stays() {
+    let file = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:x\r\n\
+        DTSTART:20260102T030405Z\r\nORGANIZER;CN=\\\t\ta  b:mailto:o@example.com\r\n\
+        ATTENDEE:mailto:a@example.com\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let (calendar, contents) = read(file.as_bytes());
+    let written = write_again(&calendar.series[0], &contents);
+    assert!(written.contains(";CN=\\\t\ta  b:"), "{written}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

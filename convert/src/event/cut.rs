@@ -10,8 +10,10 @@ use crate::loss::Losses;
 
 /// Stands for an attachment that was taken out; its value is the attachment's number.
 pub(super) const CUT: &str = "X-TAR365-CUT";
-/// Stands for a space in parameters: of the private use area, so that no file has it.
+/// Stand for a space and a tab in parameters: of the private use area, so that no file has them.
 pub(super) const SPACE: char = '\u{f8f0}';
+/// See [`SPACE`].
+pub(super) const TAB: char = '\u{f8f1}';
 /// What a line of a file that already has such a property becomes.
 const NOT_OURS: &[u8] = b"X-TAR365-CUT-FOREIGN";
 /// Text kept in memory, attachments apart.
@@ -254,7 +256,7 @@ impl Content<'_> {
     }
 }
 
-/// Parameters for the parser, which takes a backslash for an escape and several spaces for one; by
+/// Parameters for the parser, which takes a backslash for an escape, and several spaces or tabs for one; by
 /// RFC 5545, 3.2 they are what they are.
 fn guarded(head: &[u8]) -> Vec<u8> {
     let mut guarded = Vec::with_capacity(head.len());
@@ -262,6 +264,7 @@ fn guarded(head: &[u8]) -> Vec<u8> {
         match byte {
             b'\\' => guarded.extend(b"\\\\"),
             b' ' => guarded.extend(SPACE.to_string().bytes()),
+            b'\t' => guarded.extend(TAB.to_string().bytes()),
             other => guarded.push(other),
         }
     }

@@ -8,6 +8,7 @@ use calcard::icalendar::{
 };
 use chrono::{Duration, NaiveDate, NaiveDateTime};
 
+use super::cut::{SPACE, TAB};
 use crate::loss::Losses;
 
 /// Parameters that are read where they mean something, or that say no more than the value does.
@@ -102,7 +103,7 @@ pub(super) fn parameter(entry: &ICalendarEntry, name: &str) -> Option<String> {
         ICalendarParameterName::Other(other) => other.eq_ignore_ascii_case(name),
         known => known.as_str().eq_ignore_ascii_case(name),
     })?;
-    let value = found.value.clone().into_text()?.replace(super::cut::SPACE, " ");
+    let value = found.value.clone().into_text()?.replace(SPACE, " ").replace(TAB, "\t");
     let mut text = String::with_capacity(value.len());
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
