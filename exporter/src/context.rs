@@ -14,7 +14,6 @@ use crate::kept::Kept;
 use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::outcome::Tally;
-use crate::relay::Relay;
 use crate::spool::{Draft, Spool, Spooled, Turn};
 
 /// Times a torn body is asked for (FACTS 2.7).
@@ -27,8 +26,6 @@ pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) selector: Selector,
     pub(crate) spool: Arc<Spool>,
-    /// Where no budgets are kept: whose contents come next.
-    pub(crate) relay: Option<Arc<Relay>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) monitor: Arc<dyn Monitor>,
     /// What services remember from owner to owner.
@@ -50,7 +47,6 @@ impl Context {
         Ok(Self {
             selector: options.selection.compile().map_err(Error::Archive)?,
             spool: Spool::new(options.spool.clone()),
-            relay: graph.as_ref().filter(|graph| !graph.is_paced()).map(|_| Arc::default()),
             tally: Arc::clone(tally),
             monitor,
             kept: Kept::default(),

@@ -25,7 +25,6 @@ mod outcome;
 mod owner;
 mod pipeline;
 mod queue;
-mod relay;
 mod remarks;
 mod reuse;
 mod rewrite;

@@ -12,8 +12,7 @@ pub struct Options {
     pub services: Vec<Service>,
     /// What is selected.
     pub selection: archive::Selection,
-    /// Most content requests in flight, at least 1. A mailbox never has more than 4 of
-    /// them, unless no budgets are kept ([`graph::Pace::None`]).
+    /// Most content requests in flight, at least 1. A mailbox never has more than 4 of them.
     pub concurrency: usize,
     /// Where and how much is spooled.
     pub spool: SpoolOptions,

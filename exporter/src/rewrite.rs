@@ -170,7 +170,7 @@ impl Section {
         let rest = |line: &LedgerLine| !self.is_whole(line) && (!by_content || is_of_held(line));
         self.tell_anew(&inventory, &ledger, &outlet, rest, true).await?;
         self.metadata(&context, &inventory, &base, &outlet).await?;
-        self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet, None).await
+        self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet).await
     }
 
     /// Whether a line speaks of the section as a whole.

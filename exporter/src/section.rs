@@ -4,7 +4,6 @@
 //! through a bounded channel; how far ahead it gets is bounded by that and by the spool.
 
 use std::sync::Arc;
-use std::task::Poll;
 
 use archive::metadata::{self, Line};
 use archive::{LedgerLine, Outcome, Region, Sha256Digest};
@@ -22,7 +21,6 @@ use crate::large::Large;
 use crate::outcome::Tally;
 use crate::owner::Owner;
 use crate::queue::Outlet;
-use crate::relay::Place;
 use crate::service::{Asked, Fetched, Listing, Note, Opened, Presence, Service};
 use crate::spool::{Spooled, Turn};
 use crate::state::Seeds;
@@ -102,7 +100,6 @@ impl Section {
     }
 
     async fn all(self, context: &Arc<Context>, outlet: Outlet) -> Result<(), Error> {
-        let place = context.relay.as_ref().map(|relay| relay.place(self.index));
         let base = self.base();
         if context.selector.excludes_subtree(&base) {
             return Ok(());
@@ -158,10 +155,7 @@ impl Section {
         if let Some(states) = context.options.states.as_ref().filter(|_| listing.failed == 0) {
             states.record(&self.key(), digest, listing.links);
         }
-        if let Some(place) = &place {
-            place.turn().await;
-        }
-        self.content(context, &inventory, &root, decided.as_ref(), &outlet, place).await
+        self.content(context, &inventory, &root, decided.as_ref(), &outlet).await
     }
 
     /// What this version leaves in the tenant.
@@ -285,7 +279,6 @@ impl Section {
         root: &Value,
         decided: Option<&Decided>,
         outlet: &Outlet,
-        mut place: Option<Place>,
     ) -> Result<(), Error> {
         let shared = Arc::new(root.clone());
         let shared = &shared;
@@ -296,11 +289,6 @@ impl Section {
         };
         let fetched = self
             .placed(context, inventory, base)
-            // All are asked for: whose turn is next may begin.
-            .chain(stream::poll_fn(move |_| {
-                drop(place.take());
-                Poll::Ready(None)
-            }))
             .map(|next| async move {
                 let placed = next?;
                 if let Some(decided) = decided {
@@ -340,11 +328,7 @@ impl Section {
 
     /// Contents under way at the same time.
     pub(crate) fn width(&self, context: &Context) -> usize {
-        let most = match context.relay {
-            Some(_) => usize::MAX,
-            None => self.service.about().owner_concurrency,
-        };
-        context.options.concurrency.min(most).max(1)
+        context.options.concurrency.min(self.service.about().owner_concurrency).max(1)
     }
 
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't

@@ -69,11 +69,6 @@ impl Graph {
         Ok(token.identity(self.engine.tokens.login()))
     }
 
-    /// Whether budgets are kept.
-    pub fn is_paced(&self) -> bool {
-        self.engine.pacer.is_paced()
-    }
-
     /// When the client certificate ends, if there is one.
     pub fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
         self.certificate_expiry

@@ -25,8 +25,7 @@ const SWEEP_FROM: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Pacer {
     mailbox_rules: Arc<Rules>,
-    /// Requests of a mailbox at a time; as many as like where no budgets are kept.
-    connections: Option<usize>,
+    connections: usize,
     backoff: Duration,
     patience: Duration,
     origin: Instant,
@@ -72,7 +71,7 @@ impl Pacer {
         let rules = Arc::new(Rules::new("other", config));
         Pacer {
             mailbox_rules: Arc::new(Rules::new("mailbox", config)),
-            connections: (config.pace != Pace::None).then(|| config.mailbox_connections.max(1)),
+            connections: config.mailbox_connections.max(1),
             backoff: config.backoff,
             patience: config.patience,
             origin,
@@ -81,10 +80,6 @@ impl Pacer {
             directory,
             other: Arc::new(Lane::new("other", rules, None, Keeping::Own(origin))),
         }
-    }
-
-    pub(crate) fn is_paced(&self) -> bool {
-        self.connections.is_some()
     }
 
     /// Waits for a connection, the end of a pause and `cost` of the budgets.
@@ -168,7 +163,7 @@ impl Pacer {
         }
         let rules = Arc::clone(&self.mailbox_rules);
         let keeping = Keeping::Own(self.origin);
-        let lane = Arc::new(Lane::new("mailbox", rules, self.connections, keeping));
+        let lane = Arc::new(Lane::new("mailbox", rules, Some(self.connections), keeping));
         known.lanes.insert(user.to_owned(), Arc::clone(&lane));
         lane
     }
