@@ -45,8 +45,9 @@ fn source(kind: &str) -> (Tenant, String, Vec<String>) {
     (tenant, user, ids)
 }
 
+/// Of users: what groups have goes back to nobody.
 fn saved(tenant: &Tenant, service: &str) -> Saved {
-    Saved::new(tenant.export(&["--service", service]).expect(0).stdout)
+    Saved::new(tenant.export(&["--service", service, "--user", "*"]).expect(0).stdout)
 }
 
 /// Digests of the bytes of attachments, by the name of the item.
