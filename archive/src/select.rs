@@ -208,8 +208,7 @@ impl Selector {
     /// Whether any user, or any group, can be wanted: none is if only owners of other kinds are
     /// named.
     pub fn may_name(&self, groups: bool) -> bool {
-        let globs = if groups { &self.groups } else { &self.users };
-        !self.names_owners || !globs.is_empty()
+        !self.names_owners || self.names(groups)
     }
 
     /// Whether users, or groups, are wanted by their names.

@@ -142,13 +142,7 @@ impl<W: Write> Writer<W> {
     /// Writes a file whose content is whole and checked. Fails with [`Error::Size`] or
     /// [`Error::Digest`] if the content is not what was announced; the stream is torn then.
     pub fn file(&mut self, file: &FileMember<'_>, content: &mut dyn Read) -> Result<(), Error> {
-        self.check(file.path)?;
-        let fields = file_fields(file.path, file.mtime, file.size);
-        let start = self.output.begin(&fields, Some(&file.sha256))?;
-        self.output.copy(&fields, Some(&file.sha256), content)?;
-        self.end(&fields, start, Some(file.sha256), false)?;
-        self.counters.items += u64::from(file.item);
-        Ok(())
+        self.whole(file, |output, fields| output.copy(fields, Some(&file.sha256), content))
     }
 
     /// As [`Writer::file`], with content whose reader fails by itself when it is not what the
@@ -158,27 +152,31 @@ impl<W: Write> Writer<W> {
         file: &FileMember<'_>,
         content: &mut dyn Read,
     ) -> Result<(), Error> {
-        self.check(file.path)?;
-        let fields = file_fields(file.path, file.mtime, file.size);
-        let start = self.output.begin(&fields, Some(&file.sha256))?;
-        self.output.copy(&fields, None, content)?;
-        self.end(&fields, start, Some(file.sha256), false)?;
-        self.counters.items += u64::from(file.item);
-        Ok(())
+        self.whole(file, |output, fields| output.copy(fields, None, content))
     }
 
     /// As [`Writer::file`], with content that is in memory as it was when its digest was computed:
     /// that is not done again. Fails with [`Error::Size`] before anything is written.
     pub fn file_in_memory(&mut self, file: &FileMember<'_>, content: &[u8]) -> Result<(), Error> {
-        self.check(file.path)?;
         let found = content.len() as u64;
         if found != file.size {
+            self.check(file.path)?;
             let (path, expected) = (file.path.to_owned(), file.size);
             return Err(Error::Size { path, expected, found });
         }
+        self.whole(file, |output, _| output.emit(content))
+    }
+
+    /// A member of known size and digest, whose content `write` writes.
+    fn whole(
+        &mut self,
+        file: &FileMember<'_>,
+        write: impl FnOnce(&mut Output<W>, &Fields<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.check(file.path)?;
         let fields = file_fields(file.path, file.mtime, file.size);
         let start = self.output.begin(&fields, Some(&file.sha256))?;
-        self.output.emit(content)?;
+        write(&mut self.output, &fields)?;
         self.end(&fields, start, Some(file.sha256), false)?;
         self.counters.items += u64::from(file.item);
         Ok(())

@@ -342,8 +342,9 @@ pub(crate) async fn drain(
             }
             Event::Item { path, mtime, content, .. } => {
                 report(context, &path);
-                let content = tokio::task::block_in_place(|| content.fetch_short());
-                let content = content.map_err(|source| context.spool_error(source))?;
+                // As short as what the queue reads: giving up the thread for it would cost more.
+                let content =
+                    content.fetch_short().map_err(|source| context.spool_error(source))?;
                 archive.send(Command::File { path, mtime, item: true, content }).await?;
                 continue;
             }
