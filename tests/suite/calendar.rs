@@ -136,12 +136,12 @@ fn files(archive: &Archive) -> (TempDir, Vec<PathBuf>) {
 }
 
 /// A script of the converter's own tests.
-fn script(name: &str) -> PathBuf {
+pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("convert/tests").join(name)
 }
 
-/// Prints when the occurrences of a window start, by the service's own view.
-const VIEW: &str = r#"
+/// Asks the service for rows, as a program of our own.
+pub const ASK: &str = r#"
 import calendar, json, os, sys, time, urllib.parse, urllib.request
 get = os.environ.get
 def ask(url, data=None, headers={}):
@@ -155,6 +155,10 @@ def rows(url):
         page = ask(url, None, {"Authorization": "Bearer " + token})
         yield from page["value"]
         url = page.get("@odata.nextLink")
+"#;
+
+/// Prints when the occurrences of a window start, by the service's own view; after [`ASK`].
+const VIEW: &str = r#"
 begin, end = (time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(int(at))) for at in sys.argv[1:3])
 for user in sys.argv[3:]:
     base = f"{get('TAR365_GRAPH_URL')}/v1.0/users/{user}/calendars"
@@ -193,7 +197,7 @@ fn other_programs_read_every_file_and_find_the_same_occurrences() {
 
     let mut view = tenant.known_to(tool("python3"));
     let users = tenant.simulator.tenant().users().into_iter().map(|user| user.upn);
-    view.args(["-c", VIEW]).args(window).args(users);
+    view.args(["-c", &[ASK, VIEW].concat()]).args(window).args(users);
     let known = starts(run(view), 0);
     assert!(known.len() > 250, "{}", known.len());
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();

@@ -333,7 +333,10 @@ for file in sorted(root.rglob("*.vcf")):
     if hasattr(cards[0], "photo"):
         assert cards[0].photo.value.startswith(b"\xff\xd8\xff"), file
         photos += 1
-books = sorted({file.parent for file in root.rglob("*.vcf")})
+"#;
+
+/// The end of [`READ`] and its like: khard lists the cards, and what was found is printed.
+pub const KHARD: &str = r#"books = sorted({file.parent for file in root.rglob("*.vcf")})
 config = root / "khard.conf"
 sections = "".join(f"[[book{n}]]\npath = {book}\n" for n, book in enumerate(books))
 config.write_text(f"[addressbooks]\n{sections}[general]\ndebug = no\n")
@@ -359,7 +362,7 @@ fn other_programs_read_every_card() {
         let to = dir.path().to_str().unwrap();
         run_with(tar365(&["extract", "-", "-C", to]), &bytes).expect(0);
         let mut command = tool("python3");
-        command.args(["-c", READ, to]);
+        command.args(["-c", &[READ, KHARD].concat(), to]);
         let said = run(command).expect(0).stdout;
         let [count, photos, uids]: [usize; 3] = serde_json::from_slice(&said).unwrap();
         assert_eq!((count, uids), (held, held), "{profile:?}");

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use simulator::{Credentials, Options};
 
 use crate::base::{Way, night, same};
+use crate::calendar::{ASK, script};
 use crate::conformance::{Point, Subject};
 use crate::dav_server::{Kind, Server};
 use crate::harness::{Archive, Tenant, files_below, run, run_with, text, tool, verify};
@@ -147,30 +148,15 @@ fn export(tenant: &Tenant) -> Vec<u8> {
     archive
 }
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("convert/tests").join(name)
-}
-
-/// Prints when the occurrences of a window start, as the service shows them.
+/// Prints when the occurrences of a window start, as the service shows them; after [`ASK`].
 const VIEW: &str = r#"
-import calendar, json, os, sys, time, urllib.parse, urllib.request
-get = os.environ.get
-def ask(url, data=None, headers={}):
-    return json.load(urllib.request.urlopen(urllib.request.Request(url, data, headers)))
-form = {"client_id": get("TAR365_CLIENT_ID"), "client_secret": get("TAR365_CLIENT_SECRET"),
-        "grant_type": "client_credentials", "scope": "https://graph.microsoft.com/.default"}
-login = f"{get('TAR365_LOGIN_URL')}/{get('TAR365_TENANT_ID')}/oauth2/v2.0/token"
-token = ask(login, urllib.parse.urlencode(form).encode())["access_token"]
 begin, end = (time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(int(at))) for at in sys.argv[1:3])
 url = (f"{get('TAR365_GRAPH_URL')}/v1.0/groups/{sys.argv[3]}/calendarView"
        f"?startDateTime={begin}&endDateTime={end}&$top=500")
-while url:
-    page = ask(url, None, {"Authorization": "Bearer " + token})
-    for row in page["value"]:
-        at = calendar.timegm(time.strptime(row["start"]["dateTime"][:19], "%Y-%m-%dT%H:%M:%S"))
-        if int(sys.argv[1]) <= at < int(sys.argv[2]):
-            print(at)
-    url = page.get("@odata.nextLink")
+for row in rows(url):
+    at = calendar.timegm(time.strptime(row["start"]["dateTime"][:19], "%Y-%m-%dT%H:%M:%S"))
+    if int(sys.argv[1]) <= at < int(sys.argv[2]):
+        print(at)
 "#;
 
 #[test]
@@ -231,7 +217,7 @@ fn each_series_is_one_file_with_the_occurrences_that_the_service_shows() {
         starts
     };
     let mut view = tenant.known_to(tool("python3"));
-    view.args(["-c", VIEW]).args(WINDOW).arg(group(&tenant));
+    view.args(["-c", &[ASK, VIEW].concat()]).args(WINDOW).arg(group(&tenant));
     let shown = starts(run(view).expect(0).stdout, 0);
     assert!(shown.len() > 60, "{shown:?}");
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
