@@ -5,6 +5,10 @@
 //! the same for a folder of messages, a drive, the lists of tasks. What the service has no delta
 //! for is listed again until it stays the same: [`until_still`].
 
+use std::collections::BTreeMap;
+
+use futures::stream::{self, FuturesUnordered};
+use futures::{StreamExt as _, TryStreamExt as _};
 use graph::{DeltaLink, ErrorKind, Graph, Pages, Prefer, Scope};
 use serde_json::Value;
 
@@ -15,8 +19,16 @@ use crate::inventory::Inventory;
 
 /// Rounds in which links are replayed, or what has none is listed again (design.md 5).
 pub(crate) const CLOSING_ROUNDS: usize = 3;
+/// Requests of one mailbox at the same time whose answers are short (FACTS 2.2): what a nightly run
+/// mostly waits for.
+pub(crate) const SHORT_AT_ONCE: usize = 4;
+/// Folders of one mailbox that are listed from their beginning at the same time: a page of 1,000
+/// messages is about 2 MB.
+const LONG_AT_ONCE: usize = 2;
 /// Times a listing begins anew when the service loses its token.
 const RESYNCS: usize = 5;
+/// Times it does because a link was a bad request.
+const LOST_LINKS: usize = 2;
 
 /// One container that is listed.
 pub(crate) trait Listed: Send {
@@ -62,6 +74,17 @@ pub(crate) enum Refusal {
     Over,
 }
 
+/// What a round asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All there is.
+    All,
+    /// The same once more.
+    AllAgain,
+    /// What changed since a link was given.
+    Changes,
+}
+
 /// How a round ended.
 pub(crate) enum Round {
     Ended {
@@ -75,13 +98,17 @@ pub(crate) enum Round {
     Over,
 }
 
-/// From the first page to the last.
+/// From the first page to the last. A link that the service calls a bad request is one that it does
+/// not know any more: what it stands for was not refused when it was asked for. If that `is_known`
+/// not to help, it is a refusal.
 pub(crate) async fn round(
     listed: &mut impl Listed,
     pages: &mut Pages,
-    is_closing: bool,
+    extent: Extent,
+    is_known: bool,
 ) -> Result<Round, Error> {
     let (mut rows, mut news, mut delta) = (0, false, None);
+    let mut is_link = extent == Extent::Changes;
     loop {
         let mut page = match pages.next().await {
             Ok(Some(page)) => page,
@@ -91,12 +118,16 @@ pub(crate) async fn round(
                 if let ErrorKind::SyncStateLost { restart } = error.kind() {
                     return Ok(Round::Lost(restart.clone()));
                 }
-                return Ok(match listed.refused(error, is_closing)? {
+                if is_link && !is_known && *error.kind() == ErrorKind::BadRequest {
+                    return Ok(Round::Lost(None));
+                }
+                return Ok(match listed.refused(error, extent != Extent::All)? {
                     Refusal::Again => Round::Lost(None),
                     Refusal::Over => Round::Over,
                 });
             }
         };
+        is_link = true;
         rows += page.items.len() as u64;
         for item in &page.items {
             let row = item.parse().map_err(|error| listed.fatal(error))?;
@@ -137,23 +168,25 @@ impl<L: Listed> Followed<L> {
         mut start: Option<DeltaLink>,
     ) -> Result<(), Error> {
         let listed = &mut self.listed;
-        for _ in 0..=RESYNCS {
-            let mut pages = match start.take() {
-                Some(link) => graph.delta_from(listed.scope(), &link, listed.prefer()),
+        for tried in 0..=RESYNCS {
+            if tried > 0 {
+                listed.forget()?;
+            }
+            let (mut pages, extent) = match start.take() {
+                Some(link) => {
+                    (graph.delta_from(listed.scope(), &link, listed.prefer()), Extent::Changes)
+                }
                 None => {
                     let path = listed.beginning();
-                    graph.pages(listed.scope(), &path, listed.prefer())
+                    (graph.pages(listed.scope(), &path, listed.prefer()), Extent::All)
                 }
             };
-            match round(listed, &mut pages, false).await? {
+            match round(listed, &mut pages, extent, tried >= LOST_LINKS).await? {
                 Round::Ended { delta, .. } => {
                     self.link = delta;
                     return Ok(());
                 }
-                Round::Lost(restart) => {
-                    listed.forget()?;
-                    start = restart;
-                }
+                Round::Lost(restart) => start = restart,
                 Round::Over => {
                     self.is_over = true;
                     return Ok(());
@@ -170,7 +203,7 @@ impl<L: Listed> Followed<L> {
     pub(crate) async fn replay(&mut self, graph: &Graph) -> Result<bool, Error> {
         let Some(link) = self.link.take() else { return Ok(true) };
         let mut pages = graph.delta_from(self.listed.scope(), &link, self.listed.prefer());
-        match round(&mut self.listed, &mut pages, true).await? {
+        match round(&mut self.listed, &mut pages, Extent::Changes, false).await? {
             Round::Ended { delta, news, .. } => {
                 self.link = delta;
                 Ok(!news)
@@ -195,36 +228,96 @@ impl<L: Listed> Followed<L> {
     }
 }
 
-/// Lists what has no delta until a round brings nothing new and misses nothing, or often enough.
-/// All that it puts into `inventory` it must put under `listing`, in each round again.
-pub(crate) async fn until_still(
+/// How many folders of a mailbox are listed at the same time, by where their listings go on.
+pub(crate) fn at_once(links: &BTreeMap<String, DeltaLink>) -> usize {
+    if links.is_empty() { LONG_AT_ONCE } else { SHORT_AT_ONCE }
+}
+
+/// Replays the links of all once. True when nothing came that is worth another round. An item that
+/// moves in the last round may stand where it was: no round is left to hear that it went.
+pub(crate) async fn replay_all<L: Listed>(
     graph: &Graph,
-    inventory: &Inventory,
-    listing: &str,
-    listed: &mut impl Listed,
-) -> Result<(), Error> {
-    let mut is_whole = false;
-    for _ in 0..=CLOSING_ROUNDS {
+    followed: &mut [Followed<L>],
+) -> Result<bool, Error> {
+    let mut rest = followed.iter_mut();
+    let begun = rest.by_ref().take(SHORT_AT_ONCE).map(|one| one.replay(graph));
+    let mut replays: FuturesUnordered<_> = begun.collect();
+    let mut all_quiet = true;
+    while let Some(quiet) = replays.try_next().await? {
+        all_quiet &= quiet;
+        if let Some(one) = rest.next() {
+            replays.push(one.replay(graph));
+        }
+    }
+    Ok(all_quiet)
+}
+
+/// A container that has no delta, while it is listed again and again.
+pub(crate) struct Still<L> {
+    pub(crate) listed: L,
+    /// All that it puts into the inventory it must put under this, in each round again.
+    listing: String,
+    /// It was listed to its end.
+    is_whole: bool,
+    /// Nothing more can be had. What an earlier round told stays.
+    is_over: bool,
+    /// How often the service lost the listing.
+    lost: usize,
+}
+
+impl<L: Listed> Still<L> {
+    pub(crate) fn new(listed: L, listing: String) -> Self {
+        Self { listed, listing, is_whole: false, is_over: false, lost: 0 }
+    }
+
+    /// Lists it once. True when that brought nothing new and missed nothing.
+    async fn pass(&mut self, graph: &Graph, inventory: &Inventory) -> Result<bool, Error> {
+        if self.is_over {
+            return Ok(true);
+        }
+        let Self { listed, listing, is_whole, is_over, lost } = self;
         inventory.outdate(listing)?;
         let path = listed.beginning();
         let mut pages = graph.pages(listed.scope(), &path, listed.prefer());
-        match round(listed, &mut pages, is_whole).await? {
+        let extent = if *is_whole { Extent::AllAgain } else { Extent::All };
+        Ok(match round(listed, &mut pages, extent, *lost >= LOST_LINKS).await? {
             Round::Ended { news, .. } => {
                 let missing = inventory.remove_outdated(listing)?;
-                if std::mem::replace(&mut is_whole, true) && !news && missing == 0 {
-                    break;
-                }
+                std::mem::replace(is_whole, true) && !news && missing == 0
             }
             Round::Lost(_) => {
-                listed.forget()?;
-                is_whole = false;
+                *lost += 1;
+                // What is known stays until a pass comes to its end.
+                if !*is_whole {
+                    listed.forget()?;
+                }
+                false
             }
-            // What an earlier round told stays.
-            Round::Over => return Ok(()),
+            Round::Over => {
+                *is_over = true;
+                true
+            }
+        })
+    }
+}
+
+/// Lists what has no delta, so many at a time, until a pass over all brings nothing new and misses
+/// nothing, or often enough: what moves from one to another meanwhile is in one of them then.
+pub(crate) async fn until_still<L: Listed>(
+    graph: &Graph,
+    inventory: &Inventory,
+    all: &mut [Still<L>],
+    at_once: usize,
+) -> Result<(), Error> {
+    for _ in 0..=CLOSING_ROUNDS {
+        let passes: Vec<_> = all.iter_mut().map(|one| one.pass(graph, inventory)).collect();
+        let quiet: Vec<bool> = stream::iter(passes).buffered(at_once).try_collect().await?;
+        if quiet.into_iter().all(|quiet| quiet) {
+            break;
         }
     }
-    if !is_whole {
-        listed.gave_up();
+    for one in all.iter_mut().filter(|one| !one.is_whole && !one.is_over) {
+        one.listed.gave_up();
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archive::path;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row, functions::FunctionFlags, params};
 
 use crate::Error;
@@ -19,6 +20,8 @@ const LONGEST_FOLDER_PATH: usize = 1500;
 
 /// Statements that are kept prepared: all there are.
 const STATEMENTS: usize = 64;
+/// KiB of pages in memory that will do.
+pub(crate) const LEAST_CACHE: u32 = 256;
 
 /// A name as the service has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +93,7 @@ pub(crate) struct Inventory {
 }
 
 const SCHEMA: &str = "
-PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA cache_size = -256; PRAGMA temp_store = FILE;
+PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE;
 CREATE TABLE node (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL, listing TEXT NOT NULL, parent TEXT NOT NULL,
@@ -110,6 +112,7 @@ CREATE TABLE place (id TEXT PRIMARY KEY, path TEXT NOT NULL, used INTEGER NOT NU
 const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS node_fold ON node (parent, fold) WHERE fold IS NOT NULL;
 CREATE INDEX IF NOT EXISTS node_folder ON node (parent) WHERE folder;
+CREATE INDEX IF NOT EXISTS node_folders ON node (id) WHERE folder;
 CREATE INDEX IF NOT EXISTS node_order ON node (folder, key, id);
 ";
 
@@ -117,24 +120,25 @@ const COLUMNS: &str = "n.key, n.id, n.kind, n.mtime, n.json, n.cause, n.code, n.
     n.hidden, n.exempt";
 
 impl Inventory {
-    /// An empty inventory in a temporary file in `dir`.
-    pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
-        let file = tempfile::Builder::new()
-            .prefix("tar365-inventory-")
-            .tempfile_in(dir)
-            .map_err(|source| Error::Spool { dir: dir.to_owned(), source })?
-            .into_temp_path();
-        let at = |source| Error::Inventory { dir: dir.to_owned(), source };
-        let db = Connection::open(&file).map_err(at)?;
-        // What sorting spills belongs there too; deprecated, but there is no other way to say it.
-        db.pragma_update(None, "temp_store_directory", dir.to_string_lossy().as_ref())
-            .map_err(at)?;
+    /// An empty inventory that holds at most so many KiB of its pages in memory, the rest in a
+    /// temporary file in `dir`. One that fits has no file.
+    pub(crate) fn create(dir: &Path, cache: u32) -> Result<Self, Error> {
+        Self::open(dir, cache).map_err(|source| Error::Inventory { dir: dir.to_owned(), source })
+    }
+
+    fn open(dir: &Path, cache: u32) -> rusqlite::Result<Self> {
+        // A database without a name has no file before it needs one, and never one that is left
+        // behind, however we end.
+        let db = Connection::open("")?;
+        // Where that file goes; deprecated, but there is no other way to say it.
+        db.pragma_update(None, "temp_store_directory", dir.to_string_lossy().as_ref())?;
+        db.pragma_update(None, "cache_size", -i64::from(cache))?;
+        // Else each statement is planned again for every limit it is given.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
-        db.execute_batch(SCHEMA).map_err(at)?;
-        register_names(&db).map_err(at)?;
-        db.execute_batch("BEGIN").map_err(at)?;
-        // Open, but nameless from here on: nothing is left behind, however we end.
-        file.close().map_err(|source| Error::Spool { dir: dir.to_owned(), source })?;
+        db.execute_batch(SCHEMA)?;
+        register_names(&db)?;
+        db.execute_batch("BEGIN")?;
         Ok(Self { db: Mutex::new(db), dir: dir.to_owned() })
     }
 

@@ -122,7 +122,12 @@ mod tests {
             services: Vec::new(),
             selection: archive::Selection::default(),
             concurrency: 1,
-            spool: SpoolOptions { dir, disk_bytes: 64 << 20, memory_bytes: 4096 },
+            spool: SpoolOptions {
+                dir,
+                disk_bytes: 64 << 20,
+                memory_bytes: 4096,
+                inventory_bytes: 0,
+            },
             align: None,
             include_recoverable: false,
             vcard: archive::VCard::default(),

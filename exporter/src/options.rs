@@ -32,6 +32,21 @@ pub struct Options {
     pub without_message_delta: bool,
 }
 
+/// Requests that a mailbox takes at a time (FACTS 2.2).
+const MOST_SHARE: usize = 4;
+
+impl Options {
+    /// Of [`Options::concurrency`], what each section begins with.
+    pub(crate) fn share(&self) -> usize {
+        (self.concurrency / self.concurrency.div_ceil(MOST_SHARE).max(1)).max(1)
+    }
+
+    /// Sections of a stream that are under way at the same time.
+    pub(crate) fn sections(&self) -> usize {
+        (self.concurrency / self.share()).max(1)
+    }
+}
+
 /// Where content waits for its turn.
 #[derive(Debug, Clone)]
 pub struct SpoolOptions {
@@ -41,6 +56,8 @@ pub struct SpoolOptions {
     pub disk_bytes: u64,
     /// Most bytes of content in memory.
     pub memory_bytes: u64,
+    /// Most bytes of inventories in memory, as long as few sections are under way.
+    pub inventory_bytes: u64,
 }
 
 impl SpoolOptions {
@@ -50,7 +67,7 @@ impl SpoolOptions {
     /// When `dir` is not there.
     pub fn in_dir(dir: PathBuf) -> std::io::Result<Self> {
         let disk_bytes = free_bytes(&dir)? / 2;
-        Ok(Self { dir, disk_bytes, memory_bytes: 6 << 20 })
+        Ok(Self { dir, disk_bytes, memory_bytes: 6 << 20, inventory_bytes: 8 << 20 })
     }
 }
 

@@ -8,7 +8,8 @@ use graph::{Graph, Prefer, Scope};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::inventory::{Inventory, Name, Node};
+use crate::inventory::{Inventory, LEAST_CACHE, Name, Node};
+use crate::outcome::Tally;
 use crate::service::{Note, Service};
 
 /// What of a user the archive names: who it is, also by earlier addresses.
@@ -169,7 +170,8 @@ impl Owners {
         selector: &Selector,
         dir: &Path,
     ) -> Result<Self, Error> {
-        let (ours, others) = (Inventory::create(dir)?, Inventory::create(dir)?);
+        let (ours, others) =
+            (Inventory::create(dir, LEAST_CACHE)?, Inventory::create(dir, LEAST_CACHE)?);
         let (mut total, mut read, mut refused) = (0, 0, None);
         let kinds = Service::owner_kinds(services);
         // Who wants users alone needs no permission to read groups.
@@ -211,11 +213,16 @@ impl Owners {
         Ok(Self { named, ours, others, total, pages: read, refused })
     }
 
-    /// What the ledger says of groups that could not be listed.
-    pub(crate) fn note(&self) -> Option<LedgerLine> {
+    /// Tells, if so, that groups could not be listed: counts it for each service that they may
+    /// have, and gives the line for the ledger.
+    pub(crate) fn tell_refused(&self, services: &[Service], tally: &Tally) -> Option<LedgerLine> {
         let message = "the service does not list the groups for the app: what they have is missing";
         let note = Note::new(Outcome::Skipped, "refused", message);
-        Some(note.with_code(self.refused.as_ref()?).of_scope("groups"))
+        let note = note.with_code(self.refused.as_ref()?);
+        for service in services.iter().filter(|service| service.serves(OwnerKind::Group)) {
+            tally.count_uncovered(*service, &note, "groups");
+        }
+        Some(note.of_scope("groups"))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use archive::{Head, LedgerLine, Region, Seal};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use graph::Graph;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +27,6 @@ use crate::stream::{Command, Output, Stream as Archive};
 
 /// Events of one section that wait for their turn in memory; more wait on disk.
 const EVENTS_AHEAD: usize = 64;
-/// Of `--concurrency`, what one section takes (FACTS 2.2: a mailbox takes 4 at a time).
-const REQUESTS_A_SECTION: usize = 4;
 /// Sections that have begun and are not written yet, whether they are at their end or not.
 const MOST_SECTIONS: usize = 256;
 
@@ -93,7 +91,8 @@ async fn run(
         owners = prepare(&context) => owners?,
     };
     tally.owners.store(owners.ours.count, Ordering::Relaxed);
-    stream_out(&context, owners.note(), each(&owners.ours), output, cancel).await
+    let note = owners.tell_refused(&services(&context.options), tally);
+    stream_out(&context, note, each(&owners.ours), output, cancel).await
 }
 
 /// Opens the base and all that the parts of a run share.
@@ -274,8 +273,6 @@ async fn start(
     services: Vec<Service>,
     started: mpsc::Sender<Running>,
 ) -> Result<(), Error> {
-    let ahead = context.options.concurrency.div_ceil(REQUESTS_A_SECTION).max(1);
-    let slots = Arc::new(Semaphore::new(ahead));
     let mut owners = std::pin::pin!(owners);
     let mut index = 0;
     while let Some(owner) = owners.try_next().await? {
@@ -283,15 +280,13 @@ async fn start(
         let his = services.iter().filter(|service| service.serves(owner.kind));
         let last = his.clone().next_back();
         for service in his {
-            // In stream order, or a later section could keep out the one it waits for. Nobody
-            // closes the semaphore.
-            let slot = Arc::clone(&slots).acquire_owned().await.ok();
             let section = Section { index, owner: Arc::clone(&owner), service: *service };
+            let share = context.share().await?;
             let (ours, run) = (Arc::clone(context), section.clone());
             let running =
                 Running::start(context, section, Some(service) == last, |outlet| async move {
                     let ended = run.run(ours, outlet).await;
-                    drop(slot);
+                    drop(share);
                     ended
                 });
             if started.send(running).await.is_err() {

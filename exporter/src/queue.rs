@@ -263,7 +263,12 @@ mod tests {
     use crate::spool::Spooled;
 
     fn spool(memory_bytes: u64, disk_bytes: u64) -> Arc<Spool> {
-        Spool::new(SpoolOptions { dir: std::env::temp_dir(), disk_bytes, memory_bytes })
+        Spool::new(SpoolOptions {
+            dir: std::env::temp_dir(),
+            disk_bytes,
+            memory_bytes,
+            inventory_bytes: 0,
+        })
     }
 
     async fn item(spool: &Arc<Spool>, number: u64, bytes: usize) -> Event {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{self, FileBase, OpenBase};
 use crate::context::Context;
 use crate::filter::Drops;
-use crate::inventory::{Inventory, Name, Node};
+use crate::inventory::{Inventory, LEAST_CACHE, Name, Node};
 use crate::outcome::{Summary, Tally};
 use crate::owner::Owner;
 use crate::pipeline::{Running, conclude, drain};
@@ -87,10 +87,12 @@ async fn run(
                 stream.send(Command::Ledger(line)).await?;
                 other = others.next()?;
             }
+            let share = context.share().await?;
             let running = Running::start(&context, section.clone(), true, |outlet| {
                 section.rewrite(Arc::clone(&context), Arc::clone(&ledger), outlet)
             });
             drain(&context, running, &mut stream).await?;
+            drop(share);
         }
         while let Some((_, line)) = other {
             stream.send(Command::Ledger(line)).await?;
@@ -141,10 +143,12 @@ impl Section {
         outlet: Outlet,
     ) -> Result<(), Error> {
         context.tally.count_owner_with(self.service);
-        let inventory = Inventory::create(context.spool.dir())?;
+        let inventory = context.inventory()?;
         let root = tokio::task::block_in_place(|| self.take_lines(&context, &inventory))?;
         Tally::add(&context.tally.listed, inventory.items()?);
         let listing = Listing { root, ..Listing::default() };
+        // No service is asked.
+        let nothing = Arc::new(Value::Null);
         let mut drops = Drops::default();
         // As in an export: what plugins are told of by id alone comes after what names the section.
         let is_whole = |line: &LedgerLine| self.is_whole(line);
@@ -157,7 +161,6 @@ impl Section {
                 // What the archive does not hold can't be decided on, and is not there afterwards.
                 let others = |line: &LedgerLine| !self.is_whole(line) && !is_of_held(line);
                 self.tell_anew(&inventory, &ledger, &outlet, others, false).await?;
-                let nothing = Value::Null;
                 Some(self.decide(&context, &inventory, &nothing, &outlet, &mut drops).await?)
             }
             false => None,
@@ -170,7 +173,7 @@ impl Section {
         let rest = |line: &LedgerLine| !self.is_whole(line) && (!by_content || is_of_held(line));
         self.tell_anew(&inventory, &ledger, &outlet, rest, true).await?;
         self.metadata(&context, &inventory, &base, &outlet).await?;
-        self.content(&context, &inventory, &Value::Null, decided.as_ref(), &outlet).await
+        self.content(&context, &inventory, &nothing, decided.as_ref(), &outlet).await
     }
 
     /// Whether a line speaks of the section as a whole.
@@ -341,7 +344,7 @@ impl Ledger {
         tokio::task::block_in_place(|| {
             let index = archive::Index::open(archive.reader()).map_err(Error::BadBase)?;
             let mut lines = base::ledger(archive, index.seal())?;
-            let ledger = Inventory::create(dir)?;
+            let ledger = Inventory::create(dir, LEAST_CACHE)?;
             let mut number = 0_u64;
             let mut section = String::new();
             while let Some(text) = lines.next_text().map_err(Error::BadBase)? {

@@ -10,6 +10,7 @@ use archive::{LedgerLine, Outcome, Region, Sha256Digest};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
@@ -105,7 +106,7 @@ impl Section {
             return Ok(());
         }
         let root = match self.service.find(context, &self.owner).await? {
-            Presence::Present(root) => root,
+            Presence::Present(root) => Arc::new(root),
             Presence::Absent(note) => {
                 if note.outcome == Outcome::Failed {
                     Tally::add(&context.tally.failed_listings, 1);
@@ -121,7 +122,7 @@ impl Section {
             }
         };
         context.tally.count_owner_with(self.service);
-        let inventory = Inventory::create(context.spool.dir())?;
+        let inventory = context.inventory()?;
         let seeds = self.seeds(context)?;
         let of = Opened { context, owner: &self.owner, root: &root, inventory: &inventory };
         let listing = self.service.list(of, seeds).await?;
@@ -276,12 +277,10 @@ impl Section {
         &self,
         context: &Arc<Context>,
         inventory: &Inventory,
-        root: &Value,
+        root: &Arc<Value>,
         decided: Option<&Decided>,
         outlet: &Outlet,
     ) -> Result<(), Error> {
-        let shared = Arc::new(root.clone());
-        let shared = &shared;
         // What passed by on a pipe while contents were decided on does not come again.
         let base = match (&context.base, decided) {
             (Some(base), Some(_)) if !base.is_file() => SectionBase::None,
@@ -294,17 +293,9 @@ impl Section {
                 if let Some(decided) = decided {
                     return self.recall(context, inventory, root, decided, placed).await;
                 }
-                // A task each: what the digests take is for more than one core.
-                let (section, context, root) =
-                    (self.clone(), Arc::clone(context), Arc::clone(shared));
-                let fetch = async move {
-                    let Placed { turn, item, earlier, sampled } = placed;
-                    section.fetch_or_reuse(&context, &root, &item, turn, earlier, sampled).await
-                };
-                let fetched = AbortOnDropHandle::new(tokio::spawn(fetch)).await;
-                fetched.unwrap_or(Err(Error::Internal("a fetch panicked")))
+                self.fetch_apart(context, root, placed).await.map(|(events, ..)| events)
             })
-            .buffered(self.width(context));
+            .buffered(self.width());
         let mut fetched = std::pin::pin!(fetched);
         while let Some(events) = fetched.try_next().await? {
             for event in events {
@@ -312,6 +303,24 @@ impl Section {
             }
         }
         Ok(())
+    }
+
+    /// Fetches in a task: the digests of several are for more than one core, and what nobody polls
+    /// while its turn is waited for would keep its connection.
+    pub(crate) async fn fetch_apart(
+        &self,
+        context: &Arc<Context>,
+        root: &Arc<Value>,
+        placed: Placed,
+    ) -> Result<(Vec<Event>, Item, Turn), Error> {
+        let (section, context, root) = (self.clone(), Arc::clone(context), Arc::clone(root));
+        let fetch = async move {
+            let Placed { turn, item, earlier, sampled, _slot } = placed;
+            let fetch = section.fetch_or_reuse(&context, &root, &item, turn, earlier, sampled);
+            Ok((fetch.await?, item, turn))
+        };
+        let fetched = AbortOnDropHandle::new(tokio::spawn(fetch)).await;
+        fetched.unwrap_or(Err(Error::Internal("a fetch panicked")))
     }
 
     /// The base's part of this section.
@@ -326,9 +335,9 @@ impl Section {
         }
     }
 
-    /// Contents under way at the same time.
-    pub(crate) fn width(&self, context: &Context) -> usize {
-        context.options.concurrency.min(self.service.about().owner_concurrency).max(1)
+    /// The most contents that may be under way at the same time.
+    pub(crate) fn width(&self) -> usize {
+        self.service.about().owner_concurrency
     }
 
     /// The items in order, with what the base has of them. One at a time: a base on a pipe can't
@@ -340,14 +349,16 @@ impl Section {
         base: SectionBase<'a>,
     ) -> BoxStream<'a, Result<Placed, Error>> {
         let items = in_order(inventory).boxed();
-        stream::try_unfold((items, base), move |(mut items, mut base)| async move {
+        let start = (items, base, Slots::of(context));
+        stream::try_unfold(start, move |(mut items, mut base, slots)| async move {
             let Some((number, item)) = items.try_next().await? else { return Ok(None) };
             let turn = Turn { section: self.index, item: number };
             let earlier = base.take(context, item.key, &item.id, turn).await?;
             let is_sampled =
                 |open: &OpenBase| earlier.is_some() && open.is_sampled(&item.id, base.metadata());
             let sampled = context.base.as_ref().is_some_and(is_sampled);
-            Ok(Some((Placed { turn, item, earlier, sampled }, (items, base))))
+            let placed = Placed { turn, item, earlier, sampled, _slot: slots.next().await? };
+            Ok(Some((placed, (items, base, slots))))
         })
         .boxed()
     }
@@ -385,6 +396,32 @@ impl Section {
     }
 }
 
+/// What contents wait for, one after the other: something of the section's share, or of what no
+/// section has or waits for.
+struct Slots {
+    share: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn of(context: &Context) -> Self {
+        let share = Arc::new(Semaphore::new(context.options.share()));
+        Self { share, spare: Arc::clone(&context.slots) }
+    }
+
+    async fn next(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let share = || Arc::clone(&self.share);
+        let at_once = share().try_acquire_owned();
+        match at_once.or_else(|_| Arc::clone(&self.spare).try_acquire_owned()) {
+            Ok(slot) => Ok(slot),
+            Err(_) => {
+                let slot = share().acquire_owned().await;
+                slot.map_err(|_| Error::Internal("the slots are closed"))
+            }
+        }
+    }
+}
+
 /// An item, its turn, and what the base has of it.
 pub(crate) struct Placed {
     pub(crate) turn: Turn,
@@ -392,6 +429,8 @@ pub(crate) struct Placed {
     pub(crate) earlier: Option<Earlier>,
     /// To be fetched all the same.
     pub(crate) sampled: bool,
+    /// For as long as it is under way.
+    pub(crate) _slot: OwnedSemaphorePermit,
 }
 
 /// Takes out what is not selected. Folders that only lead to something stay.

@@ -1,4 +1,4 @@
-//! Where content waits: in memory while the budget lasts, then in unlinked files.
+//! Where content waits: in memory while the budget lasts, then in blocks of one unlinked file.
 //!
 //! The size of an item is known only when it is whole (listing sizes lie, MIME has none:
 //! design.md 3.5), and later items are fetched while an earlier one is being written. Two
@@ -8,6 +8,7 @@
 //! him for ever. All others together take at most half of the disk budget, so that a head of no
 //! more than the other half never breaks it.
 
+mod draft;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use archive::Region;
 use archive::region::RegionReader;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
+pub(crate) use self::draft::Draft;
 use self::store::{BLOCK, Extents, Run, Store};
 
 use crate::options::SpoolOptions;
@@ -39,6 +40,8 @@ pub(crate) struct Turn {
 const MOST_READING: usize = 32;
 /// A long content takes so many bytes of the disk more at a time.
 const LONG_STEP: u64 = 1 << 20;
+/// Bytes of memory that a content may hold for nothing.
+const MOST_SLACK: usize = 16 << 10;
 /// Said of content of the spool.
 const FORGETFUL: &str = "the disk gave back other bytes than were written";
 /// Contents of at most so many bytes are read from the disk before they are handed to the writer,
@@ -121,28 +124,15 @@ impl Spool {
 
     /// A place for content that will be written at `turn`.
     pub(crate) fn draft(self: &Arc<Self>, turn: Turn) -> Draft {
-        self.draft_that(turn, false)
+        Draft::new(self, Who { turn, is_patient: false })
     }
 
     /// A place for content that rather waits for memory than goes to disk before its turn: it
     /// comes as fast as we like, and nothing is won by having it early. If somebody else proves
     /// it, and so knows its digest, that is not computed again.
     pub(crate) fn patient_draft(self: &Arc<Self>, turn: Turn, is_proven: bool) -> Draft {
-        let draft = self.draft_that(turn, true);
-        Draft { digest: draft.digest.filter(|_| !is_proven), ..draft }
-    }
-
-    fn draft_that(self: &Arc<Self>, turn: Turn, is_patient: bool) -> Draft {
-        Draft {
-            is_patient,
-            lease: Lease { spool: Arc::clone(self), memory: 0, disk: 0 },
-            turn,
-            held: Held::Memory(Vec::new()),
-            size: 0,
-            digest: Some(Sha256::new()),
-            checksum: crc32fast::Hasher::new(),
-            reading: None,
-        }
+        let draft = Draft::new(self, Who { turn, is_patient: true });
+        if is_proven { draft.without_digest() } else { draft }
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -163,9 +153,9 @@ impl Spool {
         }
     }
 
-    /// Waits until this content may come in. The head always may, else those who wait for room
-    /// would keep it out.
-    async fn reading(self: &Arc<Self>, turn: Turn) -> Reading {
+    /// Waits until this content may come in. Whoever may must not wait for room: a mailbox's
+    /// connections wait for this, and the head for those.
+    pub(crate) async fn reading(self: &Arc<Self>, turn: Turn) -> Reading {
         self.take(|used| {
             let may = used.reading < MOST_READING || used.is_head(turn);
             used.reading += usize::from(may);
@@ -175,26 +165,35 @@ impl Spool {
         Reading(Arc::clone(self))
     }
 
-    fn take_memory(&self, used: &mut Used, bytes: u64) -> bool {
-        let fits = used.memory + bytes <= self.options.memory_bytes;
-        if fits {
-            used.memory += bytes;
+    /// Where there is room for what somebody wants.
+    fn room(&self, used: &Used, who: Who, wanted: &Wanted) -> Option<Room> {
+        let is_head = used.is_head(who.turn);
+        match *wanted {
+            Wanted::Either(bytes, _) if used.memory + bytes <= self.options.memory_bytes => {
+                Some(Room::Memory(bytes))
+            }
+            Wanted::Either(..) if who.is_patient && !is_head => None,
+            Wanted::Either(_, bytes) | Wanted::Disk(bytes) => {
+                let fits = is_head || used.disk + bytes <= self.options.disk_bytes / 2;
+                fits.then_some(Room::Disk(bytes))
+            }
         }
-        fits
     }
 
-    fn take_disk(&self, used: &mut Used, turn: Turn, bytes: u64) -> bool {
-        let fits = used.is_head(turn) || used.disk + bytes <= self.options.disk_bytes / 2;
-        if fits {
-            used.disk += bytes;
+    /// The same, and takes it.
+    fn take_room(&self, used: &mut Used, who: Who, wanted: &Wanted) -> Option<Room> {
+        let room = self.room(used, who, wanted)?;
+        match room {
+            Room::Memory(bytes) => used.memory += bytes,
+            Room::Disk(bytes) => used.disk += bytes,
         }
-        fits
+        Some(room)
     }
 }
 
 /// The right of a content to come in.
 #[derive(Debug)]
-struct Reading(Arc<Spool>);
+pub(crate) struct Reading(Arc<Spool>);
 
 impl Drop for Reading {
     fn drop(&mut self) {
@@ -205,8 +204,25 @@ impl Drop for Reading {
 
 /// Where more content may go.
 enum Room {
-    Memory,
-    Disk,
+    /// So many bytes more of memory.
+    Memory(u64),
+    /// So many bytes more of the disk.
+    Disk(u64),
+}
+
+/// Who wants it.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    turn: Turn,
+    /// Rather waits for memory than goes to disk before its turn.
+    is_patient: bool,
+}
+
+/// What more content needs.
+enum Wanted {
+    /// Bytes of memory, or else of the disk.
+    Either(u64, u64),
+    Disk(u64),
 }
 
 /// What one content holds of the budgets; gives it back when dropped.
@@ -235,31 +251,12 @@ impl Reserved {
 }
 
 impl Lease {
-    fn release(&mut self) {
+    /// Gives back all but so many bytes of each.
+    fn keep(&mut self, memory: u64, disk: u64) {
         let mut used = self.spool.used();
-        used.memory -= self.memory;
-        used.disk -= self.disk;
-        (self.memory, self.disk) = (0, 0);
-        drop(used);
-        self.spool.freed.notify_waiters();
-    }
-}
-
-impl Lease {
-    /// Gives back the memory: the content is on disk now.
-    fn leave_memory(&mut self) {
-        let mut used = self.spool.used();
-        used.memory -= self.memory;
-        self.memory = 0;
-        drop(used);
-        self.spool.freed.notify_waiters();
-    }
-
-    /// Gives back all of the disk but so many bytes.
-    fn keep_disk(&mut self, bytes: u64) {
-        let mut used = self.spool.used();
-        used.disk -= self.disk - bytes;
-        self.disk = bytes;
+        used.memory -= self.memory - memory;
+        used.disk -= self.disk - disk;
+        (self.memory, self.disk) = (memory, disk);
         drop(used);
         self.spool.freed.notify_waiters();
     }
@@ -267,7 +264,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.release();
+        self.keep(0, 0);
     }
 }
 
@@ -277,147 +274,6 @@ enum Held {
     Disk(Extents),
     /// Where it was before: it takes no room.
     Base(RegionReader),
-}
-
-/// Content on its way in.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    // Declared first: the bytes must be gone before the lease says so.
-    held: Held,
-    turn: Turn,
-    is_patient: bool,
-    size: u64,
-    digest: Option<Sha256>,
-    /// Of what was written to the disk.
-    checksum: crc32fast::Hasher,
-    /// From the first byte on.
-    reading: Option<Reading>,
-    lease: Lease,
-}
-
-impl Draft {
-    /// Appends. Waits when both budgets are used up by others and it is not our turn.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.reading.is_none() {
-            self.reading = Some(self.lease.spool.reading(self.turn).await);
-        }
-        if let Held::Memory(buffer) = &self.held
-            && buffer.capacity() - buffer.len() < bytes.len()
-        {
-            self.grow(bytes.len()).await?;
-        }
-        match &mut self.held {
-            Held::Memory(buffer) => buffer.extend_from_slice(bytes),
-            Held::Disk(_) | Held::Base(_) => self.append(bytes).await?,
-        }
-        self.size += bytes.len() as u64;
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
-        }
-        Ok(())
-    }
-
-    /// More room in memory, or else on disk for all there is.
-    async fn grow(&mut self, bytes: usize) -> io::Result<()> {
-        let Held::Memory(buffer) = &mut self.held else { return Ok(()) };
-        // Half as much again, but no more than a MiB too much.
-        let wanted = buffer.len() + bytes + (buffer.len() / 2).clamp(4096, 1 << 20);
-        let more = (wanted - buffer.capacity()) as u64;
-        let disk = ((buffer.len() + bytes) as u64).next_multiple_of(BLOCK);
-        let (spool, turn, is_patient) = (Arc::clone(&self.lease.spool), self.turn, self.is_patient);
-        let room = spool
-            .take(|used| {
-                if spool.take_memory(used, more) {
-                    Some(Room::Memory)
-                } else if is_patient && !used.is_head(turn) {
-                    None
-                } else {
-                    spool.take_disk(used, turn, disk).then_some(Room::Disk)
-                }
-            })
-            .await;
-        match room {
-            Room::Memory => {
-                self.lease.memory += more;
-                buffer.reserve_exact(wanted - buffer.len());
-                Ok(())
-            }
-            Room::Disk => {
-                self.lease.disk += disk;
-                self.spill(disk)
-            }
-        }
-    }
-
-    /// Bytes written so far.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Forgets what was written: the content starts over.
-    pub(crate) fn restart(&mut self) -> io::Result<()> {
-        match &mut self.held {
-            Held::Memory(buffer) => buffer.clear(),
-            Held::Disk(_) | Held::Base(_) => {}
-        }
-        self.size = 0;
-        self.checksum.reset();
-        self.digest = self.digest.take().map(|_| Sha256::new());
-        Ok(())
-    }
-
-    /// The content is whole.
-    pub(crate) fn finish(mut self) -> io::Result<Spooled> {
-        let digest = self.digest.take().map(|digest| digest.finalize().into());
-        self.finish_proven(digest.ok_or_else(|| io::Error::other("nobody knows the digest"))?)
-    }
-
-    /// The content is whole, and was proven to have this digest.
-    pub(crate) fn finish_proven(mut self, sha256: [u8; 32]) -> io::Result<Spooled> {
-        if let Held::Disk(extents) = &mut self.held {
-            extents.cut(self.size);
-            self.lease.keep_disk(extents.room());
-        }
-        Ok(Spooled {
-            size: self.size,
-            sha256,
-            checksum: self.checksum.finalize(),
-            found: crc32fast::Hasher::new(),
-            position: 0,
-            turn: self.turn,
-            held: self.held,
-            lease: self.lease,
-        })
-    }
-
-    fn spill(&mut self, room: u64) -> io::Result<()> {
-        let mut extents = Extents::new(&self.lease.spool.store, self.lease.spool.dir())?;
-        extents.grow(room)?;
-        if let Held::Memory(buffer) = &self.held {
-            extents.write(0, buffer)?;
-            self.checksum.update(buffer);
-        }
-        self.held = Held::Disk(extents);
-        self.lease.leave_memory();
-        Ok(())
-    }
-
-    async fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Held::Disk(extents) = &mut self.held else {
-            return Err(io::Error::other("room on disk was expected"));
-        };
-        let missing = (self.size + bytes.len() as u64).saturating_sub(extents.room());
-        if missing > 0 {
-            let least = if extents.room() < LONG_STEP { BLOCK } else { LONG_STEP };
-            let step = missing.max(least).next_multiple_of(BLOCK);
-            let (spool, turn) = (Arc::clone(&self.lease.spool), self.turn);
-            spool.take(|used| spool.take_disk(used, turn, step).then_some(())).await;
-            self.lease.disk += step;
-            extents.grow(step)?;
-        }
-        self.checksum.update(bytes);
-        extents.write(self.size, bytes)
-    }
 }
 
 /// Content that is whole, with its digest; reads as a file does.
@@ -490,7 +346,8 @@ impl Spooled {
         if let Held::Memory(bytes) = &self.held {
             let room = self.size.next_multiple_of(BLOCK);
             let spool = Arc::clone(&self.lease.spool);
-            if !spool.take_disk(&mut spool.used(), self.turn, room) {
+            let who = Who { turn: self.turn, is_patient: false };
+            if spool.take_room(&mut spool.used(), who, &Wanted::Disk(room)).is_none() {
                 return Ok(Err(self));
             }
             self.lease.disk += room;
@@ -499,7 +356,7 @@ impl Spooled {
             extents.write(0, bytes)?;
             self.checksum = crc32fast::hash(bytes);
             self.held = Held::Disk(extents);
-            self.lease.leave_memory();
+            self.lease.keep(0, self.lease.disk);
         }
         match self.held {
             Held::Disk(extents) => {

@@ -95,9 +95,9 @@ impl Streams {
 
     async fn line_up(context: Arc<Context>) -> Result<Self, Error> {
         let owners = prepare(&context).await?;
-        let note = owners.note();
+        let note = owners.tell_refused(&services(&context.options), &context.tally);
         let owners = owners.ours;
-        let ended = Inventory::create(context.spool.dir())?;
+        let ended = context.inventory()?;
         let mut count = 0;
         {
             let weighed = each(&owners)

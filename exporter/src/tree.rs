@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use archive::Outcome;
+use futures::TryStreamExt as _;
+use futures::stream::FuturesOrdered;
 use graph::{ErrorKind, Graph, Prefer, Scope};
 use serde_json::Value;
 
 use crate::Error;
 use crate::error::is_fatal;
+use crate::follow::SHORT_AT_ONCE;
 use crate::inventory::{Inventory, Name, Node};
 use crate::remarks::Remarks;
 use crate::service::{Note, volatile};
@@ -60,9 +63,9 @@ pub(crate) fn put_folder(
     })
 }
 
-/// Walks the tree below `root`: all ids, in the order they were found, after those that are `known`
-/// and stand in the inventory already. A level that can't be listed is a failed listing, not the
-/// run's end.
+/// Walks the tree below `root`, level by level: all ids, in the order they were found, after those
+/// that are `known` and stand in the inventory already. A level that can't be listed is a failed
+/// listing, not the run's end.
 pub(crate) async fn walk(
     graph: &Graph,
     tree: &impl Tree,
@@ -71,33 +74,55 @@ pub(crate) async fn walk(
 ) -> Result<Vec<String>, Error> {
     let mut seen: BTreeSet<String> = known.iter().cloned().collect();
     let mut found = known;
-    let mut queue = vec![root.to_owned()];
-    while let Some(parent) = queue.pop() {
-        let Some(path) = tree.below(&parent) else { continue };
-        let mut pages = graph.pages(tree.scope(), &path, Prefer::none());
-        loop {
-            let page = match pages.next().await {
-                Ok(Some(page)) => page,
-                Ok(None) => break,
-                Err(error) if is_fatal(&error) => return Err(tree.fatal(error)),
-                Err(error) => {
-                    level_failed(tree.remarks(), &parent, &error);
-                    break;
-                }
-            };
-            for item in &page.items {
-                let folder = item.parse().map_err(|error| tree.fatal(error))?;
+    let mut level = vec![root.to_owned()];
+    while !level.is_empty() {
+        let mut parents = level.iter();
+        let begun = parents.by_ref().take(SHORT_AT_ONCE).map(|parent| below(graph, tree, parent));
+        let mut lists: FuturesOrdered<_> = begun.collect();
+        let mut next = Vec::new();
+        while let Some((parent, rows)) = lists.try_next().await? {
+            for folder in rows {
                 let Some(id) = folder.get("id").and_then(Value::as_str) else { continue };
-                if seen.contains(id) || !tree.put(&folder, id, &parent)? {
-                    continue;
+                if !seen.contains(id) && tree.put(&folder, id, parent)? {
+                    seen.insert(id.to_owned());
+                    next.push(id.to_owned());
                 }
-                seen.insert(id.to_owned());
-                found.push(id.to_owned());
-                queue.push(id.to_owned());
+            }
+            if let Some(parent) = parents.next() {
+                lists.push_back(below(graph, tree, parent));
+            }
+        }
+        drop(lists);
+        found.extend_from_slice(&next);
+        level = next;
+    }
+    Ok(found)
+}
+
+/// What is directly in a folder, as far as it can be listed; whose that is, too.
+async fn below<'a>(
+    graph: &Graph,
+    tree: &impl Tree,
+    parent: &'a str,
+) -> Result<(&'a str, Vec<Value>), Error> {
+    let mut rows = Vec::new();
+    let Some(path) = tree.below(parent) else { return Ok((parent, rows)) };
+    let mut pages = graph.pages(tree.scope(), &path, Prefer::none());
+    loop {
+        match pages.next().await {
+            Ok(Some(page)) => {
+                for item in &page.items {
+                    rows.push(item.parse().map_err(|error| tree.fatal(error))?);
+                }
+            }
+            Ok(None) => return Ok((parent, rows)),
+            Err(error) if is_fatal(&error) => return Err(tree.fatal(error)),
+            Err(error) => {
+                level_failed(tree.remarks(), parent, &error);
+                return Ok((parent, rows));
             }
         }
     }
-    Ok(found)
 }
 
 /// One that vanished meanwhile is nobody's failure.

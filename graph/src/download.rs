@@ -226,6 +226,7 @@ impl Download {
     async fn admit(&mut self) -> Result<Permit, PausedTooLong> {
         let cost = if std::mem::take(&mut self.paid) { Cost::default() } else { FETCH };
         let permit = self.engine.pacer.admit(&self.call.scope, cost, &self.engine.tally).await?;
+        self.tries.admitted(&permit);
         self.engine.tally.request("download");
         Ok(permit)
     }

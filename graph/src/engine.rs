@@ -19,7 +19,7 @@ use crate::json;
 use crate::link::{DeltaLink, Root};
 use crate::retry::{Attempts, Trouble, jitter, told_wait};
 use crate::scope::Scope;
-use crate::throttle::{Lane, Pacer, PausedTooLong, Permit};
+use crate::throttle::{Lane, Pacer, Permit};
 use crate::token::{Token, Tokens};
 use crate::transport::{Fault, Transport};
 
@@ -76,21 +76,51 @@ impl Engine {
         call: &mut Call,
         tries: &mut Attempts,
     ) -> Result<Tried, Error> {
+        match self.try_once(call, tries).await? {
+            Ok(tried) => Ok(tried),
+            Err(error) => Err(self.or_out(&call.scope, error).await),
+        }
+    }
+
+    /// A mailbox that outlasts our patience while the directory answers is its own failure, and
+    /// nobody waits for it again: a scope stops alone.
+    pub(crate) async fn or_out(&self, scope: &Scope, error: Error) -> Error {
+        let is_out = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Unreachable);
+        if !is_out || !matches!(scope, Scope::Mailbox(_)) {
+            return error;
+        }
+        let lane = self.pacer.lane(scope);
+        if !lane.is_out() && !self.answers(&Scope::Directory).await {
+            return error;
+        }
+        lane.set_out(true);
+        error.with_kind(ErrorKind::Server)
+    }
+
+    /// The inner error is the scope's; without a token nobody can ask anything.
+    async fn try_once(
+        &self,
+        call: &mut Call,
+        tries: &mut Attempts,
+    ) -> Result<Result<Tried, Error>, Error> {
         let cost = call.cost();
-        let admission = self.pacer.admit(&call.scope, cost, &self.tally).await;
-        let permit = admission.map_err(|PausedTooLong| paused_too_long(call, tries))?;
+        let Ok(permit) = self.pacer.admit(&call.scope, cost, &self.tally).await else {
+            return Ok(Err(paused_too_long(call, tries)));
+        };
+        tries.admitted(&permit);
         let token = self.tokens.get().await?;
-        let outlasted = self.pacer.outlast_pause(&permit, &self.tally).await;
-        outlasted.map_err(|PausedTooLong| paused_too_long(call, tries))?;
+        if self.pacer.outlast_pause(&permit, &self.tally).await.is_err() {
+            return Ok(Err(paused_too_long(call, tries)));
+        }
         let id = Uuid::new_v4();
         self.tally.request(call.scope.name());
         if let Some(write) = &call.write {
             self.tally.write(write.content.len());
         }
-        match self.request(call, &token, id, tries.reconnect).send().await {
+        let waited = match self.request(call, &token, id, tries.reconnect).send().await {
             Ok(response) if is_good(call, &response) => {
                 self.heed(&permit, &response, true, id).await;
-                return Ok(Tried::Answered(Box::new(Reply { response, id, permit })));
+                return Ok(Ok(Tried::Answered(Box::new(Reply { response, id, permit }))));
             }
             Ok(response) => {
                 self.heed(&permit, &response, false, id).await;
@@ -99,18 +129,20 @@ impl Engine {
                 drop(permit);
                 tries.open += u32::from(refusal.leaves_open(call));
                 let wait = self.refused(call, tries, &token, &refusal, id).await;
-                self.unless_outage(call, tries, id, wait).await?;
-                self.unless_spoilt(call, tries, &refusal, id).await?;
+                match self.unless_outage(call, tries, id, wait).await {
+                    Ok(()) => self.unless_spoilt(call, tries, &refusal, id).await,
+                    ended => ended,
+                }
             }
             Err(error) => {
                 drop(permit);
                 let fault = Fault::of(&error);
                 tries.open += u32::from(fault == Fault::Torn);
                 let wait = self.failed(tries, fault, id, describe(call, id), error).await;
-                self.unless_outage(call, tries, id, wait).await?;
+                self.unless_outage(call, tries, id, wait).await
             }
-        }
-        Ok(Tried::Again)
+        };
+        Ok(waited.map(|()| Tried::Again))
     }
 
     /// A request that has used up its tries is the item's failure only if others are answered.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use uuid::Uuid;
 
-use crate::throttle::RateLimit;
+use crate::throttle::{Permit, RateLimit};
 
 /// Tries of a request that the service fails.
 const SERVER_TRIES: u32 = 5;
@@ -45,6 +45,8 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     patience: Duration,
+    /// Whether the scope has outlasted our patience and not answered since.
+    is_out: bool,
     base: Duration,
     since: Option<Instant>,
     pub(crate) retries: u32,
@@ -70,6 +72,7 @@ impl Attempts {
     pub(crate) fn new(patience: Duration, base: Duration) -> Attempts {
         Attempts {
             patience,
+            is_out: false,
             base,
             since: None,
             retries: 0,
@@ -92,6 +95,19 @@ impl Attempts {
     pub(crate) fn brief(mut self) -> Attempts {
         self.most_unavailable = BRIEF_TRIES;
         self
+    }
+
+    /// Before each try. What it waited for a budget of ours is no trouble with the service; where
+    /// the scope has outlasted our patience before, one try tells whether it is back.
+    pub(crate) fn admitted(&mut self, permit: &Permit) {
+        self.paced(permit.paced);
+        self.is_out = permit.lane.is_out();
+    }
+
+    fn paced(&mut self, waited: Duration) {
+        if let Some(since) = &mut self.since {
+            *since += waited;
+        }
     }
 
     /// The content was "unavailable" once more. True when that has been so for so long, or so
@@ -122,13 +138,13 @@ impl Attempts {
         };
         let delay = backoff(base, *count, jitter);
         *count = count.saturating_add(1);
-        if *count >= tries || elapsed >= self.patience {
+        if *count >= tries || elapsed >= self.patience || self.is_out {
             return None;
         }
         let left = self.patience - elapsed;
         let delay = match trouble {
             Trouble::Throttled(Some(told)) if told > left => return None,
-            Trouble::Throttled(Some(told)) => told,
+            Trouble::Throttled(Some(told)) => obeyed(told, base, jitter),
             _ => delay.min(left),
         };
         self.retries += 1;
@@ -150,6 +166,12 @@ impl Attempts {
 pub(crate) fn backoff(base: Duration, step: u32, jitter: f64) -> Duration {
     let longest = base.saturating_mul(1 << step.min(20)).min(LONGEST_BACKOFF);
     longest.mul_f64(0.5 + jitter / 2.0)
+}
+
+/// The wait that was told; where it is none, or over by our clock, one of ours, or we would be
+/// refused as fast as the network goes.
+pub(crate) fn obeyed(told: Duration, base: Duration, jitter: f64) -> Duration {
+    if told.is_zero() { backoff(base, 0, jitter) } else { told }
 }
 
 /// A number from 0 to 1 that differs from request to request. It only ever moves delays.
@@ -237,6 +259,17 @@ mod tests {
         assert_eq!(tries(Trouble::Throttled(None)), 101);
         assert_eq!(tries(Trouble::Unreachable), 101);
         assert_eq!(tries(Trouble::Throttled(Some(hour + hour))), 1);
+    }
+
+    #[test]
+    fn waiting_for_a_budget_is_not_the_services_fault() {
+        let minute = Duration::from_secs(60);
+        let mut attempts = Attempts::new(minute, Duration::from_millis(1));
+        assert!(attempts.after(Trouble::Throttled(None), 0.5).is_some());
+        let begun = attempts.since.unwrap();
+        attempts.since = begun.checked_sub(2 * minute).or(Some(begun));
+        attempts.paced(2 * minute);
+        assert!(attempts.after(Trouble::Throttled(None), 0.5).is_some());
     }
 
     #[test]

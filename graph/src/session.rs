@@ -120,6 +120,16 @@ impl<'upload> Session<'upload> {
 
     /// Sends `chunk` until the host has some of it, has all, or has lost the session.
     pub(crate) async fn send(&mut self, engine: &Engine, chunk: &Chunk) -> Result<Answer, Error> {
+        match self.send_on(engine, chunk).await {
+            // A host that is not reached is another than the service's: that is everybody's trouble.
+            Err(error) if *error.kind() == ErrorKind::Throttled => {
+                Err(engine.or_out(&self.upload.scope, error).await)
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_on(&mut self, engine: &Engine, chunk: &Chunk) -> Result<Answer, Error> {
         loop {
             let told = match self.put(engine, chunk).await? {
                 Told::Unsure(Some(position)) => Told::Answer(Answer::Next(position)),
@@ -203,6 +213,7 @@ impl<'upload> Session<'upload> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, chunk.bytes.len()).await;
         let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
+        self.tries.admitted(&permit);
         let is_last = chunk.end() == self.upload.total;
         let range = format!("bytes {}-{}/{}", chunk.start, chunk.end() - 1, self.upload.total);
         let request = self.request(engine, Method::PUT, chunk.bytes.len()).await?;
@@ -356,6 +367,7 @@ impl<'upload> Session<'upload> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, 0).await;
         let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
+        self.tries.admitted(&permit);
         let Ok(response) = self.request(engine, Method::GET, 0).await?.send().await else {
             return Ok(Position::Silent);
         };

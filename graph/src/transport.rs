@@ -16,7 +16,9 @@ const DOWNLOAD_REDIRECTS: usize = 5;
 /// Longer than any request.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// The HTTP clients. Those that carry tokens follow no redirects.
+/// The HTTP clients. Those that carry tokens follow no redirects. HTTP/1.1 only: with HTTP/2 all
+/// answers of a host share one connection and its window, so that those who wait for room in memory
+/// or on the disk with their answers open would keep the bytes from those who have it.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     /// Graph and the login host.
@@ -40,7 +42,7 @@ impl Transport {
             None => None,
             Some(pem) => {
                 let mut tls = crate::trust::client_tls(Some(pem))?;
-                tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
                 Some(tls)
             }
         };
@@ -50,6 +52,7 @@ impl Transport {
                 Some(tls) => Client::builder().use_preconfigured_tls(tls.clone()),
             };
             let builder = builder
+                .http1_only()
                 .user_agent(&config.user_agent)
                 .connect_timeout(config.connect_timeout)
                 .read_timeout(config.read_timeout)
@@ -60,7 +63,7 @@ impl Transport {
         };
         let policy = || Policy::custom(follow_download);
         Ok(Transport {
-            service: make(&|builder| builder.pool_max_idle_per_host(16))?,
+            service: make(&|builder| builder.pool_max_idle_per_host(32))?,
             reconnecting: make(&|builder| builder.pool_max_idle_per_host(0))?,
             download: make(&|builder| builder.no_gzip().redirect(policy()).referer(false))?,
             upload: make(&|builder| builder.no_gzip().referer(false).read_timeout(NEVER))?,

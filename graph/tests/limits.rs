@@ -122,26 +122,33 @@ async fn throttling_has_no_number_of_tries() {
 
 #[tokio::test]
 async fn patience_ends() {
-    let mock = Mock::start(|seen| match seen.path() {
-        "/v1.0/users/long/x" => Some(with(status(429, ""), "retry-after", "7200")),
-        "/v1.0/users/often/x" => Some(with(status(429, ""), "retry-after", "0.02")),
-        _ => None,
-    })
-    .await;
-    let mut config = mock.config();
-    config.patience = Duration::from_millis(300);
-    let graph = Graph::new(config, mock::secret()).unwrap();
-    for _ in 0..3 {
-        // Told once, all others of the mailbox know without asking.
-        let error = get(&graph, &mailbox("long"), "/users/long/x").await.unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Throttled);
-        assert!(error.is_retryable());
+    for is_out in [false, true] {
+        let mock = Mock::start(move |seen| match seen.path() {
+            "/v1.0/users/long/x" => Some(with(status(429, ""), "retry-after", "7200")),
+            "/v1.0/users/often/x" => Some(with(status(429, ""), "retry-after", "0.02")),
+            // The directory: if it does not answer either, the service is out and no mailbox is.
+            "/v1.0/users" if is_out => Some(status(503, "")),
+            _ => None,
+        })
+        .await;
+        let mut config = mock.config();
+        config.patience = Duration::from_millis(300);
+        let graph = Graph::new(config, mock::secret()).unwrap();
+        let asked = |path: &str| mock.seen().iter().filter(|seen| seen.path() == path).count();
+        let kind = if is_out { ErrorKind::Throttled } else { ErrorKind::Server };
+        for _ in 0..3 {
+            // Told once, all others of the mailbox know without asking.
+            let error = get(&graph, &mailbox("long"), "/users/long/x").await.unwrap_err();
+            assert_eq!(*error.kind(), kind);
+            assert!(error.is_retryable());
+        }
+        assert_eq!(asked("/v1.0/users/long/x"), 1);
+        assert!(is_out || asked("/v1.0/users") == 1);
+        let start = Instant::now();
+        let error = get(&graph, &mailbox("often"), "/users/often/x").await.unwrap_err();
+        assert_eq!(*error.kind(), kind);
+        assert!(error.retries() >= 5 && start.elapsed() < Duration::from_secs(3));
     }
-    assert_eq!(mock.seen().len(), 1);
-    let start = Instant::now();
-    let error = get(&graph, &mailbox("often"), "/users/often/x").await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Throttled);
-    assert!(error.retries() >= 5 && start.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub fn mail(data: &[u8]) {
         size: data.len() as u64,
         converted: false,
         is_doubtful: false,
+        may_be_late: false,
         content: Content::Memory(Bytes::copy_from_slice(data)),
     };
     assert!(read_any(&item), "any bytes make a message");

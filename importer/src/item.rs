@@ -20,8 +20,10 @@ pub(crate) struct Item {
     pub(crate) size: u64,
     /// The exporter had to render it itself.
     pub(crate) converted: bool,
-    /// A run that died was making it: it may be in the target though it does not show there yet.
+    /// An earlier run was making it and could not say what came of it: it may be in the target.
     pub(crate) is_doubtful: bool,
+    /// That run died: it may be there and not show yet.
+    pub(crate) may_be_late: bool,
     /// Its bytes.
     pub(crate) content: Content,
 }

@@ -62,6 +62,8 @@ pub(crate) enum Known {
     Unmade,
     /// It was being made when the run died: it may be in the target, or about to show there.
     Doubtful,
+    /// The same, but that run saw its end: what it made of it shows by now.
+    Failed,
     /// It is where it should be.
     Done,
 }
@@ -90,10 +92,10 @@ impl Journal {
             return Ok(journal);
         }
         journal.check_version()?;
+        journal.order()?;
         for (key, value) in about {
-            let before = journal.about(key)?;
-            if before.as_deref() != Some(value) {
-                let before = before.unwrap_or_default();
+            let before = journal.about(key)?.unwrap_or_default();
+            if before != *value {
                 return Err(journal.unusable(format!(
                     "it is of a restore with another {key}: {before:?}, not {value:?}"
                 )));
@@ -110,7 +112,14 @@ impl Journal {
         }
         let journal = Self::connect(path)?;
         journal.check_version()?;
+        journal.order()?;
         Ok(journal)
+    }
+
+    /// Before what earlier runs did is read in its order, a batch at a time.
+    fn order(&self) -> Result<(), Error> {
+        let sql = "CREATE INDEX IF NOT EXISTS entry_order ON entry (section, kind, seq)";
+        self.asked(|db| db.execute_batch(sql))
     }
 
     fn connect(path: &Path) -> Result<Self, Error> {
@@ -173,6 +182,14 @@ impl Journal {
         })
     }
 
+    /// Where the items of a section went.
+    pub(crate) fn place_of(&self, section: &str) -> Result<Option<String>, Error> {
+        self.asked(|db| {
+            let sql = "SELECT target FROM place WHERE section = ?1";
+            db.prepare_cached(sql)?.query_row([section], |row| row.get(0)).optional()
+        })
+    }
+
     /// All sections and where their items went.
     pub(crate) fn places(&self) -> Result<Vec<(String, String)>, Error> {
         self.asked(|db| {
@@ -191,18 +208,22 @@ impl Journal {
 
     /// What earlier runs did about an item.
     pub(crate) fn known(&self, section: &str, path: &str) -> Result<Known, Error> {
-        let row: Option<(String, bool)> = self.asked(|db| {
-            let sql = "SELECT state, spot IS NOT NULL FROM entry
+        let row: Option<(String, bool, bool)> = self.asked(|db| {
+            let sql = "SELECT state, spot IS NOT NULL, id IS NOT NULL FROM entry
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
             db.prepare_cached(sql)?
-                .query_row([section, path], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([section, path], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()
         })?;
-        let Some((state, has_spot)) = row else { return Ok(Known::New) };
+        let Some((state, has_spot, has_id)) = row else { return Ok(Known::New) };
         Ok(match state.as_str() {
             "undone" => Known::New,
             "begun" if has_spot => Known::Doubtful,
+            // Of what failed or was kept without an id nobody knows whether it was made.
+            "failed" if has_spot => Known::Failed,
+            "kept" if has_spot && !has_id => Known::Failed,
             "begun" | "failed" => Known::Unmade,
+            "kept" if !has_id => Known::Unmade,
             _ => Known::Done,
         })
     }
@@ -264,36 +285,39 @@ impl Journal {
         })
     }
 
-    /// When the item is where it should be. One that is found where it was being put was made by
-    /// the run before, and has replaced what that one was about to replace.
+    /// When the item is where it should be. One that is found where it was being put, or is still
+    /// what an earlier run made, was made by this journal, and has replaced what that run replaced.
     pub(crate) fn done(&self, section: &str, path: &str, restored: &Restored) -> Result<(), Error> {
         let (state, old) = match &restored.how {
             How::Created => ("created", None),
-            How::Present => ("present", None),
+            How::Present | How::Foreign => ("present", None),
             How::Replaced { old } => ("replaced", Some(old)),
         };
         let losses: Vec<_> = restored.losses.iter().map(|loss| loss.name()).collect();
         self.asked(|db| {
             let sql = "UPDATE entry SET id = ?4, etag = ?5, losses = ?7,
-                       old = iif(?3 = 'present', old, ?6),
-                       state = CASE WHEN ?3 <> 'present' OR spot IS NULL THEN ?3
+                       old = iif(?3 = 'present', old, ?6), spot = iif(?8, NULL, spot),
+                       state = CASE WHEN ?3 <> 'present' OR ?8 THEN ?3
+                                    WHEN spot IS NULL AND id IS NOT ?4 THEN ?3
                                     WHEN old IS NULL THEN 'created' ELSE 'replaced' END
                        WHERE section = ?1 AND kind = 'item' AND path = ?2";
-            let id = &restored.id;
+            let Restored { how, id, etag, .. } = restored;
+            let (losses, is_foreign) = (losses.join(" "), *how == How::Foreign);
             db.prepare_cached(sql)?
-                .execute(params![section, path, state, id, restored.etag, old, losses.join(" ")])
+                .execute(params![section, path, state, id, etag, old, losses, is_foreign])
                 .map(drop)
         })
     }
 
-    /// When it is not.
+    /// When it is not. What was there before any run is not ours, whatever becomes of it.
     pub(crate) fn fail(&self, section: &str, path: &str, error: &Error) -> Result<(), Error> {
         let message = error.to_string();
         self.asked(|db| {
             let sql = "INSERT INTO entry (section, kind, path, state, cause, message)
                        VALUES (?1, 'item', ?2, 'failed', ?3, ?4)
                        ON CONFLICT DO UPDATE SET state = 'failed', cause = excluded.cause,
-                       message = excluded.message";
+                       message = excluded.message, id = iif(state = 'present', NULL, id),
+                       etag = iif(state = 'present', NULL, etag)";
             db.prepare_cached(sql)?
                 .execute([section, path, error.cause(), message.as_str()])
                 .map(drop)
@@ -322,11 +346,17 @@ impl Journal {
     }
 
     /// A folder that is there: made by a run that died before it could say so, if it was begun.
-    pub(crate) fn found_folder(&self, section: &str, place: &str, id: &str) -> Result<(), Error> {
+    /// True if a run with this journal made it.
+    pub(crate) fn found_folder(&self, section: &str, place: &str, id: &str) -> Result<bool, Error> {
         self.asked(|db| {
             let sql = "UPDATE entry SET state = 'created', id = ?3
                        WHERE section = ?1 AND kind = 'folder' AND path = ?2 AND state = 'begun'";
-            db.prepare_cached(sql)?.execute([section, place, id]).map(drop)
+            db.prepare_cached(sql)?.execute([section, place, id])?;
+            let sql = "SELECT count(*) FROM entry WHERE section = ?1 AND kind = 'folder'
+                       AND path = ?2 AND state = 'created' AND id = ?3";
+            let made: i64 =
+                db.prepare_cached(sql)?.query_row([section, place, id], |row| row.get(0))?;
+            Ok(made > 0)
         })
     }
 
@@ -389,6 +419,28 @@ impl Journal {
             db.prepare_cached(sql)?
                 .query_map(params![section, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
+        })
+    }
+
+    /// Calls `visit` with id and etag of each item, of any section, that is where it should be and
+    /// whose id is `id` or begins with it and a `#`.
+    pub(crate) fn settled_at(
+        &self,
+        id: &str,
+        visit: &mut dyn FnMut(&str, &str),
+    ) -> Result<(), Error> {
+        self.asked(|db| {
+            db.execute_batch("CREATE INDEX IF NOT EXISTS entry_id ON entry (id)")?;
+            let sql = "SELECT id, etag FROM entry
+                       WHERE (id = ?1 OR (id > ?1 || '#' AND id < ?1 || '$'))
+                       AND kind = 'item' AND etag IS NOT NULL
+                       AND state IN ('created', 'replaced', 'present')";
+            let mut query = db.prepare_cached(sql)?;
+            let mut rows = query.query([id])?;
+            while let Some(row) = rows.next()? {
+                visit(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+            }
+            Ok(())
         })
     }
 

@@ -75,7 +75,7 @@ impl Tally {
         let mut summary = self.lock();
         match restored.how {
             How::Created => summary.created += 1,
-            How::Present => summary.present += 1,
+            How::Present | How::Foreign => summary.present += 1,
             How::Replaced { .. } => summary.replaced += 1,
         }
         summary.bytes += item.size;

@@ -42,7 +42,27 @@ pub(crate) trait Place: Send + Sync {
     /// Takes back what a journal says was made: an item, or a folder if it is empty. Folders come
     /// after what is in them. What was changed since stays.
     fn undo(&self, made: &Made) -> impl Future<Output = Result<Undone, Error>> + Send;
+
+    /// Takes back several, the latest first, and tells what became of each. Ends with the error
+    /// that `told` gives.
+    fn undo_all(
+        &self,
+        all: &[(i64, Made)],
+        told: &mut Told<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            for made in all {
+                let undone = self.undo(&made.1).await;
+                told(made, undone)?;
+            }
+            Ok(())
+        }
+    }
 }
+
+/// Hears what became of an entry of the journal.
+pub(crate) type Told<'a> =
+    dyn FnMut(&(i64, Made), Result<Undone, Error>) -> Result<(), Error> + Send + 'a;
 
 /// Any of the places there are.
 pub(crate) struct AnyPlace(Box<dyn Boxed>);
@@ -77,6 +97,10 @@ impl Place for AnyPlace {
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
         self.0.undo(made).await
     }
+
+    async fn undo_all(&self, all: &[(i64, Made)], told: &mut Told<'_>) -> Result<(), Error> {
+        self.0.undo_all(all, told).await
+    }
 }
 
 /// A place whose futures are boxed, so that nobody needs to know which it is.
@@ -91,6 +115,11 @@ trait Boxed: Send + Sync {
     ) -> BoxFuture<'a, Result<Restored, Error>>;
     fn finish(&self) -> BoxFuture<'_, Result<(), Error>>;
     fn undo<'a>(&'a self, made: &'a Made) -> BoxFuture<'a, Result<Undone, Error>>;
+    fn undo_all<'a>(
+        &'a self,
+        all: &'a [(i64, Made)],
+        told: &'a mut Told<'_>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 impl<P: Place> Boxed for P {
@@ -120,6 +149,14 @@ impl<P: Place> Boxed for P {
 
     fn undo<'a>(&'a self, made: &'a Made) -> BoxFuture<'a, Result<Undone, Error>> {
         Place::undo(self, made).boxed()
+    }
+
+    fn undo_all<'a>(
+        &'a self,
+        all: &'a [(i64, Made)],
+        told: &'a mut Told<'_>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Place::undo_all(self, all, told).boxed()
     }
 }
 
@@ -180,8 +217,10 @@ pub(crate) struct Restored {
 pub(crate) enum How {
     /// Made now.
     Created,
-    /// Was there already: nothing was done.
+    /// Was there already: nothing was done. If this journal was about to put it there, it did.
     Present,
+    /// Was there already and is somebody else's, whatever this journal was about to do.
+    Foreign,
     /// Made now in the stead of another, which the target can bring back by this.
     Replaced {
         /// See [`Made::old`].

@@ -250,7 +250,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Items that did not even come so far are counted and journaled.
+    /// Items that did not even come so far are counted and journaled. Those that an earlier run
+    /// restored are where they should be.
     fn give_up(
         &self,
         section: &str,
@@ -260,10 +261,22 @@ impl Context<'_> {
         let mut after = 0;
         while let Some((seq, path)) = next(after)? {
             after = seq;
+            if self.is_done(section, &path)? {
+                continue;
+            }
             self.tally.failed(&path, error);
             self.journal.fail(section, &path, error)?;
         }
         Ok(())
+    }
+
+    /// Whether an earlier run restored an item, which is counted then.
+    fn is_done(&self, section: &str, path: &str) -> Result<bool, Error> {
+        let is_done = self.journal.known(section, path)? == Known::Done;
+        if is_done {
+            self.tally.known();
+        }
+        Ok(is_done)
     }
 
     fn disprove(&self, walked: &Walked) -> Result<(), Error> {
@@ -298,6 +311,7 @@ impl Run<'_> {
                 drop(path);
                 return Err(error);
             }
+            Job::Bad { path, .. } if self.context.is_done(self.section, &path)? => return Ok(()),
             Job::Bad { path, error } => (path, Err(error)),
             Job::Item(mut item) => {
                 match journal.known(self.section, &item.path)? {
@@ -305,7 +319,10 @@ impl Run<'_> {
                         tally.known();
                         return Ok(());
                     }
-                    known => item.is_doubtful = known == Known::Doubtful,
+                    known => {
+                        item.is_doubtful = matches!(known, Known::Doubtful | Known::Failed);
+                        item.may_be_late = known == Known::Doubtful;
+                    }
                 }
                 let result = match self.refusals.load(Ordering::Relaxed) {
                     FULL.. => Err(full()),

@@ -9,11 +9,11 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::monitor::Monitor;
-use crate::place::{AnyPlace, Place as _, Undone, What};
+use crate::place::{AnyPlace, Made, Place as _, Undone, What};
 use crate::target::Target;
 
 /// Entries that are read from the journal at a time.
-const BATCH: usize = 500;
+const BATCH: usize = 1000;
 
 /// What an undo did.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -76,7 +76,7 @@ pub async fn undo(
 fn grounds(target: &Target, journal: &Journal) -> Result<Vec<Vec<(String, String)>>, Error> {
     let mut grounds: BTreeMap<String, Vec<(i64, String, String)>> = BTreeMap::new();
     for (section, address) in journal.places()? {
-        let ground = target.ground(&section, &address).to_owned();
+        let ground = target.ground(&section, &address);
         let latest = journal.latest(&section)?;
         grounds.entry(ground).or_default().push((latest, section, address));
     }
@@ -100,23 +100,25 @@ async fn all(
         let batch = journal.made(section, what, after, BATCH)?;
         let Some((last, _)) = batch.last() else { return Ok(()) };
         after = Some(*last);
-        for (seq, made) in batch {
-            match place.undo(&made).await {
+        let mut told = |(seq, made): &(i64, Made), undone| {
+            match undone {
                 Ok(Undone::Removed) => {
                     summary.removed += 1;
-                    journal.undone(seq, true)?;
+                    journal.undone(*seq, true)?;
                 }
                 Ok(Undone::Kept) => {
                     summary.kept += 1;
-                    journal.undone(seq, false)?;
+                    journal.undone(*seq, false)?;
                     monitor.warn(&format!("{} was changed since and stays", made.path));
                 }
-                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) if Error::is_fatal(&error) => return Err(error),
                 Err(error) => {
                     summary.failed += 1;
                     monitor.warn(&crate::error::chain(&error));
                 }
             }
-        }
+            Ok(())
+        };
+        place.undo_all(&batch, &mut told).await?;
     }
 }

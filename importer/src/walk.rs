@@ -266,9 +266,7 @@ impl Ask {
         };
         match &self.only_failed {
             None => Ok(true),
-            Some(journal) => {
-                Ok(matches!(journal.known(prefix, path)?, Known::Unmade | Known::Doubtful))
-            }
+            Some(journal) => Ok(!matches!(journal.known(prefix, path)?, Known::New | Known::Done)),
         }
     }
 

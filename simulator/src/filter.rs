@@ -70,9 +70,14 @@ impl Condition {
     fn holds(&self, row: &Value) -> bool {
         if self.operator == Operator::Extended {
             let mut all = row["singleValueExtendedProperties"].as_array().into_iter().flatten();
-            let same_id =
-                |id: &Value| extended::same(id.as_str().unwrap_or_default(), &self.property);
-            return all.any(|p| same_id(&p["id"]) && p["value"] == self.value);
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_lowercase();
+            let wanted = text(&self.value);
+            // The service compares values whatever their case.
+            let is_wanted = |property: &Value| {
+                extended::same(property["id"].as_str().unwrap_or_default(), &self.property)
+                    && text(&property["value"]) == wanted
+            };
+            return all.any(is_wanted);
         }
         let found = row.pointer(&format!("/{}", self.property)).unwrap_or(&Value::Null);
         if self.operator == Operator::Any {

@@ -82,6 +82,9 @@ pub(crate) struct Simulate {
     /// The part of SharePoint's limits that other applications use up, from 0 to less than 1.
     #[arg(long, value_name = "PART", default_value_t = 0.0, conflicts_with = "no_limits")]
     pub(crate) others: f64,
+    /// Every answer takes this long.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) latency: Duration,
     /// How long an access token is valid.
     #[arg(long, value_name = "TIME", default_value = "3599s", value_parser = humantime::parse_duration)]
     pub(crate) token_lifetime: Duration,

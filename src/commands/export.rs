@@ -2,6 +2,7 @@
 
 mod each;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const WAITING: Duration = Duration::from_secs(30);
 /// How long a stream that is being interrupted may take to say so in its data. The consumer may
 /// be blocked; schedulers send SIGKILL after 10 s.
 const LAST_WORDS: Duration = Duration::from_secs(4);
+/// Bytes that the spool's disk must take before a stream begins.
+const LEAST_ROOM: usize = 64 << 10;
 
 pub(super) async fn run(args: Export) -> Result<Code, Failure> {
     let args = Arc::new(args);
@@ -173,20 +176,16 @@ async fn export(
 
 pub(super) fn spool(args: &SpoolArgs) -> Result<SpoolOptions, Failure> {
     let dir = args.spool_dir.clone().unwrap_or_else(exporter::default_spool_dir);
-    let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(|error| {
-        Failure::because(
-            Code::Usage,
-            &format!("using the spool directory {}", dir.display()),
-            &error,
-        )
-        .hint("--spool-dir names a directory for temporary files")
-    })?;
+    let unusable = |code, error: &std::io::Error| {
+        Failure::because(code, &format!("using the spool directory {}", dir.display()), error)
+            .hint("--spool-dir names a directory for temporary files")
+    };
+    let bad = |error: std::io::Error| unusable(Code::Usage, &error);
+    let mut spool = SpoolOptions::in_dir(dir.clone()).map_err(bad)?;
     // Found out now: later it would cost a stream.
-    if let Err(error) = tempfile::tempfile_in(&dir) {
-        let doing = format!("using the spool directory {}", dir.display());
-        return Err(Failure::because(Code::Usage, &doing, &error)
-            .hint("--spool-dir names a directory for temporary files"));
-    }
+    let mut file = tempfile::tempfile_in(&dir).map_err(bad)?;
+    file.write_all(&[0; LEAST_ROOM]).map_err(|error| unusable(Code::Fatal, &error))?;
+    drop(file);
     if exporter::spool_dir_is_memory(&dir) {
         terminal::line(&format!(
             "tar365: warning: the spool directory {} is in memory; --spool-dir names another",

@@ -76,6 +76,9 @@ fn raise_open_files() {
 fn in_runtime(command: impl Future<Output = Result<Code, Failure>>) -> Result<Code, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
+        // One for each section of the largest `--concurrency`, and what else blocks: converters
+        // wait for room with a thread each, and the one that all wait for needs one, too.
+        .max_blocking_threads(2048)
         .enable_all()
         .build()
         .map_err(|error| Failure::because(Code::Fatal, "starting", &error))?;

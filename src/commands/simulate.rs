@@ -119,6 +119,7 @@ fn options(args: &Simulate) -> Result<Options, Failure> {
         page_cap: args.page_cap,
         reorder: args.reorder,
         forget_content_over: args.forget_content_over.map(|size| size.as_u64()),
+        latency: args.latency,
         token_lifetime: args.token_lifetime,
         url_lifetime: args.url_lifetime,
         ..Options::default()

@@ -9,6 +9,7 @@ use simulator::{Fault, Host, Options, Profile, Record};
 use tempfile::TempDir;
 
 use crate::harness::{Archive, Run, Tenant, text, verify};
+use crate::soak::soak;
 
 pub fn small() -> Options {
     Options { users: 2, mails: 60, files: 30, ..Options::default() }
@@ -408,8 +409,7 @@ fn edit(tenant: &Tenant, dice: &mut Dice, serial: usize) {
 
 #[test]
 fn ten_nights_on_a_base_are_ten_full_exports() {
-    let is_soak = std::env::var_os("TAR365_SOAK").is_some_and(|value| value == "1");
-    for seed in 0..if is_soak { 40 } else { 2 } {
+    for seed in 0..if soak() { 40 } else { 2 } {
         let profile = if seed % 2 == 0 { Profile::Plain } else { Profile::Nasty };
         let tenant = Tenant::start(Options {
             users: 2,

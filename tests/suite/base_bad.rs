@@ -9,6 +9,7 @@ use simulator::Options;
 
 use crate::base::{Night, Shelf, WAYS, Way, contents, night, place_of, rebuilt, same};
 use crate::harness::{Tenant, children, ends, run_with, runs, send, tar365, wait_until};
+use crate::soak::soak;
 
 fn tiny() -> Options {
     Options { users: 2, mails: 25, files: 12, ..Options::default() }
@@ -116,8 +117,7 @@ fn damage_to_what_the_base_says_of_itself_is_an_error() {
 fn no_damage_ever_reaches_the_next_archive() {
     let tenant = Tenant::start(Options { mails: 8, files: 4, ..tiny() });
     let whole = tenant.export(&[]).expect(0).stdout;
-    let is_soak = std::env::var_os("TAR365_SOAK").is_some_and(|value| value == "1");
-    let tries = if is_soak { 2000 } else { 25 };
+    let tries = if soak() { 2000 } else { 25 };
     for number in 0..tries {
         let mut bad = whole.clone();
         // Spread over all of it, and over the places in a block.

@@ -11,6 +11,7 @@ use simulator::{Fault, Options};
 
 use crate::base::{Shelf, contents, read, same};
 use crate::harness::{Tenant, ends, json_lines, run, send, text, verify, wait_until};
+use crate::soak::soak;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -58,8 +59,7 @@ fn a_killed_export_goes_on_and_fetches_nothing_twice() {
     let tenant = Tenant::start(options());
     let whole = tenant.export(&[]).expect(0).stdout;
     let all = contents(&tenant.simulator.log().records()).len();
-    let is_soak = std::env::var_os("TAR365_SOAK").is_some_and(|value| value == "1");
-    let points = if is_soak { 40 } else { 6 };
+    let points = if soak() { 40 } else { 6 };
     let mut most = 0;
     for number in 0..points {
         let shelf = Shelf::new();

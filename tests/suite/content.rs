@@ -61,29 +61,10 @@ fn exported(archive: &Archive, section: &str) -> BTreeMap<String, String> {
 
 /// What the service answers to us.
 fn ask(tenant: &Tenant, path: &str) -> Value {
-    let simulator = &tenant.simulator;
-    let client = reqwest::Client::new();
-    let token = format!("{}/{}/oauth2/v2.0/token", simulator.login_url(), simulator.tenant_id());
-    let (id, secret) = (simulator.client_id(), simulator.client_secret());
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &id),
-        ("client_secret", &secret),
-        ("scope", "https://graph.microsoft.com/.default"),
-    ];
-    let body = form.map(|(name, value)| {
-        format!(
-            "{name}={}",
-            url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()
-        )
-    });
-    let url = format!("{}/v1.0{path}", simulator.graph_url());
+    let url = format!("{}/v1.0{path}", tenant.simulator.graph_url());
     runtime().block_on(async {
-        let kind = "application/x-www-form-urlencoded";
-        let token = client.post(token).header("content-type", kind).body(body.join("&"));
-        let token: Value = token.send().await.unwrap().json().await.unwrap();
-        let answer = client.get(url).bearer_auth(text(&token, "access_token"));
-        let answer = answer.header("prefer", "IdType=\"ImmutableId\"").send().await.unwrap();
+        let asked = tenant.client().await.get(url).header("prefer", "IdType=\"ImmutableId\"");
+        let answer = asked.send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.unwrap()
     })

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use simulator::{Fault, Limits, Options, Profile};
 
 use crate::harness::{Run, Tenant, run, sha256, text, verify};
+use crate::soak::soak;
 
 /// Faults that an export must leave no trace of.
 const FAULTS: &[&[&str]] = &[
@@ -66,7 +67,7 @@ fn ways(profile: Profile) -> Vec<Way> {
             }
         }
     }
-    if std::env::var_os("TAR365_SOAK").is_some_and(|value| value == "1") {
+    if soak() {
         return ways;
     }
     // Every set of faults, with everything else drawn; with ordinary names twice.

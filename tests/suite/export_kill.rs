@@ -21,8 +21,9 @@ use crate::harness::{
     Archive, Tenant, children, ends, examine_all, files_below, json_lines, run, run_with, send,
     tar365,
 };
-use crate::import_faults::{Random, soak};
+use crate::import_faults::Random;
 use crate::import_kill::{kill_when, reached};
+use crate::soak::{soak, write_table};
 
 const LONG: Duration = Duration::from_secs(120);
 /// Kills at a time: they wait more than they compute.
@@ -476,10 +477,7 @@ fn what_a_killed_export_leaves_is_refused_or_whole() {
     let rows = examine_all(&cases, AT_ONCE, examine);
     let kills = rows.iter().filter(|row| row.part.is_some()).count();
     assert!(kills * 4 > count * 3, "only {kills} of {count} were killed in time");
-    if soak() {
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export-kills.md");
-        std::fs::write(file, table(&rows)).unwrap();
-    }
+    write_table("export-kills", &table(&rows));
 }
 
 /// One row a consumer; accepted and refused are streams, of which `--each` has several.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use simulator::{Credentials, Options, PostInfo};
 
 use crate::base::{Way, night};
@@ -406,10 +406,17 @@ fn nobody_reads_groups_without_the_role() {
     let run = tenant.export(&["--service", "mail,conversations"]).expect(77);
     assert!(run.stdout.is_empty() && run.stderr.contains("groups"), "{}", run.stderr);
     // Calendars of users are there without those of groups, and the ledger says what is not.
-    let run = tenant.export(&["--service", "calendar"]).expect(0);
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report.json");
+    let arguments = ["--service", "calendar", "--report", report.to_str().unwrap()];
+    let run = tenant.export(&arguments).expect(0);
     let archive = Archive::new(&run.stdout);
     let line = archive.ledger().into_iter().find(|line| line["scope"] == "groups");
     assert!(line.is_some_and(|line| line["cause"] == "refused"));
+    let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let refused =
+        json!({"service": "calendar", "what": "groups", "state": "not-permitted", "owners": 1});
+    assert!(report["coverage"].as_array().unwrap().contains(&refused), "{report}");
     tenant.export(&["--service", "calendar", "--group", "*"]).expect(77);
     // Who wants none needs none.
     tenant.export(&["--service", "mail"]).expect(0);

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 use simulator::{Options, Simulator};
 use tokio::runtime::Runtime;
 
@@ -78,6 +80,25 @@ impl Tenant {
             .env("TAR365_LOGIN_URL", self.simulator.login_url())
             .env("TAR365_PACE", "none");
         command
+    }
+
+    /// A client that is not ours, with a token of its own.
+    pub async fn client(&self) -> reqwest::Client {
+        let simulator = &self.simulator;
+        let login =
+            format!("{}/{}/oauth2/v2.0/token", simulator.login_url(), simulator.tenant_id());
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &simulator.client_id()),
+            ("client_secret", &simulator.client_secret()),
+            ("scope", &format!("{}/.default", simulator.graph_url())),
+        ];
+        let client = || reqwest::Client::builder().no_proxy();
+        let asked = client().build().unwrap().post(login).form(&form);
+        let token: Value = asked.send().await.unwrap().json().await.unwrap();
+        let bearer = format!("Bearer {}", text(&token, "access_token"));
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer.parse().unwrap())]);
+        client().default_headers(headers).build().unwrap()
     }
 
     /// Exports to memory; for small tenants.
@@ -239,7 +260,7 @@ pub fn members(archive: &[u8]) -> Vec<Member> {
 }
 
 /// The lines of a JSON-lines member.
-pub fn json_lines(content: &[u8]) -> Vec<serde_json::Value> {
+pub fn json_lines(content: &[u8]) -> Vec<Value> {
     content
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -278,7 +299,7 @@ impl Archive {
     }
 
     /// The metadata lines of a section, `users/<upn>/<service>`; none if there is no section.
-    pub fn lines(&self, section: &str) -> Vec<serde_json::Value> {
+    pub fn lines(&self, section: &str) -> Vec<Value> {
         self.member(&format!("{section}.ndjson"))
             .map_or(Vec::new(), |member| json_lines(&member.content))
     }
@@ -296,14 +317,14 @@ impl Archive {
             .collect()
     }
 
-    pub fn ledger(&self) -> Vec<serde_json::Value> {
+    pub fn ledger(&self) -> Vec<Value> {
         json_lines(&self.member(archive::LEDGER_PATH).unwrap().content)
     }
 }
 
 /// A string of a JSON object; empty when it has none of that name.
-pub fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
-    value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// SHA-256 in hex.

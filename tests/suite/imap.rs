@@ -1,11 +1,10 @@
 //! A restore to a real IMAP server: every byte, flag, date and folder; once; and back again.
 
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use simulator::{Options, Profile};
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::dovecot::{Dovecot, Message, PASSWORD, Setup, TOKEN, USER};
 use crate::harness::{Archive, Tenant, corpus, run, sha256, text};
+use wire::Wire;
 
 /// An archive on disk, and what its mails must look like on an IMAP server.
 struct Backup {
@@ -478,70 +478,35 @@ fn undo_keeps_what_others_put_into_a_restored_folder() {
     assert_eq!(left, [(mailbox, sha256(b"A: b\r\n"))]);
 }
 
-/// Between client and server; takes away the answer to every n-th APPEND and hangs up, when the
-/// message is there and the client can't know.
-struct Wire {
-    port: u16,
-    cut: Arc<AtomicUsize>,
-}
-
-impl Wire {
-    fn to(server: u16, every: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (cut, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let counter = Arc::clone(&cut);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
-                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || copy(from, to));
-                let (cut, answers) = (Arc::clone(&counter), Arc::clone(&answers));
-                std::thread::spawn(move || answer(server, client, every, &answers, &cut));
-            }
-        });
-        Self { port, cut }
-    }
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream) {
-    // Either end may go at any time.
-    drop(std::io::copy(&mut from, &mut to));
-    drop(to.shutdown(std::net::Shutdown::Both));
-}
-
-fn answer(
-    mut server: TcpStream,
-    mut client: TcpStream,
-    every: usize,
-    answers: &AtomicUsize,
-    cut: &AtomicUsize,
-) {
-    let mut buffer = [0; 65536];
-    while let Ok(read @ 1..) = server.read(&mut buffer) {
-        let bytes = &buffer[..read];
-        if bytes.windows(10).any(|window| window == b"[APPENDUID")
-            && answers.fetch_add(1, Ordering::SeqCst) % every == every - 1
-        {
-            cut.fetch_add(1, Ordering::SeqCst);
-            break;
-        }
-        if client.write_all(bytes).is_err() {
-            break;
-        }
-    }
-    for end in [server, client] {
-        drop(end.shutdown(std::net::Shutdown::Both));
-    }
+/// One mail that the server can't cope with: it costs itself, and all behind it come home.
+#[test]
+fn a_mail_at_which_the_server_hangs_up_costs_itself() {
+    let backup = Backup::of_mails(&[
+        ("a.eml", b"Subject: a\r\n\r\nfirst\r\n"),
+        ("b.eml", b"Subject: poison\r\n\r\nsecond\r\n"),
+        ("c.eml", b"Subject: c\r\n\r\nthird\r\n"),
+    ]);
+    let server = Dovecot::start(&Setup { readable: true, ..Setup::default() });
+    let wire = Wire::to(server.imap, usize::MAX, "Subject: poison");
+    let journal = backup.journal("journal");
+    let more = ["--journal", journal.to_str().unwrap()];
+    let partly = run(server.tar365(&import(&backup.path, &wire.address(), &more))).expect(3);
+    assert!(partly.stderr.contains("poison"), "{}", partly.stderr);
+    assert_eq!(server.messages().len(), 2);
+    // Where it copes again, it is all that is missing.
+    let wire = Wire::to(server.imap, usize::MAX, "");
+    let other = backup.journal("other journal");
+    let more = ["--journal", other.to_str().unwrap()];
+    run(server.tar365(&import(&backup.path, &wire.address(), &more))).expect(0);
+    assert_eq!(server.messages().len(), 3);
 }
 
 #[test]
 fn a_lost_answer_makes_nothing_twice() {
     let backup = Backup::small();
     let server = Dovecot::start(&Setup { readable: true, ..Setup::default() });
-    let wire = Wire::to(server.imap, 4);
-    let user = USER.replace('@', "%40");
-    let address = format!("imap://{user}@127.0.0.1:{}/", wire.port);
+    let wire = Wire::to(server.imap, 4, "");
+    let address = wire.address();
     let journal = backup.journal("journal");
     let more = ["--journal", journal.to_str().unwrap()];
     run(server.tar365(&import(&backup.path, &address, &more))).expect(0);

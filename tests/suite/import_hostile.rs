@@ -4,6 +4,8 @@
 //!
 //! What the fuzz targets do is done here, too, with broken pieces of a sound archive.
 
+mod forged;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +13,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use forged::{EML, Forged, file, folder, message, owner};
+
 use crate::harness::{Run, files_below, run, run_with, sha256, tar365};
-use crate::import_faults::{Random, soak};
+use crate::import_faults::Random;
+use crate::soak::soak;
 
 const LAYOUTS: [&str; 3] = ["native", "maildir", "mboxrd"];
 const MAIL: &str = "users/eva@example.com/mail";
@@ -20,167 +25,6 @@ const DRIVE: &str = "users/eva@example.com/onedrive";
 /// A head that every reader takes.
 const HEAD: &str =
     r#"{"filters":[],"format":1,"selection":{},"services":["mail","onedrive"],"tenant":"t"}"#;
-
-/// An archive that is built member by member, as right or as wrong as a case wants it. The
-/// manifest, the ledger and the seal fit it unless they are told otherwise.
-struct Forged {
-    bytes: Vec<u8>,
-    manifest: String,
-    members: u64,
-    items: u64,
-}
-
-impl Forged {
-    fn new() -> Self {
-        let mut forged = Self { bytes: Vec::new(), manifest: String::new(), members: 0, items: 0 };
-        forged.file(".tar365/archive.json", format!("{HEAD}\n").as_bytes());
-        forged
-    }
-
-    /// A ustar header, with an `x` header before it if the name needs one.
-    fn header(&mut self, path: &str, size: u64, kind: u8, link: &str) {
-        if path.len() > 100 || !path.is_ascii() {
-            let record = pax("path", path);
-            self.block("PaxHeaders/x", record.len() as u64, b'x', "");
-            self.padded(record.as_bytes());
-            self.block("tar365/long", size, kind, link);
-        } else {
-            self.block(path, size, kind, link);
-        }
-    }
-
-    fn block(&mut self, name: &str, size: u64, kind: u8, link: &str) {
-        let mut block = [0_u8; 512];
-        let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
-        put(0, name.as_bytes());
-        put(100, if kind == b'5' { b"0000755" } else { b"0000644" });
-        put(108, b"0000000");
-        put(116, b"0000000");
-        if size < 1 << 33 {
-            put(124, format!("{size:011o}").as_bytes());
-        } else {
-            put(124, &[0x80]);
-            put(128, &size.to_be_bytes());
-        }
-        put(136, b"00000000000");
-        put(148, b"        ");
-        put(156, &[kind]);
-        put(157, link.as_bytes());
-        put(257, b"ustar\x0000");
-        put(329, b"0000000");
-        put(337, b"0000000");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
-        self.bytes.extend(block);
-    }
-
-    fn padded(&mut self, content: &[u8]) {
-        self.bytes.extend(content);
-        self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
-    }
-
-    fn line(&mut self, line: &Value) {
-        self.manifest += &format!("{line}\n");
-        self.members += 1;
-    }
-
-    fn file(&mut self, path: &str, content: &[u8]) {
-        let start = self.bytes.len();
-        self.header(path, content.len() as u64, b'0', "");
-        self.padded(content);
-        let span = self.bytes.len() - start;
-        let (size, sha256) = (content.len(), sha256(content));
-        self.line(&json!({ "path": path, "sha256": sha256, "size": size, "span": span }));
-        self.items += u64::from(!path.ends_with(".ndjson") && path.starts_with("users/"));
-    }
-
-    /// A link or device or whatever the type says.
-    fn special(&mut self, path: &str, kind: u8, link: &str) {
-        let start = self.bytes.len();
-        self.header(path, 0, kind, link);
-        let span = self.bytes.len() - start;
-        self.line(&json!({ "path": path, "size": 0, "span": span }));
-    }
-
-    /// A section: metadata, then the members.
-    fn section(&mut self, prefix: &str, lines: &[Value], members: &[(&str, &[u8])]) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.file(&format!("{prefix}.ndjson"), text.as_bytes());
-        for (path, content) in members {
-            self.file(path, content);
-        }
-    }
-
-    fn sealed(self) -> Vec<u8> {
-        self.sealed_with(|_| {})
-    }
-
-    /// Sealed, after `lie` had its say about the seal.
-    fn sealed_with(mut self, lie: impl Fn(&mut Value)) -> Vec<u8> {
-        let manifest = std::mem::take(&mut self.manifest).into_bytes();
-        let members = self.members;
-        let mut extent = |path: &str, content: &[u8]| {
-            let record = pax("comment", &format!("sha256:{}", sha256(content)));
-            self.block("PaxHeaders/x", record.len() as u64, b'x', "");
-            self.padded(record.as_bytes());
-            self.block(path, content.len() as u64, b'0', "");
-            let offset = self.bytes.len();
-            self.padded(content);
-            json!({ "offset": offset, "length": content.len(), "sha256": sha256(content) })
-        };
-        let (manifest, ledger) =
-            (extent(".tar365/manifest.ndjson", &manifest), extent(".tar365/ledger.ndjson", b""));
-        let mut seal = json!({
-            "converted": 0, "damaged": 0, "failed": 0, "items": self.items, "ledger": ledger,
-            "manifest": manifest, "members": members, "outcome": "complete", "skipped": 0,
-            "version": 1,
-        });
-        lie(&mut seal);
-        let mut text = seal.to_string();
-        text += &" ".repeat(4095 - text.len());
-        text.push('\n');
-        self.block(".tar365/seal.json", 4096, b'0', "");
-        self.padded(text.as_bytes());
-        self.bytes.extend([0; 1024]);
-        self.bytes
-    }
-}
-
-/// One PAX record; its length counts itself.
-fn pax(key: &str, value: &str) -> String {
-    let rest = format!(" {key}={value}\n");
-    let mut length = rest.len() + 1;
-    while length != rest.len() + length.to_string().len() {
-        length = rest.len() + length.to_string().len();
-    }
-    format!("{length}{rest}")
-}
-
-fn owner() -> Value {
-    json!({ "kind": "owner", "id": "1", "graph": {
-        "id": "1", "userPrincipalName": "eva@example.com", "mail": "eva@example.com",
-    } })
-}
-
-fn folder(id: &str, parent: &str, name: &str, path: &str) -> Value {
-    json!({ "kind": "folder", "id": id, "path": path,
-        "graph": { "id": id, "displayName": name, "name": name, "parentFolderId": parent,
-                   "parentReference": { "id": parent }, "folder": {} } })
-}
-
-fn message(id: &str, parent: &str, path: &str) -> Value {
-    json!({ "kind": "message", "id": id, "path": path,
-        "graph": { "id": id, "parentFolderId": parent, "subject": "S", "isRead": true,
-                   "receivedDateTime": "2026-09-01T00:00:00Z" } })
-}
-
-fn file(id: &str, parent: &str, name: &str, path: &str) -> Value {
-    json!({ "kind": "file", "id": id, "path": path,
-        "graph": { "id": id, "name": name, "parentReference": { "id": parent }, "file": {},
-                   "createdDateTime": "2026-09-01T00:00:00Z", "size": 1 } })
-}
-
-const EML: &[u8] = b"Subject: S\r\nMessage-ID: <s@example.com>\r\n\r\nText\r\n";
 
 /// A place to restore to, with a neighbour that must stay as it is.
 struct Ground {

@@ -3,21 +3,24 @@
 //!
 //! `TAR365_SOAK=1` kills at 50 points instead of a few.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use simulator::Options;
 use tempfile::TempDir;
 
-use crate::harness::{Tenant, ends, files_below, run, send, tar365};
-use crate::import_faults::{Place, Random, State, empty, soak, source, state};
+use crate::harness::{Archive, Tenant, ends, examine_all, files_below, run, send, tar365, text};
+use crate::import_faults::{Place, Random, State, UPN, empty, source, state};
+use crate::soak::soak;
 
 /// What happens after the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub enum Then {
     /// The same command again.
     Resume,
     /// The same command with another journal.
@@ -28,7 +31,10 @@ enum Then {
     ResumeAndUndo,
 }
 
-const ALL: [Then; 4] = [Then::Resume, Then::Anew, Then::Undo, Then::ResumeAndUndo];
+impl Then {
+    pub const ALL: [Self; 4] = [Self::ResumeAndUndo, Self::Undo, Self::Anew, Self::Resume];
+}
+
 /// Kills at a time: they wait more than they compute.
 const AT_ONCE: usize = 6;
 
@@ -106,7 +112,7 @@ fn undisturbed() -> &'static Undisturbed {
     })
 }
 
-fn requests(tenant: &Tenant) -> u64 {
+pub fn requests(tenant: &Tenant) -> u64 {
     tenant.simulator.log().counts().requests
 }
 
@@ -150,35 +156,46 @@ fn killed(seed: u64, then: Then) -> Result<bool, String> {
     Ok(was_killed)
 }
 
-/// Examines all, a few at a time. Fails with everything that any of them found.
+/// Examines all, a few at a time; each says whether the kill came before the end.
 #[track_caller]
-fn all_of(cases: &[(u64, Then)], examine: impl Fn(u64, Then) -> Result<bool, String> + Sync) {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let results = std::sync::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((seed, then)) =
-                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let result = examine(*seed, *then);
-                    results.lock().unwrap().push(result);
-                }
-            });
-        }
-    });
-    let results = results.into_inner().unwrap();
-    let wrong: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-    assert!(wrong.is_empty(), "{} of {}:\n{wrong:#?}", wrong.len(), cases.len());
-    let kills = results.iter().filter(|result| matches!(result, Ok(true))).count();
-    assert!(kills * 4 > cases.len() * 3, "only {kills} of {} were killed in time", cases.len());
+pub fn all_of<C: Sync>(cases: &[C], examine: impl Fn(&C) -> Result<bool, String> + Sync) {
+    let in_time = examine_all(cases, AT_ONCE, examine);
+    let killed = in_time.iter().filter(|in_time| **in_time).count();
+    assert!(killed * 4 > cases.len() * 3, "only {killed} of {} were killed in time", cases.len());
 }
 
 #[test]
 fn a_killed_import_to_the_tenant_is_completed_or_taken_back() {
     undisturbed();
-    let cases: Vec<_> = (0..points()).flat_map(|seed| ALL.map(|then| (seed, then))).collect();
-    all_of(&cases, killed);
+    let cases: Vec<_> = (0..points()).flat_map(|seed| Then::ALL.map(|then| (seed, then))).collect();
+    all_of(&cases, |(seed, then)| killed(*seed, *then));
+}
+
+/// They are set at the end, so the run that goes on has to know whose folders it finds.
+#[test]
+fn folders_have_their_times_although_the_run_that_made_them_died() {
+    let section = format!("users/{UPN}/onedrive");
+    let times = |archive: &Archive| -> BTreeMap<String, String> {
+        let lines = archive.lines(&section).into_iter();
+        let folders = lines.filter(|line| text(line, "kind") == "folder");
+        let time = |line: &Value| {
+            text(&line["graph"]["fileSystemInfo"], "lastModifiedDateTime").to_owned()
+        };
+        folders.map(|line| (text(&line["graph"], "name").to_owned(), time(&line))).collect()
+    };
+    let service = ["--service", "onedrive"];
+    let place = Place::new(Options { latency: Duration::from_millis(2), ..empty() });
+    let mut child = start(place.command("1", &service));
+    let files = || place.tenant.simulator.tenant().files(UPN).unwrap().len();
+    assert!(kill_when(&mut child, || files() >= 4), "it was too quick");
+    place.import("1", &service).expect(0);
+    let restored = times(&Archive::new(&place.tenant.export(&service).expect(0).stdout));
+    let mut wanted = times(&source().archive);
+    wanted.remove("root");
+    assert_eq!(wanted.len(), 3, "{wanted:?}");
+    for (name, time) in wanted {
+        assert_eq!(restored.get(&name), Some(&time), "{name}: {restored:?}");
+    }
 }
 
 /// A directory with something in it, and journals beside it.
@@ -303,8 +320,8 @@ fn killed_in(layout: &'static str, seed: u64, then: Then) -> Result<bool, String
 
 #[test]
 fn a_killed_import_to_a_directory_is_completed_or_taken_back() {
-    let cases: Vec<_> = (0..points()).flat_map(|seed| ALL.map(|then| (seed, then))).collect();
+    let cases: Vec<_> = (0..points()).flat_map(|seed| Then::ALL.map(|then| (seed, then))).collect();
     for layout in ["native", "maildir", "mboxrd"] {
-        all_of(&cases, |seed, then| killed_in(layout, seed, then));
+        all_of(&cases, |(seed, then)| killed_in(layout, *seed, *then));
     }
 }

@@ -1,6 +1,6 @@
-//! Imports of calendars, contacts, tasks and settings that are killed at any moment, or whose answers get lost: what
-//! comes of them is what an undisturbed one makes, nothing is there twice, an undo leaves what was
-//! there before to the byte, and nobody is mailed.
+//! Imports of calendars, contacts, tasks and settings that are killed at any moment, or whose answers
+//! get lost: what comes of them is what an undisturbed one makes, nothing is there twice, an undo
+//! leaves what was there before to the byte, and nobody is mailed.
 //!
 //! `TAR365_SOAK=1` kills at 40 points of each instead of a few.
 
@@ -14,28 +14,14 @@ use crate::calendar_import::{assert_nobody_was_mailed, said};
 use crate::contacts::contacts;
 use crate::harness::{Archive, Tenant, examine_all, sha256, text};
 use crate::import::{Saved, emptied_with, writable};
-use crate::import_faults::{Random, soak};
-use crate::import_kill::kill_when;
+use crate::import_faults::Random;
+use crate::import_kill::{Then, all_of, kill_when, requests};
+use crate::soak::soak;
 
 /// Runs under way at a time: they wait more than they compute.
 const AT_ONCE: usize = 4;
 /// Kills of each way to restore, and what follows them.
 const KILLS: u64 = 4;
-
-/// What happens after the kill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// The same command again.
-    Resume,
-    /// The same command with another journal.
-    Anew,
-    /// Nothing but the undo.
-    Undo,
-    /// First the same command again, then the undo.
-    ResumeAndUndo,
-}
-
-const ALL: [Then; 4] = [Then::ResumeAndUndo, Then::Undo, Then::Anew, Then::Resume];
 
 /// A way to restore: an archive, a mailbox that is lived in, and how its content is told.
 struct Subject {
@@ -82,10 +68,6 @@ impl Subject {
 
 fn one_user() -> Options {
     Options { users: 1, mails: 1, files: 1, ..Options::default() }
-}
-
-fn requests(tenant: &Tenant) -> u64 {
-    tenant.simulator.log().counts().requests
 }
 
 fn saved(tenant: &Tenant, service: &str) -> Saved {
@@ -293,15 +275,11 @@ fn whenever_it_is_killed_it_is_completed_or_taken_back() {
         (0..kills).map(move |number| Case {
             seed: subject * 1000 + number,
             subject: subject as usize,
-            then: ALL[number as usize % ALL.len()],
+            then: Then::ALL[number as usize % Then::ALL.len()],
         })
     });
     let cases: Vec<_> = cases.collect();
-    let in_time = examine_all(&cases, AT_ONCE, |case| {
-        killed(&subjects[case.subject], &wanted[case.subject], case)
-    });
-    let killed = in_time.iter().filter(|in_time| **in_time).count();
-    assert!(killed * 4 > cases.len() * 3, "only {killed} of {} were killed in time", cases.len());
+    all_of(&cases, |case| killed(&subjects[case.subject], &wanted[case.subject], case));
 }
 
 #[test]

@@ -67,6 +67,7 @@ mod settings;
 mod settings_import;
 mod settings_rules;
 mod shards;
+mod soak;
 mod tasks;
 mod tasks_import;
 mod vcard;

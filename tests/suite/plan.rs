@@ -220,24 +220,13 @@ const ANNA: &str = "7f9b1f60-11cf-44f0-a2b4-6f3a2d9e8b10";
 fn write_mails(tenant: &Tenant, sizes: impl Iterator<Item = u64>) {
     let simulator = &tenant.simulator;
     runtime().block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", &simulator.client_id()),
-            ("client_secret", &simulator.client_secret()),
-            ("scope", &format!("{}/.default", simulator.graph_url())),
-        ];
-        let login =
-            format!("{}/{}/oauth2/v2.0/token", simulator.login_url(), simulator.tenant_id());
-        let token: Value =
-            client.post(login).form(&form).send().await.unwrap().json().await.unwrap();
+        let client = tenant.client().await;
         let messages =
             format!("{}/v1.0/users/{ANNA}/mailFolders/inbox/messages", simulator.graph_url());
         for size in sizes {
             let size = json!([{"id": "Long 0x0E08", "value": size.to_string()}]);
             let mail = json!({"subject": "size", "singleValueExtendedProperties": size});
-            let answer = client.post(&messages).bearer_auth(text(&token, "access_token"));
-            let answer = answer.json(&mail).send().await.unwrap();
+            let answer = client.post(&messages).json(&mail).send().await.unwrap();
             assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
         }
     });

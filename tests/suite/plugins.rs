@@ -2,12 +2,15 @@
 //! closed, and the same chain makes the same bytes whichever way they are made.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
 
 use simulator::Options;
 
 use crate::base::{Shelf, same};
+use crate::faults::busy::Busy;
 use crate::guest::Guest;
-use crate::harness::{Archive, Run, Tenant, run, sha256, text, tool, verify};
+use crate::harness::{Archive, Run, Tenant, ends, run, sha256, text, tool, verify};
 
 /// A subject, a name and a content that are nowhere else.
 pub const SUBJECT: &str = "Zebrafink 4711 geheim";
@@ -432,26 +435,7 @@ fn a_large_file_that_changes_costs_that_file_at_most() {
     let plugin = shelf.guest(&stamps("stamped\n"));
     let mut ends = BTreeSet::new();
     for spared in [0, 5, 20] {
-        let tenant = Tenant::start(Options {
-            users: 1,
-            special_users: false,
-            mails: 8,
-            files: 12,
-            big_file: Some(30 << 20),
-            ..Options::default()
-        });
-        let office = tenant.simulator.tenant();
-        let owner = office.users().into_iter().find(|user| user.upn.starts_with("anna")).unwrap();
-        let files = office.files(&owner.id).unwrap();
-        let large = files.iter().max_by_key(|file| file.size).unwrap();
-        let (id, unique) = (&large.id, large.etag[2..38].to_lowercase());
-        let faults = [
-            "restless:versions=gone,match=/versions".to_owned(),
-            format!("change:rate=1,match={id}/content"),
-            format!("truncate:rate=1,times=12,match={unique}"),
-            format!("url-expired:times=1,after={spared},match={unique}"),
-        ];
-        tenant.simulator.set_faults(faults.iter().map(|fault| fault.parse().unwrap()).collect());
+        let Busy { tenant, id } = Busy::new(spared, "gone");
         let flags = ["--service", "onedrive", "--spool-limit", "1MiB"];
         let run = with(&tenant, &[&plugin], &flags).expect(0);
         verify(&run.stdout);
@@ -460,12 +444,26 @@ fn a_large_file_that_changes_costs_that_file_at_most() {
         let outcome = line.as_ref().map_or("written", |line| text(line, "outcome"));
         // What no plugin decided on is not there, nor is its name.
         let section = "users/anna.schmidt@contoso.onmicrosoft.com/onedrive";
-        let is_there = archive.items(section).contains_key(id);
+        let is_there = archive.items(section).contains_key(&id);
         assert_eq!(is_there, outcome != "failed", "after {spared} reads: {line:?}");
         assert!(is_there || line.as_ref().is_some_and(|line| line.get("path").is_none()));
         ends.insert(outcome.to_owned());
     }
     assert!(ends.contains("damaged") && ends.contains("failed"), "{ends:?}");
+}
+
+/// Nor does the large file wait for those that were asked for with it, which wait for the budget.
+#[test]
+fn a_large_file_is_decided_on_while_others_wait_for_the_budget() {
+    let options =
+        Options { users: 1, mails: 0, files: 60, big_file: Some(5 << 20), ..Options::default() };
+    let tenant = Tenant::start(options);
+    let shelf = Shelf::new();
+    let plugin = shelf.guest(&stamps("stamped\n"));
+    let flags = ["--service", "onedrive", "--spool-limit", "1MiB", "--budget", "sharepoint=30/1"];
+    let mut command = tenant.tar365(&[&["export", "--plugin", &plugin], &flags[..]].concat());
+    command.env_remove("TAR365_PACE").stdout(Stdio::null()).stderr(Stdio::null());
+    assert_eq!(ends(&mut command.spawn().unwrap(), Duration::from_secs(100)), 0);
 }
 
 #[test]

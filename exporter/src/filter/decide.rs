@@ -1,6 +1,8 @@
 //! All contents of a section are decided on before its metadata is written; then the section is
 //! written, with what was kept of them or with what a second fetch and the same decisions give.
 
+use std::sync::Arc;
+
 use archive::{LedgerLine, Sha256Digest};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -54,9 +56,9 @@ impl Section {
     /// inventory.
     pub(crate) async fn decide(
         &self,
-        context: &Context,
+        context: &Arc<Context>,
         inventory: &Inventory,
-        root: &Value,
+        root: &Arc<Value>,
         outlet: &Outlet,
         drops: &mut Drops,
     ) -> Result<Decided, Error> {
@@ -66,12 +68,8 @@ impl Section {
         context.spool.set_front(self.index, Some(1));
         let fetched = self
             .placed(context, inventory, base)
-            .map(|next| async move {
-                let Placed { turn, item, earlier, sampled } = next?;
-                let fetch = self.fetch_or_reuse(context, root, &item, turn, earlier, sampled);
-                Ok::<_, Error>((fetch.await?, item, turn))
-            })
-            .buffered(self.width(context));
+            .map(|next| async move { self.fetch_apart(context, root, next?).await })
+            .buffered(self.width());
         let mut fetched = std::pin::pin!(fetched);
         while let Some((events, item, turn)) = fetched.try_next().await? {
             let left = self.settle(context, &mut hold, &item, events, outlet, drops).await?;
@@ -168,24 +166,23 @@ impl Section {
     /// The events of an item that was decided on, now that it is written.
     pub(crate) async fn recall(
         &self,
-        context: &Context,
+        context: &Arc<Context>,
         inventory: &Inventory,
-        root: &Value,
+        root: &Arc<Value>,
         decided: &Decided,
         placed: Placed,
     ) -> Result<Vec<Event>, Error> {
-        let Placed { turn, item, earlier, sampled } = placed;
-        let record = inventory.recall(&item.id)?;
+        let record = inventory.recall(&placed.item.id)?;
         let record = record.and_then(|json| serde_json::from_str(&json).ok());
         let Record { ledger, left } =
             record.ok_or(Error::Internal("an item was not decided on"))?;
         if let Left::Held(extent) = left {
-            let content = decided.0.get(extent, turn);
-            let (path, mtime) = (item.path, item.mtime);
+            let content = decided.0.get(extent, placed.turn);
+            let (path, mtime) = (placed.item.path, placed.item.mtime);
             let item = Event::Item { path, mtime, content, given: None };
             return Ok(ledger.into_iter().map(Event::Ledger).chain([item]).collect());
         }
-        let events = self.fetch_or_reuse(context, root, &item, turn, earlier, sampled).await?;
+        let (events, item, turn) = self.fetch_apart(context, root, placed).await?;
         events.into_iter().map(|event| confirm(context, &item, turn, event, &left)).collect()
     }
 }

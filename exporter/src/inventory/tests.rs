@@ -1,7 +1,7 @@
 use super::*;
 
 fn inventory() -> Inventory {
-    Inventory::create(&std::env::temp_dir()).unwrap()
+    Inventory::create(&std::env::temp_dir(), LEAST_CACHE).unwrap()
 }
 
 fn node<'a>(id: &'a str, parent: &'a str, folder: bool, name: &'a str) -> Node<'a> {
@@ -163,4 +163,29 @@ fn what_has_no_root_of_its_own_stands_under_the_service() {
     let items = inventory.items_after((i64::MIN, ""), 9).unwrap();
     let paths: Vec<_> = folders.into_iter().chain(items).map(|item| item.path).collect();
     assert_eq!(paths, ["d/Calendar", "d/Calendar/e.ics", "d/s.json"]);
+}
+
+/// Bytes of the largest file without a name that this process has open.
+fn largest_nameless_file() -> u64 {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let nameless = open.filter(|file| {
+        let target = std::fs::read_link(file.path()).unwrap_or_default();
+        target.to_string_lossy().ends_with(" (deleted)")
+    });
+    nameless.filter_map(|file| Some(std::fs::metadata(file.path()).ok()?.len())).max().unwrap_or(0)
+}
+
+#[test]
+fn what_is_beyond_its_share_of_memory_is_in_a_file_without_a_name() {
+    // More than any other test has in a file at the same time.
+    const MUCH: u64 = 24 << 20;
+    let inventory = inventory();
+    let json = format!("{{\"text\":\"{}\"}}", "x".repeat(10_000));
+    for number in 0..3000 {
+        let id = format!("{number:05}");
+        inventory.put(&Node { json: &json, ..node(&id, "root", false, &id) }).unwrap();
+        assert!(number > 2000 || largest_nameless_file() < MUCH);
+    }
+    assert!(largest_nameless_file() > MUCH);
+    assert_eq!(inventory.items().unwrap(), 3000);
 }

@@ -25,16 +25,13 @@ use crate::Error;
 use crate::base::BaseLines;
 use crate::context::Context;
 use crate::estimate::{Enquiry, Numbers};
-use crate::follow::{CLOSING_ROUNDS, Followed};
+use crate::follow::{CLOSING_ROUNDS, Followed, Still, at_once, replay_all, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::options::Options;
 use crate::owner::{Owner, OwnerKind};
 use crate::remarks::Remarks;
 use crate::state::Seeds;
 use folder::Rows;
-
-/// Folders of one mailbox that are listed at the same time.
-const FOLDERS_AT_ONCE: usize = 2;
 
 /// What Outlook knows of a contact and Graph shows only as MAPI properties (FACTS 3.4), besides what
 /// a card has lines for: gender, hobbies, the four fields of the user, the address of the free/busy
@@ -202,10 +199,9 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
             folders.append(&mut desk.all_contacts(new).await?);
         }
         // A contact moved meanwhile is in the changes of both folders.
-        let mut quiet = true;
-        for folder in &mut folders {
-            quiet &= folder.replay(context.graph()).await?;
-            if !folder.is_over && !context.options.without_message_delta {
+        let quiet = replay_all(context.graph(), &mut folders).await?;
+        if !context.options.without_message_delta {
+            for folder in folders.iter().filter(|folder| !folder.is_over) {
                 inventory.remove_outdated(&folder.listed.id)?;
             }
         }
@@ -249,9 +245,18 @@ impl<'a> Desk<'a> {
     }
 
     async fn all_contacts(&self, ids: Vec<String>) -> Result<Vec<Followed<Rows<'_>>>, Error> {
+        if self.context.options.without_message_delta {
+            // FACTS 10: no contact delta in 21Vianet.
+            let mut all: Vec<_> = ids.into_iter().map(|id| Rows::still(self, id)).collect();
+            let at_once = at_once(&self.links);
+            until_still(self.context.graph(), self.inventory, &mut all, at_once).await?;
+            let followed =
+                |one: Still<_>| Followed { listed: one.listed, link: None, is_over: false };
+            return Ok(all.into_iter().map(followed).collect());
+        }
         stream::iter(ids)
             .map(|id| self.contacts(id))
-            .buffered(FOLDERS_AT_ONCE)
+            .buffered(at_once(&self.links))
             .try_filter_map(|folder| async { Ok(folder) })
             .try_collect()
             .await
@@ -262,10 +267,6 @@ impl<'a> Desk<'a> {
         let graph = self.context.graph();
         let start = self.links.get(&id).cloned();
         let mut rows = Rows::new(self, id.clone());
-        if self.context.options.without_message_delta {
-            let is_over = !rows.until_still().await?;
-            return Ok(Some(Followed { listed: rows, link: None, is_over }));
-        }
         if start.is_none() {
             if !rows.whole().await? {
                 return Ok(None);

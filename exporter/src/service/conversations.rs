@@ -7,9 +7,6 @@
 
 mod estimate;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use archive::{Outcome, metadata};
 use futures::{StreamExt, TryStreamExt, stream};
 use graph::{ErrorKind, Graph, Pages, Prefer, Scope, segment};
@@ -19,8 +16,9 @@ use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time,
 use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Enquiry, Numbers};
-use crate::follow::{Listed, Refusal, until_still};
+use crate::follow::{Listed, Refusal, Still, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
+use crate::kept::Level;
 use crate::owner::{Owner, OwnerKind};
 use crate::remarks::Remarks;
 use crate::state::Seeds;
@@ -74,12 +72,13 @@ impl Export for Conversations {
 
     async fn list(of: Opened<'_>, _seeds: Seeds) -> Result<Listing, Error> {
         let Opened { context, owner, inventory, .. } = of;
-        let level = context.kept.get();
+        let level = Level::new(&context.kept);
         let mailbox = Mailbox { context, owner, inventory, level, remarks: Remarks::default() };
         // What a conversation says tells whether anything in it changed while we listed.
-        let known = Inventory::create(context.spool.dir())?;
-        let mut rows = Rows { mailbox: &mailbox, known: &known, changed: Vec::new() };
-        until_still(context.graph(), &known, CONVERSATIONS, &mut rows).await?;
+        let known = context.inventory()?;
+        let rows = Rows { mailbox: &mailbox, known: &known, changed: Vec::new() };
+        let mut all = [Still::new(rows, CONVERSATIONS.to_owned())];
+        until_still(context.graph(), &known, &mut all, 1).await?;
         Ok(mailbox.remarks.into_listing("", []))
     }
 
@@ -191,17 +190,13 @@ fn is_property(property: &Value, id: &str) -> bool {
     text(property, "id").eq_ignore_ascii_case(id)
 }
 
-/// How much less than everything is asked of listings of posts, as an index of [`EXPANDS`], for the
-/// whole run.
-#[derive(Debug, Default)]
-struct Level(AtomicUsize);
-
 /// A group's mailbox while it is listed.
 struct Mailbox<'a> {
     context: &'a Context,
     owner: &'a Owner,
     inventory: &'a Inventory,
-    level: Arc<Level>,
+    /// An index into [`EXPANDS`].
+    level: Level<Conversations>,
     remarks: Remarks,
 }
 
@@ -262,7 +257,7 @@ impl Mailbox<'_> {
             unwanted: None,
         })?;
         loop {
-            let level = self.level.0.load(Ordering::Relaxed);
+            let level = self.level.now();
             let Some(error) = self.posts(&id, &topic, listing, EXPANDS[level]).await? else {
                 return Ok(());
             };
@@ -356,12 +351,9 @@ impl Mailbox<'_> {
         self.remarks.failed(folder, note.with_code(error));
     }
 
-    /// A service that refuses what was asked at `level` is asked less from now on. Several
-    /// listings may find out at the same time.
+    /// A service that refuses what was asked at `level` is asked less from now on.
     fn ask_less(&self, level: usize) {
-        let current = &self.level.0;
-        let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
-        if next.is_ok() {
+        if self.level.lower(level) {
             let what = ["who a post answers", "extended properties"][level];
             let message = format!("the service refuses {what} in listings of posts; without");
             self.context.monitor.warn(&message);

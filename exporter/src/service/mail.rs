@@ -4,8 +4,6 @@ mod estimate;
 pub(super) mod folders;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::Outcome;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,8 +15,11 @@ use crate::base::BaseLines;
 use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Enquiry, Numbers};
-use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Round, round};
+use crate::follow::{
+    CLOSING_ROUNDS, Extent, Followed, Listed, Refusal, Round, at_once, replay_all, round,
+};
 use crate::inventory::{Inventory, Item, Name, Node};
+use crate::kept::Level;
 use crate::owner::{Owner, OwnerKind};
 use crate::remarks::Remarks;
 use crate::state::Seeds;
@@ -26,9 +27,6 @@ use crate::{Error, substitute};
 
 /// The largest page of messages Graph gives (FACTS 3.2).
 const PAGE: u32 = 1000;
-/// Folder listings of one mailbox at the same time: a page of 1,000 messages is about 2 MB.
-const FOLDERS_AT_ONCE: usize = 2;
-
 /// The level of [`query`] that asks for nothing a service may refuse.
 const LEAST_QUERY: usize = 2;
 
@@ -89,6 +87,8 @@ impl Export for Mail {
 
     const IMPOSSIBLE: &'static [&'static str] = &["archive-mailbox", "public-folders"];
 
+    const IS_WEIGHED: bool = true;
+
     /// The root of the folder tree.
     fn root(owner: &Owner) -> (Scope, String) {
         (scope(owner), format!("/users/{}/mailFolders/msgfolderroot", segment(&owner.id)))
@@ -133,17 +133,6 @@ impl Export for Mail {
     }
 }
 
-/// How much less than everything is asked of message listings (0: nothing less), for the whole
-/// run: what one mailbox refuses all will.
-#[derive(Debug, Default)]
-struct QueryLevel(AtomicUsize);
-
-impl QueryLevel {
-    fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// When a message came, seconds since 1970.
 fn mtime(message: &Value) -> i64 {
     time::seconds(time::first_real(message, &DATES))
@@ -167,7 +156,8 @@ struct Mailbox<'a> {
     context: &'a Context,
     owner: &'a Owner,
     inventory: &'a Inventory,
-    level: Arc<QueryLevel>,
+    /// See [`query`].
+    level: Level<Mail>,
     /// Where listings of folders go on.
     links: BTreeMap<String, DeltaLink>,
     remarks: Remarks,
@@ -177,7 +167,7 @@ struct Mailbox<'a> {
 async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
     let Opened { context, owner, root, inventory } = of;
     let Seeds { links, lines } = seeds;
-    let (level, remarks) = (context.kept.get(), Remarks::default());
+    let (level, remarks) = (Level::new(&context.kept), Remarks::default());
     let mailbox = Mailbox { context, owner, inventory, level, links, remarks };
     if !context.options.include_recoverable {
         mailbox.remarks.note("", folders::recoverable_left_out());
@@ -198,10 +188,7 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
             folders.append(&mut mailbox.all_messages(new).await?);
         }
         // A mail moved while its mailbox was listed is in the changes of both folders.
-        let mut quiet = true;
-        for folder in &mut folders {
-            quiet &= folder.replay(context.graph()).await?;
-        }
+        let quiet = replay_all(context.graph(), &mut folders).await?;
         if quiet && !(grown && tree.can_tell()) {
             break;
         }
@@ -245,18 +232,15 @@ impl<'a> Mailbox<'a> {
     async fn all_messages(&self, ids: Vec<String>) -> Result<Vec<Followed<Messages<'_>>>, Error> {
         stream::iter(ids)
             .map(|id| self.messages(id))
-            .buffered(FOLDERS_AT_ONCE)
+            .buffered(at_once(&self.links))
             .try_filter_map(|folder| async { Ok(folder) })
             .try_collect()
             .await
     }
 
-    /// A service that refuses what was asked at `level` is asked less from now on. Several
-    /// listings may find out at the same time.
+    /// A service that refuses what was asked at `level` is asked less from now on.
     fn ask_less(&self, level: usize) {
-        let current = &self.level.0;
-        let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
-        if next.is_ok() {
+        if self.level.lower(level) {
             let what = ["type casts in $select", "extended properties"][level];
             let message =
                 format!("the service refuses {what} in message listings; going on without");
@@ -379,13 +363,16 @@ impl<'a> Messages<'a> {
     /// FACTS 10: no message delta in 21Vianet. Lists until the count agrees.
     async fn count_until_true(mut self) -> Result<Followed<Self>, Error> {
         let graph = self.mailbox.context.graph();
-        let mut is_over = false;
-        for _ in 0..CLOSING_ROUNDS {
+        let (mut is_over, mut is_whole) = (false, false);
+        for _ in 0..=CLOSING_ROUNDS {
             self.level = self.mailbox.level.now();
             let path = format!("{}/messages?{}&$top={PAGE}", self.folder(), query(self.level));
             let mut pages = graph.pages(self.scope(), &path, Prefer::none());
-            let rows = match round(&mut self, &mut pages, false).await? {
-                Round::Ended { rows, .. } => rows,
+            let rows = match round(&mut self, &mut pages, Extent::All, false).await? {
+                Round::Ended { rows, .. } => {
+                    is_whole = true;
+                    rows
+                }
                 Round::Lost(_) => continue,
                 Round::Over => {
                     is_over = true;
@@ -398,6 +385,10 @@ impl<'a> Messages<'a> {
                 Ok(counted) if counted["totalItemCount"].as_u64().is_some_and(|n| n != rows) => {}
                 _ => break,
             }
+        }
+        if !is_whole && !is_over {
+            self.gave_up();
+            is_over = true;
         }
         Ok(Followed { listed: self, link: None, is_over })
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::context::Context;
 use crate::error::is_fatal;
-use crate::estimate::{Enquiry, Found, Load, Numbers};
+use crate::estimate::{Depth, Enquiry, Found, Load, Numbers};
 use crate::inventory::{Inventory, Item, Name};
 use crate::large::Large;
 use crate::options::Options;
@@ -108,6 +108,9 @@ pub(crate) trait Export {
 
     /// Of the codes of [`About::not_covered`], those that Graph has no way to.
     const IMPOSSIBLE: &'static [&'static str] = &[];
+
+    /// Whether one request tells how much there is: enough to say whose stream begins first.
+    const IS_WEIGHED: bool = false;
 
     /// What this version leaves in the tenant of owners of that kind; see [`About::not_covered`].
     fn not_covered(_kind: OwnerKind) -> &'static [(&'static str, &'static str)] {
@@ -412,6 +415,9 @@ impl Service {
     ) -> Result<Found, Error> {
         if owner.guest {
             return Ok(Found::Absent);
+        }
+        if enquiry.depth == Depth::Quick && !dispatch!(self, Of => Of::IS_WEIGHED) {
+            return Ok(Found::Uncounted);
         }
         let error = match dispatch!(self, Of => Of::estimate(graph, owner, enquiry).await) {
             Ok(Some(numbers)) => return Ok(Found::Present(numbers)),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::Error;
 use crate::base::BaseLines;
-use crate::context::Context;
+use crate::context::{Context, unless_silent};
 use crate::error::is_fatal;
 use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{Followed, Listed, Refusal};
@@ -77,13 +77,15 @@ impl Export for OneDrive {
             "Sites.FullControl.All",
         ],
         owners: &[OwnerKind::User],
-        owner_concurrency: 8,
+        owner_concurrency: 16,
         without_content: &[SHORTCUT, OTHER],
         not_covered: &[
             ("versions", "earlier versions of files are not exported"),
             ("sharing", "sharing permissions and links are not exported"),
         ],
     };
+
+    const IS_WEIGHED: bool = true;
 
     /// Which drive is the owner's OneDrive.
     fn root(owner: &Owner) -> (Scope, String) {
@@ -385,6 +387,7 @@ impl File<'_> {
     }
 
     async fn attempt(&mut self) -> Result<Attempt, Error> {
+        self.context.prepare(&mut self.draft).await?;
         let mut hash = QuickXorHash::new();
         let graph = &self.context.graph();
         let opened = match is_notebook_part(self.listed) {
@@ -399,20 +402,28 @@ impl File<'_> {
         if let Some(length) = download.length.filter(|length| *length > longest) {
             return Ok(Attempt::TooLarge(length));
         }
+        self.draft.expect(download.length);
+        let mut reading = None;
         loop {
-            match download.chunk().await {
+            match unless_silent(&mut reading, download.chunk()).await {
                 Ok(Some(chunk)) => {
                     hash.update(&chunk);
-                    self.context.write(&mut self.draft, &chunk).await?;
+                    if !self.context.take_in(&mut self.draft, &mut reading, &chunk).await? {
+                        self.context.write(&mut self.draft, &chunk).await?;
+                    }
                     // Only a download that tells no length gets here with too much.
                     if self.draft.size() > longest {
                         return Ok(Attempt::TooLarge(self.draft.size()));
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return self.refused(error).await,
+                Err(error) => {
+                    drop(reading);
+                    return self.refused(error).await;
+                }
             }
         }
+        drop(reading);
         self.check(STANDARD.encode(hash.finalize())).await
     }
 

@@ -8,8 +8,6 @@ mod content;
 mod estimate;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::Outcome;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,8 +19,9 @@ use crate::Error;
 use crate::context::Context;
 use crate::error::is_gone;
 use crate::estimate::{Enquiry, Numbers};
-use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Watch};
+use crate::follow::{CLOSING_ROUNDS, Followed, Listed, Refusal, Watch, replay_all};
 use crate::inventory::{Inventory, Item, Name, Node};
+use crate::kept::Level;
 use crate::owner::{Owner, OwnerKind};
 use crate::remarks::Remarks;
 use crate::state::Seeds;
@@ -137,24 +136,20 @@ fn lists_of(owner: &Owner) -> String {
     format!("/users/{}/todo/lists", segment(&owner.id))
 }
 
-/// How much less than everything is asked of listings, for the whole run: an index into
-/// [`EXPANSIONS`]. What one mailbox refuses all will.
-#[derive(Debug, Default)]
-struct Level(AtomicUsize);
-
 /// The lists of one owner while they are listed.
 struct Account<'a> {
     context: &'a Context,
     owner: &'a Owner,
     inventory: &'a Inventory,
-    level: Arc<Level>,
+    /// An index into [`EXPANSIONS`].
+    level: Level<Tasks>,
     remarks: Remarks,
 }
 
 /// Lists the lists, then the tasks of each, then what changed meanwhile.
 async fn list(of: Opened<'_>) -> Result<Listing, Error> {
     let Opened { context, owner, inventory, .. } = of;
-    let (level, remarks) = (context.kept.get(), Remarks::default());
+    let (level, remarks) = (Level::new(&context.kept), Remarks::default());
     let account = Account { context, owner, inventory, level, remarks };
     let graph = context.graph();
     let changes = format!("{}/delta", lists_of(owner));
@@ -172,10 +167,7 @@ async fn list(of: Opened<'_>) -> Result<Listing, Error> {
             lists.append(&mut account.all_tasks(new).await?);
         }
         // A task that was moved to another list is in the changes of both.
-        let mut quiet = true;
-        for list in &mut lists {
-            quiet &= list.replay(graph).await?;
-        }
+        let quiet = replay_all(graph, &mut lists).await?;
         if quiet && !(grown && watch.can_tell()) {
             break;
         }
@@ -245,12 +237,9 @@ impl Account<'_> {
             .await
     }
 
-    /// A service that refuses what was asked at `level` is asked less from now on. Several
-    /// listings may find out at the same time.
+    /// A service that refuses what was asked at `level` is asked less from now on.
     fn ask_less(&self, level: usize) {
-        let current = &self.level.0;
-        let next = current.compare_exchange(level, level + 1, Ordering::Relaxed, Ordering::Relaxed);
-        if next.is_ok() {
+        if self.level.lower(level) {
             let what = ["attachments", "steps and links"][level];
             let message = format!("the service refuses {what} in listings of tasks; asking apart");
             self.context.monitor.warn(&message);
@@ -350,7 +339,7 @@ impl Listed for List<'_> {
     }
 
     fn beginning(&mut self) -> String {
-        self.level = self.account.level.0.load(Ordering::Relaxed);
+        self.level = self.account.level.now();
         format!("{}/delta{}", self.path(), EXPANSIONS[self.level])
     }
 

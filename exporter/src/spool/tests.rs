@@ -1,7 +1,14 @@
+use sha2::{Digest, Sha256};
+
 use super::*;
 
 fn spool(memory_bytes: u64, disk_bytes: u64) -> Arc<Spool> {
-    Spool::new(SpoolOptions { dir: std::env::temp_dir(), disk_bytes, memory_bytes })
+    Spool::new(SpoolOptions {
+        dir: std::env::temp_dir(),
+        disk_bytes,
+        memory_bytes,
+        inventory_bytes: 0,
+    })
 }
 
 fn turn(item: u64) -> Turn {
@@ -63,20 +70,60 @@ async fn the_head_comes_in_however_many_others_do() {
     let spool = spool(1 << 20, 1 << 30);
     let mut others = Vec::new();
     for item in 0..MOST_READING as u64 {
-        let mut draft = spool.draft(turn(item + 2));
-        draft.write(b"x").await.unwrap();
-        others.push(draft);
+        others.push(spool.reading(turn(item + 2)).await);
     }
     let waiting = tokio::spawn({
         let spool = Arc::clone(&spool);
-        async move { filled(&spool, 1, 5).await.size }
+        async move { drop(spool.reading(turn(1)).await) }
     });
-    assert_eq!(filled(&spool, 0, 5).await.size, 5);
+    drop(spool.reading(turn(0)).await);
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
-    others.pop().unwrap().finish().unwrap();
-    assert_eq!(waiting.await.unwrap(), 5);
+    drop(others.pop());
+    waiting.await.unwrap();
     assert_eq!(spool.used().reading, MOST_READING - 1);
+}
+
+#[tokio::test]
+async fn who_gives_way_holds_nothing_and_goes_on_with_room_of_its_own() {
+    let spool = spool(1 << 20, 0);
+    spool.set_head(turn(0));
+    let mut draft = spool.draft(turn(2));
+    assert!(draft.try_write(&[1; 100_000]).unwrap());
+    let other = filled(&spool, 1, (1 << 20) - 150_000).await;
+    assert!(!draft.try_write(&[1; 200_000]).unwrap());
+    let waiting = tokio::spawn(async move { draft.give_way(1).await.map(|()| draft) });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(other);
+    let mut draft = waiting.await.unwrap().unwrap();
+    // Twice of what it had, with what it had for nothing.
+    let kept = 2 * (100_000 + 4096);
+    assert_eq!((draft.size(), spool.used().memory), (0, kept));
+    // What is kept for it nobody else gets.
+    let mut third = spool.draft(turn(3));
+    assert!(!third.try_write(&[1; (1 << 20) - 100_000]).unwrap());
+    assert!(draft.try_write(&[2; 200_000]).unwrap());
+    let mut whole = draft.finish().unwrap();
+    assert_eq!(Spooled::bytes(&mut whole).unwrap(), [2; 200_000]);
+}
+
+#[tokio::test]
+async fn what_is_short_keeps_no_more_than_it_needs() {
+    let spool = spool(1 << 20, 0);
+    spool.set_head(turn(0));
+    let other = filled(&spool, 1, (1 << 20) - 30_000).await;
+    let mut draft = spool.draft(turn(2));
+    let preparing = tokio::spawn(async move { draft.prepare().await.map(|()| draft) });
+    tokio::task::yield_now().await;
+    assert!(!preparing.is_finished());
+    drop(other);
+    let mut draft = preparing.await.unwrap().unwrap();
+    draft.write(b"short").await.unwrap();
+    let short = draft.finish().unwrap();
+    assert!(spool.used().memory <= MOST_SLACK as u64, "{}", spool.used().memory);
+    drop(short);
+    assert_eq!(spool.used().memory, 0);
 }
 
 #[tokio::test]
@@ -147,4 +194,26 @@ async fn a_disk_that_forgets_is_noticed() {
         let error = Spooled::bytes(&mut whole).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
+}
+
+/// Another try of what went to the disk needs no more than it has.
+#[tokio::test]
+async fn who_has_room_prepares_without_taking_more() {
+    let spool = spool(1 << 20, 200_000);
+    spool.set_head(turn(0));
+    let other = filled(&spool, 1, (1 << 20) - 30_000).await;
+    let mut draft = spool.draft(turn(2));
+    draft.write(&[1; 90_000]).await.unwrap();
+    draft.restart().unwrap();
+    let in_use = || {
+        let used = spool.used();
+        (used.memory, used.disk)
+    };
+    let before = in_use();
+    assert!(before.1 > 0);
+    draft.prepare().await.unwrap();
+    assert_eq!(in_use(), before);
+    drop(draft);
+    drop(other);
+    assert_eq!(in_use(), (0, 0));
 }

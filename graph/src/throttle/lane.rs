@@ -1,5 +1,6 @@
 //! One scope: its state, here or in the file that processes share.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,10 @@ pub(crate) struct Lane {
     pub(crate) connections: Option<Arc<Semaphore>>,
     /// Where tasks queue for the budget, so that who needs much of it is not overtaken for ever.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Whether it did not answer for longer than our patience.
+    out: AtomicBool,
+    /// Microseconds for which tasks slept because the service had told the scope to stop.
+    paused: AtomicU64,
     rules: Arc<Rules>,
     keeping: Keeping,
     /// As it was when it was last looked at.
@@ -50,6 +55,8 @@ impl Lane {
             name,
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
             turn: tokio::sync::Mutex::default(),
+            out: AtomicBool::new(false),
+            paused: AtomicU64::new(0),
             memory: Mutex::new(Memory::new(&rules)),
             rules,
             keeping,
@@ -121,6 +128,25 @@ impl Lane {
 
     pub(crate) fn is_idle(&self) -> bool {
         let at = self.now();
-        self.memory().is_idle(at)
+        !self.is_out() && self.memory().is_idle(at)
+    }
+
+    /// Whether it has outlasted our patience and not answered since.
+    pub(crate) fn is_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed)
+    }
+
+    /// How long tasks have slept in pauses so far.
+    pub(crate) fn paused(&self) -> Duration {
+        Duration::from_micros(self.paused.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn add_pause(&self, slept: Duration) {
+        let slept = u64::try_from(slept.as_micros()).unwrap_or(u64::MAX);
+        self.paused.fetch_add(slept, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_out(&self, out: bool) {
+        self.out.store(out, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::retry::backoff;
+use crate::retry::{backoff, obeyed};
 use crate::throttle::budgets::{Measure, Rules};
 use crate::throttle::signals::{RateLimit, Signals};
 use crate::throttle::tempo::Tempo;
@@ -229,7 +229,10 @@ impl Memory {
     ) {
         // Requests that were on their way together are refused together: that is one refusal.
         let in_pause = self.pause(at) > Duration::ZERO;
-        let wait = told.unwrap_or_else(|| backoff(base, self.untold, jitter));
+        let wait = match told {
+            Some(told) => obeyed(told, base, jitter),
+            None => backoff(base, self.untold, jitter),
+        };
         if told.is_some() {
             self.untold = 0;
         } else if !in_pause {

@@ -50,6 +50,8 @@ pub(crate) struct PausedTooLong;
 pub(crate) struct Permit {
     pub(crate) lane: Arc<Lane>,
     charge: Charge,
+    /// How long it waited for a budget.
+    pub(crate) paced: Duration,
     _connection: Option<OwnedSemaphorePermit>,
 }
 
@@ -95,19 +97,30 @@ impl Pacer {
             Some(connections) => Arc::clone(connections).acquire_owned().await.ok(),
             None => None,
         };
-        let start = Instant::now();
+        let (start, paused) = (Instant::now(), lane.paused());
         // What is paid for does not wait for a budget. What is written waits for one of its own,
         // which must not keep others from reading.
         let turn = match cost {
             Cost { units: 1.., written: 0 } => Some(lane.turn.lock().await),
             _ => None,
         };
+        // Who has the turn may be told to pause, which is the service's doing, not our budget's.
+        let mut paced = start.elapsed().saturating_sub(lane.paused() - paused);
         let charge = loop {
             match lane.enter(cost).await {
                 Ok(charge) => break Ok(charge),
                 // Our own back-off never is, but a service may say so.
-                Err(Entry::Paused(wait)) if wait > self.patience => break Err(PausedTooLong),
-                Err(Entry::Paused(wait) | Entry::Budget(wait)) => tokio::time::sleep(wait).await,
+                Err(Entry::Paused(wait)) if wait > self.patience(&lane) => {
+                    break Err(PausedTooLong);
+                }
+                Err(Entry::Paused(wait)) => {
+                    tokio::time::sleep(wait).await;
+                    lane.add_pause(wait);
+                }
+                Err(Entry::Budget(wait)) => {
+                    tokio::time::sleep(wait).await;
+                    paced += wait;
+                }
                 Err(Entry::Now) => {}
             }
         };
@@ -115,7 +128,7 @@ impl Pacer {
         tally.waited(lane.name, start.elapsed());
         let charge = charge?;
         tally.admitted(lane.name, cost.units);
-        Ok(Permit { lane, charge, _connection: connection })
+        Ok(Permit { lane, charge, paced, _connection: connection })
     }
 
     /// Who waited for something else meanwhile, such as a token, may have missed that a pause has
@@ -128,13 +141,18 @@ impl Pacer {
         loop {
             match permit.lane.pause() {
                 Duration::ZERO => return Ok(()),
-                wait if wait > self.patience => return Err(PausedTooLong),
+                wait if wait > self.patience(&permit.lane) => return Err(PausedTooLong),
                 wait => {
                     tokio::time::sleep(wait).await;
                     tally.waited(permit.lane.name, wait);
                 }
             }
         }
+    }
+
+    /// How long a pause may be. What has outlasted us once is not waited for again.
+    fn patience(&self, lane: &Lane) -> Duration {
+        if lane.is_out() { Duration::ZERO } else { self.patience }
     }
 
     /// The service told a request of `lane` to slow down: nobody of that lane sends until then.
@@ -175,6 +193,9 @@ impl Permit {
         let signals = Signals::read(headers);
         if let Some(units) = signals.units {
             tally.corrected(self.lane.name, self.charge.cost.units, units);
+        }
+        if good {
+            self.lane.set_out(false);
         }
         self.lane.answered(self.charge, signals, good).await;
     }

@@ -2,6 +2,7 @@
 //! folders, calendars, lists. The journal is told of each that is made, so that an undo finds it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use graph::{ErrorKind, Prefer, segment};
@@ -11,6 +12,9 @@ use tokio::sync::OnceCell;
 use super::{Existing, Mailbox, id};
 use crate::error::Error;
 use crate::journal::Journal;
+
+/// How often a container is listed whose listing fails.
+const LISTINGS: u32 = 3;
 
 /// How the service wants a kind of container asked for and made.
 #[derive(Debug)]
@@ -33,14 +37,37 @@ pub(crate) struct Container {
     /// Made by this run: nothing is in it but what this run put there.
     pub(crate) is_new: bool,
     /// What was in it before this run; read when first asked for.
-    pub(crate) existing: OnceCell<Existing>,
+    existing: OnceCell<Existing>,
+    /// How often that failed.
+    refusals: AtomicU32,
     /// Another container than the archive says.
     pub(crate) stands_in: bool,
 }
 
 impl Container {
     pub(crate) fn new(id: String, is_new: bool, stands_in: bool) -> Arc<Self> {
-        Arc::new(Self { id, is_new, existing: OnceCell::new(), stands_in })
+        let (existing, refusals) = (OnceCell::new(), AtomicU32::new(0));
+        Arc::new(Self { id, is_new, existing, refusals, stands_in })
+    }
+
+    /// What was in it before this run, as `read` finds it. What can't be read is asked for by a few
+    /// items only: each of them would list it from the beginning.
+    pub(crate) async fn held<F>(&self, read: impl FnOnce() -> F + Send) -> Result<&Existing, Error>
+    where
+        F: Future<Output = Result<Existing, Error>> + Send,
+    {
+        if let Some(existing) = self.existing.get() {
+            return Ok(existing);
+        }
+        if self.refusals.load(Ordering::Relaxed) >= LISTINGS {
+            let what = "what is there already could not be listed, again and again".to_owned();
+            return Err(Error::Item { cause: "service", what });
+        }
+        let existing = self.existing.get_or_try_init(read).await;
+        if existing.as_ref().is_err_and(|error| !error.is_fatal()) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        existing
     }
 }
 

@@ -1,12 +1,14 @@
 //! What is in a container already: so that nothing is put there twice.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use graph::{Prefer, segment};
+use graph::Prefer;
 use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
 
-use super::mark::{SOURCE, mark, read_mark};
+use super::mark::{expansion, mark, read_mark};
 use super::{Mailbox, id};
 use crate::error::Error;
 use crate::scratch::Scratch;
@@ -15,11 +17,19 @@ use crate::scratch::Scratch;
 const PAGE: u32 = 500;
 
 const TABLES: &str = "
-CREATE TABLE own (source TEXT PRIMARY KEY, id TEXT NOT NULL, partial INTEGER NOT NULL)
-  WITHOUT ROWID;
-CREATE TABLE other (id TEXT PRIMARY KEY, name TEXT, received TEXT) WITHOUT ROWID;
-CREATE INDEX alike ON other (name, received);
+CREATE TABLE own (container INTEGER, source TEXT, id TEXT NOT NULL, partial INTEGER NOT NULL,
+  PRIMARY KEY (container, source)) WITHOUT ROWID;
+CREATE TABLE other (container INTEGER, id TEXT, name TEXT, received TEXT,
+  PRIMARY KEY (container, id)) WITHOUT ROWID;
+CREATE INDEX alike ON other (container, name, received);
 ";
+
+/// What all containers of a mailbox held: one database, whatever their number.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    scratch: Mutex<Option<Arc<Scratch>>>,
+    containers: AtomicI64,
+}
 
 /// Items of one kind: by which two of their properties somebody else's item is the same.
 #[derive(Debug)]
@@ -32,7 +42,11 @@ pub(crate) struct Kept {
 
 /// The items that a container held before this run.
 #[derive(Debug)]
-pub(crate) struct Existing(Scratch);
+pub(crate) struct Existing {
+    scratch: Arc<Scratch>,
+    /// Its number in there.
+    container: i64,
+}
 
 /// An item that was put there by an earlier run.
 pub(crate) struct Own {
@@ -49,13 +63,12 @@ impl Existing {
         kept: &Kept,
         spool_dir: &Path,
     ) -> Result<Self, Error> {
-        let expand = segment(&format!("singleValueExtendedProperties($filter=id eq '{SOURCE}')"))
-            .to_string();
+        let expand = expansion();
         let Kept { name, date } = kept;
         let path = format!("{list}?$select=id,{name},{date}&$expand={expand}&$top={PAGE}");
         let failed =
             |source| Error::Graph { doing: "listing what is there already".into(), source };
-        let existing = Self::empty(spool_dir)?;
+        let existing = Self::empty(mailbox, spool_dir)?;
         let mut pages = mailbox.graph.pages(mailbox.scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await.map_err(failed)? {
             for item in &page.items {
@@ -66,8 +79,14 @@ impl Existing {
     }
 
     /// Of a container that is yet to be listed.
-    pub(crate) fn empty(spool_dir: &Path) -> Result<Self, Error> {
-        Scratch::create(spool_dir, TABLES).map(Self)
+    pub(crate) fn empty(mailbox: &Mailbox, spool_dir: &Path) -> Result<Self, Error> {
+        let Held { scratch, containers } = &*mailbox.held;
+        let mut scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = match &*scratch {
+            Some(there) => Arc::clone(there),
+            None => Arc::clone(scratch.insert(Arc::new(Scratch::create(spool_dir, TABLES)?))),
+        };
+        Ok(Self { scratch, container: containers.fetch_add(1, Ordering::Relaxed) })
     }
 
     fn add(&self, item: &Value, kept: &Kept) -> Result<(), Error> {
@@ -78,25 +97,29 @@ impl Existing {
     pub(crate) fn note(&self, item: &Value, kept: &Kept, mark: Option<&str>) -> Result<(), Error> {
         let text = |key: &str| item.get(key).and_then(Value::as_str);
         let id = id(item);
-        self.0.asked(|db| {
+        self.scratch.asked(|db| {
             if let Some(mark) = mark {
                 let (source, is_partial) = read_mark(mark);
-                let sql = "INSERT OR REPLACE INTO own VALUES (?1, ?2, ?3)";
-                return db.prepare_cached(sql)?.execute(params![source, id, is_partial]).map(drop);
+                let sql = "INSERT OR REPLACE INTO own VALUES (?1, ?2, ?3, ?4)";
+                let values = params![self.container, source, id, is_partial];
+                return db.prepare_cached(sql)?.execute(values).map(drop);
             }
             let name = text(kept.name).filter(|name| !name.is_empty());
             let received = text(kept.date).map(second);
-            let sql = "INSERT OR REPLACE INTO other VALUES (?1, ?2, ?3)";
-            db.prepare_cached(sql)?.execute([Some(id.as_str()), name, received]).map(drop)
+            let sql = "INSERT OR REPLACE INTO other VALUES (?1, ?2, ?3, ?4)";
+            let values = params![self.container, id, name, received];
+            db.prepare_cached(sql)?.execute(values).map(drop)
         })
     }
 
     /// The item that an earlier run made of the one with the id `source`.
     pub(crate) fn own(&self, source: &str) -> Result<Option<Own>, Error> {
-        self.0.asked(|db| {
-            let sql = "SELECT id, partial FROM own WHERE source = ?1";
+        self.scratch.asked(|db| {
+            let sql = "SELECT id, partial FROM own WHERE container = ?1 AND source = ?2";
             db.prepare_cached(sql)?
-                .query_row([source], |row| Ok(Own { id: row.get(0)?, is_partial: row.get(1)? }))
+                .query_row(params![self.container, source], |row| {
+                    Ok(Own { id: row.get(0)?, is_partial: row.get(1)? })
+                })
                 .optional()
         })
     }
@@ -110,16 +133,19 @@ impl Existing {
         received: Option<&str>,
     ) -> Result<Option<String>, Error> {
         let received = received.map(second);
-        self.0.asked(|db| {
-            let same = "DELETE FROM other WHERE id = ?1 RETURNING id";
+        self.scratch.asked(|db| {
+            let same = "DELETE FROM other WHERE container = ?1 AND id = ?2 RETURNING id";
+            let mut same = db.prepare_cached(same)?;
             let found: Option<String> =
-                db.prepare_cached(same)?.query_row([source], |row| row.get(0)).optional()?;
+                same.query_row(params![self.container, source], |row| row.get(0)).optional()?;
             if found.is_some() {
                 return Ok(found);
             }
-            let alike = "DELETE FROM other WHERE id = (SELECT id FROM other
-                         WHERE name = ?1 AND received = ?2 ORDER BY id LIMIT 1) RETURNING id";
-            db.prepare_cached(alike)?.query_row([name, received], |row| row.get(0)).optional()
+            let alike = "DELETE FROM other WHERE container = ?1 AND id = (SELECT id FROM other
+                         WHERE container = ?1 AND name = ?2 AND received = ?3 ORDER BY id LIMIT 1)
+                         RETURNING id";
+            let values = params![self.container, name, received];
+            db.prepare_cached(alike)?.query_row(values, |row| row.get(0)).optional()
         })
     }
 }

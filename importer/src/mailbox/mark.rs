@@ -14,6 +14,11 @@ pub(crate) fn add_mark(body: &mut Value, mark: &str) {
     }
 }
 
+/// What lists must `$expand` for items to carry their marks.
+pub(super) fn expansion() -> String {
+    graph::segment(&format!("singleValueExtendedProperties($filter=id eq '{SOURCE}')")).to_string()
+}
+
 /// The value of our mark, if the item has it.
 pub(super) fn mark(item: &Value) -> Option<&str> {
     let properties = item.get("singleValueExtendedProperties")?.as_array()?;

@@ -7,6 +7,7 @@ mod existing;
 mod mark;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use graph::{Graph, Json, Prefer, Scope, segment};
@@ -40,6 +41,8 @@ pub(crate) struct Mailbox {
     pub(crate) root: String,
     /// When nobody else was restoring here any more.
     opened: Instant,
+    /// What containers held before.
+    held: Arc<existing::Held>,
 }
 
 impl Mailbox {
@@ -50,6 +53,7 @@ impl Mailbox {
             scope: Scope::Mailbox(user.to_owned()),
             root: format!("/users/{}", segment(user)),
             opened: Instant::now(),
+            held: Arc::default(),
         }
     }
 
@@ -77,8 +81,7 @@ impl Mailbox {
         if container.is_new {
             return Ok(None);
         }
-        let read = || Existing::list(self, list, kept, spool_dir);
-        container.existing.get_or_try_init(read).await.map(Some)
+        container.held(|| Existing::list(self, list, kept, spool_dir)).await.map(Some)
     }
 
     /// The item that an undo is about. One that was begun may be there all the same, because the
@@ -106,7 +109,9 @@ impl Mailbox {
         }
     }
 
-    /// The item of the collection at `list` that carries this mark: messages, events, contacts.
+    /// The item of the collection at `list` that carries this mark: messages, events, contacts. The
+    /// service compares values of extended properties whatever their case, and ids differ in it: each
+    /// found is looked at.
     pub(crate) async fn marked(
         &self,
         list: &str,
@@ -116,11 +121,15 @@ impl Mailbox {
         let filter = format!(
             "singleValueExtendedProperties/Any(ep: ep/id eq '{SOURCE}' and ep/value eq '{quoted}')"
         );
-        let path = format!("{list}?$select=id&$filter={}", segment(&filter));
+        let (filter, expand) = (segment(&filter), self::mark::expansion());
+        let path = format!("{list}?$select=id&$filter={filter}&$expand={expand}");
         let mut pages = self.graph.pages(self.scope.clone(), &path, Prefer::none());
         while let Some(page) = pages.next().await? {
-            if let Some(item) = page.items.first() {
-                return item.parse().map(Some);
+            for item in &page.items {
+                let item = item.parse()?;
+                if self::mark::mark(&item) == Some(mark) {
+                    return Ok(Some(item));
+                }
             }
         }
         Ok(None)

@@ -23,8 +23,8 @@ mod notes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -38,7 +38,7 @@ use crate::error::Error;
 use crate::item::Item;
 use crate::journal::Journal;
 use crate::options::{OnConflict, Options};
-use crate::place::{Made, Place, Restored, Undone, What};
+use crate::place::{Made, Place, Restored, Told, Undone, What};
 use crate::section::{Folder, Section};
 use file::{Files, join};
 use flags::Flags;
@@ -79,7 +79,7 @@ pub struct DirectoryTarget {
     layout: Layout,
     /// The folders above sections that were made for this journal, by any run; none before the
     /// first section.
-    made: Mutex<Option<Vec<String>>>,
+    made: Mutex<Option<BTreeSet<String>>>,
 }
 
 /// Where a section goes, as the journal keeps it.
@@ -155,6 +155,12 @@ impl DirectoryTarget {
         DirectoryPlace::of_stored(section, stored, journal)
     }
 
+    /// The folder that a section went to, from what the journal remembers: several may have gone
+    /// to one.
+    pub(crate) fn ground(stored: &str) -> Option<String> {
+        serde_json::from_str(stored).ok().map(|stored: Stored| stored.base)
+    }
+
     /// The place of a section. It is made if it is missing, and the journal told of it before.
     ///
     /// # Errors
@@ -204,10 +210,8 @@ impl DirectoryTarget {
         };
         shared.extend(missing(&root, &base)?);
         // What is above comes first: an undo goes backwards.
-        shared.sort_unstable_by_key(|folder| (!Path::new(folder).is_absolute(), folder.clone()));
-        shared.dedup();
-        let is_ours = |folder: &&String| is_on_the_way(folder, &path, &base);
-        let made: Vec<_> = shared.iter().filter(is_ours).cloned().collect();
+        let mut made = on_the_way(&path, &base);
+        made.retain(|folder| shared.contains(folder));
         let service = section.service.name();
         let stored = Stored {
             path,
@@ -291,8 +295,9 @@ impl DirectoryPlace {
             Kind::Maildir(maildir) => maildir.folder(&self.ground, trail).map(drop),
             Kind::Mailboxes(mailboxes) => mailboxes.folder(&self.ground, trail).map(drop),
             Kind::Files { .. } => {
+                self.ground.folder(&self.place_of(&components(trail)))?;
                 self.remember_times(trail);
-                self.ground.folder(&self.place_of(&components(trail)))
+                Ok(())
             }
         }
     }
@@ -325,10 +330,10 @@ impl DirectoryPlace {
                 };
                 let place = join(&self.base, inside);
                 let name = item.file_name();
-                self.remember_times(trail);
                 let mut restored = self
                     .files()
                     .put(item, ground::parent(&place), &|copy| copy_name(name, copy))?;
+                self.remember_times(trail);
                 let flags = Flags::of(&item.line);
                 restored.losses.extend(is_mail.then(|| flags.loss_in_plain_files()).flatten());
                 Ok(restored)
@@ -337,15 +342,15 @@ impl DirectoryPlace {
     }
 
     fn finish_now(&self) -> Result<(), Error> {
-        if let Kind::Mailboxes(mailboxes) = &self.kind {
-            mailboxes.finish(&self.ground)?;
+        // An undo has looked at each mailbox that it took something from, and the notes are gone.
+        if let Kind::Mailboxes(mailboxes) = &self.kind
+            && !self.undoing
+        {
+            mailboxes.finish(&self.ground, &self.notes)?;
         }
         self.ground.finish(self.undoing)?;
         for (folder, time) in &*lock(&self.times) {
-            let place = self.ground.path(folder);
-            File::open(&place)
-                .and_then(|opened| opened.set_modified(system_time(*time)))
-                .map_err(|source| unwritable(&place, source))?;
+            self.ground.set_time(folder, system_time(*time))?;
         }
         Ok(())
     }
@@ -354,9 +359,25 @@ impl DirectoryPlace {
         match (made.what, &self.kind) {
             (What::Folder, _) => self.undo_folder(made.id.as_deref().unwrap_or(&made.path)),
             (What::Item, Kind::Files { .. }) => self.files().undo(made, &|_| None),
-            (What::Item, Kind::Maildir(_)) => Maildir::undo(&self.files(), made),
-            (What::Item, Kind::Mailboxes(_)) => Mailboxes::undo(&self.files(), made),
+            (What::Item, Kind::Maildir(maildir)) => maildir.undo(&self.files(), made),
+            (What::Item, Kind::Mailboxes(_)) => {
+                let mut undone = Ok(Undone::Kept);
+                let one = [(0, made.clone())];
+                mbox::undo_all(&self.files(), &one, &mut |_, told| {
+                    undone = told;
+                    Ok(())
+                })?;
+                undone
+            }
         }
+    }
+
+    fn undo_all_now(&self, all: &[(i64, Made)], told: &mut Told<'_>) -> Result<(), Error> {
+        let is_item = all.first().is_some_and(|(_, made)| made.what == What::Item);
+        if is_item && let Kind::Mailboxes(_) = &self.kind {
+            return mbox::undo_all(&self.files(), all, told);
+        }
+        all.iter().try_for_each(|made| told(made, self.undo_now(&made.1)))
     }
 
     /// A folder, or a file that is empty without what was restored to it.
@@ -432,6 +453,10 @@ impl Place for DirectoryPlace {
     async fn undo(&self, made: &Made) -> Result<Undone, Error> {
         tokio::task::block_in_place(|| self.undo_now(made))
     }
+
+    async fn undo_all(&self, all: &[(i64, Made)], told: &mut Told<'_>) -> Result<(), Error> {
+        tokio::task::block_in_place(|| self.undo_all_now(all, told))
+    }
 }
 
 /// The names of the folders on the trail, as the archive spells them in paths.
@@ -469,7 +494,7 @@ fn time_of(folder: &Folder) -> Option<i64> {
 }
 
 /// The folders above sections that earlier runs of the journal made.
-fn made_before(journal: &Journal) -> Result<Vec<String>, Error> {
+fn made_before(journal: &Journal) -> Result<BTreeSet<String>, Error> {
     let places = journal.places()?;
     let stored = places.iter().filter_map(|(_, text)| serde_json::from_str::<Stored>(text).ok());
     Ok(stored.flat_map(|stored| stored.made).collect())
@@ -498,6 +523,16 @@ fn missing(root: &Path, base: &str) -> Result<Vec<String>, Error> {
     Ok(missing)
 }
 
+/// The folders above `root`, absolute, then it, the empty one, and those down to `base`.
+fn on_the_way(root: &str, base: &str) -> Vec<String> {
+    let above = Path::new(root).ancestors().skip(1).filter_map(Path::to_str);
+    let mut folders: Vec<String> = above.map(str::to_owned).collect();
+    folders.reverse();
+    folders.push(String::new());
+    folders.extend(ground::ways(base).map(str::to_owned));
+    folders
+}
+
 /// Whether a folder is `root`, above it, or between it and `base`.
 fn is_on_the_way(folder: &str, root: &str, base: &str) -> bool {
     if folder.is_empty() {
@@ -509,9 +544,8 @@ fn is_on_the_way(folder: &str, root: &str, base: &str) -> bool {
 
 /// Where an earlier run of the journal put a section.
 fn before(journal: &Journal, section: &str) -> Result<Option<Stored>, Error> {
-    let places = journal.places()?;
-    let text = places.iter().find(|(prefix, _)| prefix == section).map(|(_, text)| text);
-    Ok(text.and_then(|text| serde_json::from_str(text).ok()))
+    let text = journal.place_of(section)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// A name for a working folder that nobody has.

@@ -172,9 +172,9 @@ impl ImapTarget {
         }
         let mut root = self.root.clone();
         root.extend(options.beside(section));
-        let before = journal.places()?.into_iter().find(|(of, _)| *of == section.prefix);
+        let before = journal.place_of(&section.prefix)?;
         let mut stored: Stored =
-            before.and_then(|(_, stored)| serde_json::from_str(&stored).ok()).unwrap_or_default();
+            before.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default();
         stored.url.clone_from(&self.url);
         let place = self.place(&section.prefix, root, stored, journal, options.concurrency).await?;
         place.remember()?;

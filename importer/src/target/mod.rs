@@ -42,7 +42,9 @@ impl Target {
             Destination::InPlace => "in place".to_owned(),
             Destination::Beside { label } => label.clone().unwrap_or_default(),
         };
-        vec![("target", self.to_string()), ("destination", destination)]
+        let heirs = options.map_user.iter().map(|(old, new)| format!("{old}={new}"));
+        let heirs: Vec<_> = heirs.chain(options.to_user.clone()).collect();
+        vec![("target", self.to_string()), ("destination", destination), ("user", heirs.join(","))]
     }
 
     /// The place for a section's items.
@@ -67,12 +69,14 @@ impl Target {
     }
 
     /// What the folders of a section may hold with those of others, by a name: a mailbox, an
-    /// account. `address` is what [`Journal::place`] remembers. A directory knows by itself.
-    pub(crate) fn ground<'a>(&self, section: &'a str, address: &'a str) -> &'a str {
+    /// account, a folder. `address` is what [`Journal::place`] remembers.
+    pub(crate) fn ground(&self, section: &str, address: &str) -> String {
         match self {
-            Self::Tenant(_) => address,
-            Self::Imap(_) | Self::Dav(_) => "",
-            Self::Directory(_) => section,
+            Self::Tenant(_) => address.to_owned(),
+            Self::Imap(_) | Self::Dav(_) => String::new(),
+            Self::Directory(_) => {
+                DirectoryTarget::ground(address).unwrap_or_else(|| section.to_owned())
+            }
         }
     }
 

@@ -225,6 +225,7 @@ impl Producer {
             size: entry.size,
             converted: self.converted.contains(path),
             is_doubtful: false,
+            may_be_late: false,
             line,
             content,
         })

@@ -157,6 +157,7 @@ impl Walker<'_> {
                 size: entry.size,
                 converted: false,
                 is_doubtful: false,
+                may_be_late: false,
                 line,
                 content,
             }))

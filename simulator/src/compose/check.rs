@@ -149,12 +149,22 @@ pub(crate) fn message_properties(json: &Object) -> Result<(), Refusal> {
 pub(crate) fn item_properties(json: &Object) -> Result<(), Refusal> {
     recipients(json)?;
     extended_properties(json)?;
+    flag(json)?;
     let attachments = json.get("attachments").and_then(Value::as_array).into_iter().flatten();
     let items = attachments.filter_map(|attachment| attachment["item"].as_object());
     for item in items {
         item_properties(item)?;
     }
     Ok(())
+}
+
+/// A flag has no end without a start.
+fn flag(json: &Object) -> Result<(), Refusal> {
+    let has = |key: &str| json.get("flag").is_some_and(|flag| flag[key].is_object());
+    match has("dueDateTime") && !has("startDateTime") {
+        true => Err(Refusal::new(400, "ErrorInvalidArgument", "dueDateTime needs startDateTime")),
+        false => Ok(()),
+    }
 }
 
 /// Checks the extended properties of anything that has them.

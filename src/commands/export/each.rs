@@ -63,6 +63,7 @@ fn share(options: Options, count: usize) -> Options {
     let spool = SpoolOptions {
         disk_bytes: options.spool.disk_bytes / parts,
         memory_bytes: (options.spool.memory_bytes / parts).max(LEAST_MEMORY),
+        inventory_bytes: options.spool.inventory_bytes / parts,
         ..options.spool
     };
     let concurrency = options.concurrency.div_ceil(count).max(LEAST_CONCURRENCY);

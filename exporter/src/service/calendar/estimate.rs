@@ -65,9 +65,6 @@ pub(super) async fn estimate(
     owner: &Owner,
     enquiry: &Enquiry,
 ) -> Result<Option<Numbers>, graph::Error> {
-    if enquiry.depth == Depth::Quick {
-        return Ok(None);
-    }
     let of = Enquirer { graph, owner, scope: scope(owner), depth: enquiry.depth };
     let mut seen = Seen { whole: true, ..Seen::default() };
     let calendars = of.calendars(&mut seen).await?;

@@ -87,7 +87,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
         context,
         owner,
         span: context.kept.get(),
-        seen: Inventory::create(context.spool.dir())?,
+        seen: context.inventory()?,
         remarks: Remarks::default(),
     };
     let mut is_whole = false;

@@ -1,8 +1,6 @@
 //! The calendars of a mailbox and the events of each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use archive::Outcome;
 use archive::path::event_name;
@@ -14,8 +12,9 @@ use super::{event_path, order, preferences, scope, start, text, user};
 use crate::Error;
 use crate::context::Context;
 use crate::error::is_gone;
-use crate::follow::{CLOSING_ROUNDS, Listed, Refusal, until_still};
+use crate::follow::{CLOSING_ROUNDS, Listed, Refusal, Still, until_still};
 use crate::inventory::{Inventory, Name, Node, Unwanted};
+use crate::kept::Level;
 use crate::owner::Owner;
 use crate::remarks::Remarks;
 use crate::service::{Listing, Note, Opened, volatile};
@@ -38,27 +37,20 @@ const EVENT_VOLATILE: [&str; 4] = ["@odata.id", "bodyPreview", "instances", "web
 /// JSON that leaves room for the rest of a metadata line.
 pub(super) const MOST_JSON: usize = archive::metadata::MAX_LINE as usize - (1 << 20);
 
-/// What the service turned out not to give, for the whole run: what one mailbox refuses all will.
-#[derive(Debug, Default)]
-pub(super) struct Lacks {
-    /// `$expand` of extended properties in lists.
-    properties: AtomicBool,
-    /// `exceptionOccurrences` and `cancelledOccurrences` (FACTS 10).
-    pub(super) occurrences: AtomicBool,
-}
+/// `$expand` of extended properties in lists: 0, or 1 without.
+#[derive(Debug)]
+pub(super) struct Properties;
 
-impl Lacks {
-    /// Notes it; true for who finds out.
-    pub(super) fn note(what: &AtomicBool) -> bool {
-        !what.swap(true, Ordering::Relaxed)
-    }
-}
+/// `exceptionOccurrences` and `cancelledOccurrences` (FACTS 10): 0, or 1 without.
+#[derive(Debug)]
+pub(super) struct Occurrences;
 
 /// A mailbox while its calendars are listed.
 pub(super) struct Mailbox<'a> {
     pub(super) context: &'a Context,
     pub(super) owner: &'a Owner,
-    pub(super) lacks: Arc<Lacks>,
+    properties: Level<Properties>,
+    pub(super) occurrences: Level<Occurrences>,
     inventory: &'a Inventory,
     remarks: Remarks,
     /// The addresses that the mailbox goes by, in lower case.
@@ -68,21 +60,26 @@ pub(super) struct Mailbox<'a> {
 /// Lists calendars, the events of each, and calendars that came meanwhile.
 pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
     let Opened { context, owner, root, inventory } = of;
-    let (lacks, remarks) = (context.kept.get(), Remarks::default());
-    let own = addresses(owner, root);
-    let mailbox = Mailbox { context, owner, lacks, inventory, remarks, own };
-    let mut known = BTreeSet::new();
+    let mailbox = Mailbox {
+        context,
+        owner,
+        properties: Level::new(&context.kept),
+        occurrences: Level::new(&context.kept),
+        inventory,
+        remarks: Remarks::default(),
+        own: addresses(owner, root),
+    };
+    let (mut known, mut all) = (BTreeSet::new(), Vec::new());
     for _ in 0..CLOSING_ROUNDS {
         let mut calendars = mailbox.calendars().await?;
         calendars.retain(|id| known.insert(id.clone()));
         if calendars.is_empty() {
             break;
         }
-        stream::iter(calendars)
-            .map(|id| mailbox.events(id))
-            .buffered(CALENDARS_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        all.extend(
+            calendars.into_iter().map(|id| Still::new(Events::new(&mailbox, id.clone()), id)),
+        );
+        until_still(context.graph(), inventory, &mut all, CALENDARS_AT_ONCE).await?;
     }
     Ok(mailbox.remarks.into_listing("", []))
 }
@@ -193,11 +190,6 @@ impl Mailbox<'_> {
         Ok(found)
     }
 
-    async fn events(&self, id: String) -> Result<(), Error> {
-        let mut events = Events { mailbox: self, id: id.clone(), series: Vec::new() };
-        until_still(self.context.graph(), self.inventory, &id, &mut events).await
-    }
-
     fn failed(&self, folder: &str, message: &str, error: &graph::Error) {
         let note = Note::new(Outcome::Failed, "listing", message);
         self.remarks.failed(folder, note.with_code(error));
@@ -244,6 +236,14 @@ struct Events<'a> {
     /// Series of the page at hand that are new or other than they were: the list does not tell
     /// what became of their occurrences.
     series: Vec<Map<String, Value>>,
+    /// What was asked of the listing under way.
+    properties: usize,
+}
+
+impl<'a> Events<'a> {
+    const fn new(mailbox: &'a Mailbox<'a>, id: String) -> Self {
+        Self { mailbox, id, series: Vec::new(), properties: 0 }
+    }
 }
 
 impl Listed for Events<'_> {
@@ -258,9 +258,10 @@ impl Listed for Events<'_> {
     fn beginning(&mut self) -> String {
         let user = user(self.mailbox.owner);
         let path = format!("{user}/calendars/{}/events?$top={PAGE}", segment(&self.id));
-        match self.mailbox.lacks.properties.load(Ordering::Relaxed) {
-            true => path,
-            false => format!("{path}&$expand={}", zones()),
+        self.properties = self.mailbox.properties.now();
+        match self.properties {
+            0 => format!("{path}&$expand={}", zones()),
+            _ => path,
         }
     }
 
@@ -319,17 +320,15 @@ impl Listed for Events<'_> {
     }
 
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
-        let Mailbox { inventory, remarks, lacks, context, .. } = self.mailbox;
+        let Mailbox { inventory, remarks, properties, context, .. } = self.mailbox;
         match error.kind() {
             _ if is_gone(&error) => {
                 inventory.forget(&self.id)?;
                 inventory.remove(CALENDARS, &self.id)?;
                 remarks.vanished(&self.id, "calendar", &error);
             }
-            ErrorKind::BadRequest | ErrorKind::Unsupported
-                if !lacks.properties.load(Ordering::Relaxed) =>
-            {
-                if Lacks::note(&lacks.properties) {
+            ErrorKind::BadRequest | ErrorKind::Unsupported if self.properties == 0 => {
+                if properties.lower(0) {
                     context.monitor.warn(
                         "the service refuses extended properties in lists of events; going on without",
                     );

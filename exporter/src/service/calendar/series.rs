@@ -2,14 +2,13 @@
 //! cancelled. Lists do not tell; each series is asked about (FACTS 3.5).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use convert::event::Occurrences;
 use graph::{ErrorKind, segment};
 use serde_json::{Map, Value, json};
 
-use super::listing::{Lacks, Mailbox, of_event, plain};
+use super::listing::{Mailbox, of_event, plain};
 use super::{preferences, scope};
 use crate::Error;
 use crate::error::{is_fatal, is_gone};
@@ -53,13 +52,13 @@ impl Mailbox<'_> {
         &self,
         series: Map<String, Value>,
     ) -> Result<(Value, Result<(), graph::Error>), Error> {
-        let asked = match self.lacks.occurrences.load(Ordering::Relaxed) {
-            true => self.by_instances(&series).await?,
-            false => match self.expanded(&series).await? {
+        let asked = match self.occurrences.now() {
+            1.. => self.by_instances(&series).await?,
+            0 => match self.expanded(&series).await? {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::Unsupported) =>
                 {
-                    if Lacks::note(&self.lacks.occurrences) {
+                    if self.occurrences.lower(0) {
                         let message = "the service does not tell the exceptions of a series; \
                                        its instances are looked through instead";
                         self.context.monitor.warn(message);

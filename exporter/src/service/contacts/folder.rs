@@ -8,7 +8,7 @@ use super::folders::FOLDERS;
 use super::{Desk, is_refusal, scope};
 use crate::Error;
 use crate::error::is_gone;
-use crate::follow::{Listed, Refusal, Round, round, until_still};
+use crate::follow::{Extent, Listed, Refusal, Round, Still, round};
 use crate::service::Note;
 
 /// Contacts a page of the list: some have long notes.
@@ -47,7 +47,7 @@ impl<'a> Rows<'a> {
         for _ in 0..2 {
             let path = self.beginning();
             let mut pages = graph.pages(self.scope(), &path, self.prefer());
-            is_whole = match round(self, &mut pages, false).await? {
+            is_whole = match round(self, &mut pages, Extent::All, false).await? {
                 Round::Ended { .. } => Some(true),
                 Round::Over => Some(false),
                 Round::Lost(_) => continue,
@@ -61,12 +61,10 @@ impl<'a> Rows<'a> {
         Ok(is_whole.unwrap_or(false))
     }
 
-    /// FACTS 10: no contact delta in 21Vianet.
-    pub(super) async fn until_still(&mut self) -> Result<bool, Error> {
-        self.are_whole = true;
-        let (graph, listing) = (self.desk.context.graph(), self.id.clone());
-        until_still(graph, self.desk.inventory, &listing, self).await?;
-        Ok(true)
+    /// To be listed again and again.
+    pub(super) fn still(desk: &'a Desk<'a>, id: String) -> Still<Self> {
+        let rows = Self { are_whole: true, ..Self::new(desk, id.clone()) };
+        Still::new(rows, id)
     }
 }
 

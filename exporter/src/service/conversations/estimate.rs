@@ -33,9 +33,6 @@ pub(super) async fn estimate(
     owner: &Owner,
     enquiry: &Enquiry,
 ) -> Result<Option<Numbers>, graph::Error> {
-    if enquiry.depth == Depth::Quick {
-        return Ok(None);
-    }
     let scope = scope(owner);
     let path = format!("{}/conversations", group(owner));
     let (mut count, mut first) = (0_u64, Vec::new());

@@ -10,7 +10,7 @@ use super::folders::ACTIONS;
 use super::mailbox;
 use super::read::text;
 use crate::error::is_fatal;
-use crate::estimate::{Depth, Enquiry, Known, Load, Numbers, all_rows};
+use crate::estimate::{Known, Load, Numbers, all_rows};
 use crate::owner::Owner;
 use crate::service::mail::folders::WELL_KNOWN;
 
@@ -27,11 +27,7 @@ const DIRECTORY: u64 = 3;
 pub(super) async fn estimate(
     graph: &Graph,
     owner: &Owner,
-    enquiry: &Enquiry,
 ) -> Result<Option<Numbers>, graph::Error> {
-    if enquiry.depth == Depth::Quick {
-        return Ok(None);
-    }
     let (scope, user) = (mailbox(owner), format!("/users/{}", segment(&owner.id)));
     let rules = format!("{user}/mailFolders/inbox/messageRules");
     let (mut count, mut named, mut is_refused) = (0, BTreeSet::new(), false);

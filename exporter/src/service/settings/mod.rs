@@ -76,9 +76,9 @@ impl Export for Settings {
     async fn estimate(
         graph: &Graph,
         owner: &Owner,
-        enquiry: &Enquiry,
+        _enquiry: &Enquiry,
     ) -> Result<Option<Numbers>, graph::Error> {
-        estimate::estimate(graph, owner, enquiry).await
+        estimate::estimate(graph, owner).await
     }
 
     /// Nothing tells when something was set.

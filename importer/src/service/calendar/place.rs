@@ -168,7 +168,7 @@ impl CalendarPlace {
         let existing = self.existing(calendar).await?;
         let source = &item.line.id;
         let mut own = existing.map(|existing| existing.own(source)).transpose()?.flatten();
-        if own.is_none() && item.is_doubtful && !calendar.is_new {
+        if own.is_none() && item.may_be_late && !calendar.is_new {
             let list = self.events(&calendar.id);
             own = self.mailbox.late(&list, source).await.map_err(failed)?;
         }
@@ -202,7 +202,7 @@ impl CalendarPlace {
                 there = Some(source.clone());
             }
             if let Some(id) = there {
-                return Ok((How::Present, Done { id, state: None, losses: Vec::new() }));
+                return Ok((How::Foreign, Done { id, state: None, losses: Vec::new() }));
             }
         }
         Ok((How::Created, self.make(item, calendar, event).await?))

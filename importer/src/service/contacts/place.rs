@@ -162,7 +162,7 @@ impl ContactPlace {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let existing = self.existing(folder).await?;
         let mut own = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten();
-        if own.is_none() && item.is_doubtful && !folder.is_new {
+        if own.is_none() && item.may_be_late && !folder.is_new {
             let list = folders::contacts(&self.mailbox, &folder.id);
             own = self.mailbox.late(&list, &item.line.id).await.map_err(failed)?;
         }
@@ -181,14 +181,14 @@ impl ContactPlace {
         }
         let present = |id: String| Done { id, folder: None, losses: Vec::new() };
         match (foreign()?, self.on_conflict) {
-            (Some(id), OnConflict::Skip) => Ok(restored(How::Present, present(id))),
+            (Some(id), OnConflict::Skip) => Ok(restored(How::Foreign, present(id))),
             (Some(old), OnConflict::Replace) => {
                 let done = self.make(item, folder, contact).await?;
                 let how = self.take_place_of(item, &folder.id, &old).await?;
                 Ok(restored(how, done))
             }
             (None, OnConflict::Skip) if self.is_home && self.is_elsewhere(&item.line).await? => {
-                Ok(restored(How::Present, present(item.line.id.clone())))
+                Ok(restored(How::Foreign, present(item.line.id.clone())))
             }
             _ => Ok(restored(How::Created, self.make(item, folder, contact).await?)),
         }

@@ -203,7 +203,7 @@ impl MailPlace {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let existing = self.existing(folder).await?;
         let mut own = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten();
-        if own.is_none() && item.is_doubtful && !folder.is_new {
+        if own.is_none() && item.may_be_late && !folder.is_new {
             let list = self.messages(&folder.id);
             own = self.mailbox.late(&list, &item.line.id).await.map_err(failed)?;
         }
@@ -216,7 +216,12 @@ impl MailPlace {
             existing.map(of).transpose().map(Option::flatten)
         };
         if let Some(own) = own {
-            // Also a whole one is looked at: the run that made it may have died before it did.
+            // Whoever has it may have read, flagged or changed it since: it is only looked at where
+            // the run that made it may have died before it did.
+            if !own.is_partial && !item.is_doubtful {
+                let done = Done { id: own.id, losses: Vec::new() };
+                return Ok(restored(How::Present, folder, done));
+            }
             if !own.is_partial {
                 match self.settle(item, own.id.clone(), message).await {
                     Ok(done) => {
@@ -243,7 +248,7 @@ impl MailPlace {
         }
         match (foreign()?, self.on_conflict) {
             (Some(id), OnConflict::Skip) => {
-                Ok(restored(How::Present, folder, Done { id, losses: Vec::new() }))
+                Ok(restored(How::Foreign, folder, Done { id, losses: Vec::new() }))
             }
             (Some(old), OnConflict::Replace) => {
                 let done = self.make(item, folder, message).await?;
@@ -252,7 +257,7 @@ impl MailPlace {
             }
             (None, OnConflict::Skip) if self.is_home && self.is_elsewhere(&item.line).await? => {
                 let id = item.line.id.clone();
-                Ok(restored(How::Present, folder, Done { id, losses: Vec::new() }))
+                Ok(restored(How::Foreign, folder, Done { id, losses: Vec::new() }))
             }
             _ => {
                 let done = self.make(item, folder, message).await?;

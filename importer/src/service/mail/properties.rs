@@ -56,13 +56,17 @@ impl Known<'_> {
         let flag = &self.graph["flag"];
         if matches!(flag["flagStatus"].as_str(), Some("flagged" | "complete")) {
             let set = |(_, value): &(&String, &Value)| !value.is_null();
-            let flag: Map<_, _> = flag
+            let mut flag: Map<_, _> = flag
                 .as_object()
                 .into_iter()
                 .flatten()
                 .filter(set)
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
+            // The service refuses a mail whose flag has an end without a start.
+            if let (Some(due), None) = (flag.get("dueDateTime"), flag.get("startDateTime")) {
+                flag.insert("startDateTime".into(), due.clone());
+            }
             json.insert("flag".into(), flag.into());
         }
         if self.graph["categories"].as_array().is_some_and(|list| !list.is_empty()) {

@@ -210,8 +210,12 @@ impl DrivePlace {
         if !parent.is_new
             && let Some(found) = self.look(&place).await.map_err(failed)?
         {
+            // The run that made it may have died before it set its times.
+            let is_dated = folder.is_none_or(|folder| has_times(&found, &folder.graph));
             let found = there(found)?;
-            self.journal.found_folder(&self.section, &begun, &found.id)?;
+            if self.journal.found_folder(&self.section, &begun, &found.id)? && !is_dated {
+                self.date(&found.id, folder);
+            }
             return Ok(found);
         }
         let body = json!({
@@ -234,11 +238,16 @@ impl DrivePlace {
         };
         let id = text(&made, "id");
         self.journal.made_folder(&self.section, &begun, &id)?;
+        self.date(&id, folder);
+        Ok(target(id, true))
+    }
+
+    /// Remembers the times of a folder of ours: what is put into it changes them.
+    fn date(&self, id: &str, folder: Option<&Folder>) {
         if let Some(times) = folder.and_then(|folder| times(&folder.graph)) {
             let mut dated = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
-            dated.push((id.clone(), times));
+            dated.push((id.to_owned(), times));
         }
-        Ok(target(id, true))
     }
 
     fn usable(&self, found: &Json, name: &str) -> Result<String, Error> {
@@ -365,7 +374,7 @@ impl DrivePlace {
         if there.is_none() {
             if let Some(made) = self.moved(item).await? {
                 let like = Likeness::Same;
-                return Ok(Put { how: How::Present, made, like, renamed: false });
+                return Ok(Put { how: How::Foreign, made, like, renamed: false });
             }
             match self.upload(item, folder, name, None).await {
                 Ok((made, like)) => {
@@ -382,7 +391,7 @@ impl DrivePlace {
         }
         let there = there.unwrap_or_default();
         if let Some(like) = self.is_this(item, &there).await? {
-            return Ok(Put { how: How::Present, made: there, like, renamed: false });
+            return Ok(Put { how: found(item), made: there, like, renamed: false });
         }
         match self.on_conflict {
             // In a folder of our own only another item of the archive can be in the way: names
@@ -424,7 +433,7 @@ impl DrivePlace {
                 None => break,
                 Some(made) => {
                     if let Some(like) = self.is_this(item, &made).await? {
-                        return Ok(Put { how: How::Present, made, like, renamed: true });
+                        return Ok(Put { how: found(item), made, like, renamed: true });
                     }
                 }
             }
@@ -571,4 +580,9 @@ fn is_made(found: &Value, item: &Item, replaced: Option<&Replaced>) -> bool {
 fn is_same_content(there: &Value, graph: &Value, size: u64) -> bool {
     let same_hash = hash(there).zip(hash(graph)).is_none_or(|(there, here)| there == here);
     there.get("size").and_then(Value::as_u64) == Some(size) && same_hash
+}
+
+/// Of a file that is there already: ours only if a run before may have put it there.
+const fn found(item: &Item) -> How {
+    if item.is_doubtful { How::Present } else { How::Foreign }
 }

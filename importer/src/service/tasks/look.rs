@@ -73,8 +73,10 @@ impl Looks {
                 Err(error) => return Err(error.into()),
             };
             is_first = false;
-            for item in &page.items {
-                let mut task = item.parse()?;
+            // The page is given back first: what a task lacks is asked for as pages, too.
+            let tasks: Result<Vec<Json>, _> = page.items.iter().map(|item| item.parse()).collect();
+            drop(page);
+            for mut task in tasks? {
                 let at = format!("{path}/{}", graph::segment(&crate::mailbox::id(&task)));
                 self.fill(mailbox, &at, &mut task, "linkedResources").await?;
                 take(task)?;

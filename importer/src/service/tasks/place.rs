@@ -97,7 +97,7 @@ impl TasksPlace {
             return Ok(None);
         }
         let read = || async {
-            let existing = Existing::empty(&self.spool_dir)?;
+            let existing = Existing::empty(&self.mailbox, &self.spool_dir)?;
             let note =
                 |task: Json| existing.note(&task, &KEPT, marked(&task)).map_err(Trouble::Own);
             match self.looks.all(&self.mailbox, &self.tasks(&list.id), note).await {
@@ -109,7 +109,7 @@ impl TasksPlace {
                 }
             }
         };
-        list.existing.get_or_try_init(read).await.map(Some)
+        list.held(read).await.map(Some)
     }
 
     /// The task of the list with that mark.
@@ -243,7 +243,7 @@ impl TasksPlace {
         let failed = |source| Error::Graph { doing: format!("restoring {}", item.path), source };
         let existing = self.existing(list).await?;
         let mut own = existing.map(|e| e.own(&item.line.id)).transpose()?.flatten();
-        if own.is_none() && item.is_doubtful && !list.is_new {
+        if own.is_none() && item.may_be_late && !list.is_new {
             own = self.late(&list.id, &item.line.id).await.map_err(failed)?;
         }
         let text = |key: &str| item.line.graph.get(key).and_then(Value::as_str);
@@ -282,7 +282,7 @@ impl TasksPlace {
             self.mailbox.delete(&self.task(&list.id, &own.id)).await.map_err(failed)?;
         }
         match (foreign()?, self.on_conflict) {
-            (Some(id), OnConflict::Skip) => Ok(restored(How::Present, list, Done::unseen(id))),
+            (Some(id), OnConflict::Skip) => Ok(restored(How::Foreign, list, Done::unseen(id))),
             (Some(old), OnConflict::Replace) => {
                 self.replaceable(item, list, &old).await?;
                 let done = self.make(item, list, task).await?;

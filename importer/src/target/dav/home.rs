@@ -100,7 +100,8 @@ impl Home {
             hint: "give the address of the account's home",
         })?;
         if let Some(own) = self.there.iter().find(|collection| collection.url == url) {
-            place.journal.found_folder(&place.section, url.as_str(), url.as_str())?;
+            let _is_ours =
+                place.journal.found_folder(&place.section, url.as_str(), url.as_str())?;
             return Ok((own.clone(), false, false));
         }
         // In place, what its owner has is used; what other restores made is theirs.

@@ -116,9 +116,10 @@ impl Http {
         let unusable = |what: String| Error::Usage { what, hint: "look at --ca-certificate" };
         let mut tls = graph::client_tls(ca_certificates_pem)
             .map_err(|error| unusable(format!("the CA certificates: {}", chain(&error))))?;
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let builder = Client::builder()
             .use_preconfigured_tls(tls)
+            .http1_only()
             .user_agent(concat!("tar365/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .redirect(Policy::none())
@@ -205,7 +206,7 @@ impl Http {
             }
             // A gateway does not say whether the server behind it did something.
             is_doubtful |= status != StatusCode::TOO_MANY_REQUESTS;
-            let wait = told_wait(response.headers());
+            let wait = told_wait(response.headers()).filter(|wait| !wait.is_zero());
             waited += wait.unwrap_or_default();
             if (wait.is_none() && tries >= TRIES) || waited > PATIENCE {
                 return Err(self.gone("throttled", format!("it keeps saying {status}")));

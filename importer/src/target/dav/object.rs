@@ -297,6 +297,7 @@ mod tests {
             size: text.len() as u64,
             converted: false,
             is_doubtful: false,
+            may_be_late: false,
             content: Content::Memory(text.as_bytes().to_vec().into()),
         }
     }

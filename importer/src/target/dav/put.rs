@@ -84,6 +84,11 @@ impl Put<'_> {
             }
             return self.settle(found, is_own);
         }
+        // Nothing was made, so what will be there one day is somebody else's.
+        let is_definite = answer.status.is_client_error() || answer.status.as_u16() == 507;
+        if is_definite && !answer.is_doubtful {
+            self.place.journal.no_spot(&self.place.section, &object.path)?;
+        }
         Err(self.refused(&refusal))
     }
 

@@ -37,14 +37,23 @@ fn failed(id: &str, message: String) -> Error {
     Error::Dav { doing: format!("remove {id}"), message, cause: "target", fatal: false }
 }
 
-/// Removes an object that nobody changed, and cancels nothing.
+/// Cancels nothing. Nextcloud would keep it in a trash, and its name with it: the same archive could
+/// not be restored again. Other servers do not know the header.
+fn delete(url: &Url) -> Ask<'_> {
+    let ask = Ask::new("DELETE", url, Body::None);
+    ask.header("schedule-reply", "F").header("x-nc-caldav-no-trashbin", "1")
+}
+
+/// Removes an object that nobody changed.
 async fn remove(http: &Http, url: &Url, etag: &str) -> Result<Undone, Error> {
-    let ask =
-        Ask::new("DELETE", url, Body::None).header("if-match", etag).header("schedule-reply", "F");
-    let (answer, body) = http.ask(&ask).await?;
+    let (answer, body) = http.ask(&delete(url).header("if-match", etag)).await?;
     match answer.status.as_u16() {
         200..=299 | 404 | 410 => Ok(Undone::Removed),
-        412 => Ok(Undone::Kept),
+        // Some servers say so of what is not there, too.
+        412 => Ok(match look(http, url, MOST).await? {
+            Some(_) => Undone::Kept,
+            None => Undone::Removed,
+        }),
         _ => Err(failed(url.path(), Http::refusal(answer.status, &body).to_string())),
     }
 }
@@ -78,8 +87,7 @@ async fn remove_folder(http: &Http, url: &Url) -> Result<Undone, Error> {
     if found.iter().any(|resource| !is_itself(&resource.href)) {
         return Ok(Undone::Kept);
     }
-    let ask = Ask::new("DELETE", url, Body::None).header("schedule-reply", "F");
-    let (answer, body) = http.ask(&ask).await?;
+    let (answer, body) = http.ask(&delete(url)).await?;
     match answer.status.as_u16() {
         200..=299 | 404 | 410 => Ok(Undone::Removed),
         _ => Err(failed(url.path(), Http::refusal(answer.status, &body).to_string())),

@@ -63,10 +63,10 @@ impl Files<'_> {
             let place = self.ground.path(&id);
             match find(&place, item.size, &sha256)? {
                 Found::Nothing => {
-                    self.notes.add(&item.path, false, &etag, &id)?;
+                    self.notes.add(&item.path, &etag, &id)?;
                     match temporary.persist_noclobber(&place) {
                         Ok(()) => {
-                            self.ground.touch(folder);
+                            self.ground.touch(parent(&id));
                             return Ok(self.made(item, id, etag));
                         }
                         // Somebody was quicker: what he made is looked at.
@@ -78,7 +78,7 @@ impl Files<'_> {
                 }
                 Found::Same => return Ok(self.found(item, id, etag, noted.as_ref())),
                 Found::Other if self.on_conflict == OnConflict::Replace => {
-                    self.notes.add(&item.path, false, &etag, &id)?;
+                    self.notes.add(&item.path, &etag, &id)?;
                     self.set_aside(item, &id, &place)?;
                 }
                 Found::Other | Found::InTheWay if self.on_conflict == OnConflict::Copy => copy += 1,
@@ -161,10 +161,14 @@ impl Files<'_> {
 
     /// A file that is there already, maybe because this restore made it before it was killed.
     fn found(&self, item: &Item, id: String, etag: String, noted: Option<&Note>) -> Restored {
-        if noted.is_some_and(|note| note.id == id && note.etag == etag) {
-            return self.made(item, id, etag);
-        }
-        Restored { how: How::Present, id, etag: Some(etag), losses: Vec::new() }
+        let restored = self.made(item, id, etag);
+        // Only this journal moves something aside to that name; a power cut may take the note.
+        let is_ours = matches!(restored.how, How::Replaced { .. })
+            || noted.is_some_and(|note| {
+                note.id == restored.id && Some(&note.etag) == restored.etag.as_ref()
+            });
+        let how = if is_ours { restored.how } else { How::Present };
+        Restored { how, ..restored }
     }
 
     /// Removes a file if it is still what it was, and brings back what it replaced. `renamed` finds

@@ -2,18 +2,28 @@
 //! followed: each folder on the way is looked at before anything is made in it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use archive::extract::folder_at;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::journal::Journal;
 
 /// Longest name a file system takes, in bytes.
 pub(super) const MAX_NAME: usize = 255;
+
+/// To `open(2)`: an error if it is a symbolic link, or anything else but a folder.
+const PLAIN_FOLDER: i32 = OFlags::NOFOLLOW.union(OFlags::DIRECTORY).bits() as i32;
+
+/// What comes of a folder that went away, was replaced, or belongs to somebody else.
+const NOT_OURS: [Errno; 5] = [Errno::ACCESS, Errno::PERM, Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
 
 /// A directory, and the part of the journal that says what was made in it. Paths are relative to
 /// it, with slashes; the empty one is the directory itself.
@@ -126,6 +136,21 @@ impl Ground {
         Ok(())
     }
 
+    /// Gives a folder its time, if it is one, and ours: that of somebody else stays as it is.
+    pub(super) fn set_time(&self, folder: &str, time: SystemTime) -> Result<(), Error> {
+        let place = self.path(folder);
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).custom_flags(PLAIN_FOLDER).open(&place);
+        let is_not_ours = |source: &io::Error| {
+            let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+            errno.is_some_and(|errno| NOT_OURS.contains(&errno))
+        };
+        match opened.and_then(|opened| opened.set_modified(time)) {
+            Err(source) if !is_not_ours(&source) => Err(unwritable(&place, source)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the working folder.
     pub(super) fn clear(&self) -> Result<(), Error> {
         let work = self.work();
@@ -133,6 +158,15 @@ impl Ground {
             Err(source) if source.kind() != ErrorKind::NotFound => Err(unwritable(&work, source)),
             _ => Ok(()),
         }
+    }
+
+    /// See [`Journal::settled_at`].
+    pub(super) fn settled_at(
+        &self,
+        id: &str,
+        visit: &mut dyn FnMut(&str, &str),
+    ) -> Result<(), Error> {
+        self.journal.settled_at(id, visit)
     }
 
     /// Where the sections of the journal go, other than this one.
@@ -170,7 +204,7 @@ pub(super) fn fitted(stem: &str, ending: &str) -> String {
 }
 
 /// `a`, `a/b`, `a/b/c`; of the empty path nothing.
-fn ways(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn ways(path: &str) -> impl Iterator<Item = &str> {
     let borders = path.match_indices('/').map(|(at, _)| at);
     let whole = (!path.is_empty()).then_some(path.len());
     borders.chain(whole).map(|end| &path[..end])

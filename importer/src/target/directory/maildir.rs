@@ -97,9 +97,16 @@ impl Maildir {
         Ok(restored)
     }
 
-    pub(super) fn undo(files: &Files<'_>, made: &Made) -> Result<Undone, Error> {
+    pub(super) fn undo(&self, files: &Files<'_>, made: &Made) -> Result<Undone, Error> {
         files.undo(made, &|id| {
             let (folder, wanted) = (parent(parent(id)), base_of(id.rsplit('/').next()?));
+            files.ground.existing(&join(folder, "cur"))?;
+            let now = self.known(files.ground, folder).ok()?.find(wanted)?;
+            let now = join(folder, &now);
+            if fs::symlink_metadata(files.ground.path(&now)).is_ok() {
+                return Some(now);
+            }
+            // Its letters are in another order, or changed meanwhile.
             ["cur", "new"].iter().find_map(|part| {
                 let part = join(folder, part);
                 let mut names = names_in(&files.ground.existing(&part)?).ok()?;

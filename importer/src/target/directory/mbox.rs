@@ -4,12 +4,15 @@
 //!   with LF for CRLF and one more `>` before each `>*From `, a newline at the end if it has none,
 //!   and an empty line. No header is added, so read state and flags are lost.
 //! - A message is recognised by the SHA-256 of its bytes as they stand in the file: a second run
-//!   adds nothing. Each one found stands for one message, so that copies in a folder stay copies.
+//!   adds nothing. Each one found stands for one message, so that copies in a folder stay copies,
+//!   and those that the journal knows stand for what it says.
 //! - Before a message is appended, a file beside the mailbox, `.tar365-tail-<tag>`, says where it
-//!   will stand, how long it is and its digest. What a kill left of it is taken away by the next
+//!   will stand and how long it is. What a kill left of it is taken away by the next
 //!   run, whichever that is, unless somebody appended something else behind.
 
-use std::collections::BTreeMap;
+mod undo;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,12 +22,14 @@ use std::sync::{Arc, Mutex};
 use super::file::{Files, join};
 use super::flags::Flags;
 use super::ground::{Ground, fitted, lock, parent, unwritable};
-use super::mboxrd::{Quoted, Span, digest_at, scan};
-use super::notes::Notes;
+use super::mboxrd::{Quoted, Span, digest_at, is_followed, scan};
+use super::notes::{Note, Notes};
 use crate::error::Error;
 use crate::item::Item;
-use crate::place::{How, Made, Restored, Undone};
+use crate::place::{How, Restored};
 use crate::section::Folder;
+
+pub(super) use undo::undo_all;
 
 /// The mailboxes of one owner.
 #[derive(Debug)]
@@ -34,14 +39,10 @@ pub(super) struct Mailboxes {
     known: Mutex<BTreeMap<String, Arc<Mutex<Known>>>>,
 }
 
-/// The messages that were in a mailbox when the restore came to it. 17 bytes a message.
+/// The messages that were in a mailbox when the restore came to it. 17 bytes a message: first half
+/// of the digest, sorted; and whether it stands for a message of the archive.
 #[derive(Debug, Default)]
-struct Known {
-    /// First half of the digest, sorted; and whether it stands for a message of the archive.
-    messages: Vec<([u8; 16], bool)>,
-    /// Tags of members that an earlier, killed run of this restore put there.
-    claimed: Vec<String>,
-}
+struct Known(Vec<([u8; 16], bool)>);
 
 impl Mailboxes {
     pub(super) fn new(base: String) -> Self {
@@ -91,7 +92,7 @@ impl Mailboxes {
         let mailbox = self.folder(ground, trail)?;
         // The notes are in the folder of temporary files.
         ground.temporary(&item.path)?;
-        let known = self.known(ground, notes, &mailbox)?;
+        let known = self.known(ground, &mailbox)?;
         let mut known = lock(&known);
         let mut quoted = Quoted::new(item, &ground.work())?;
         let etag = archive::hex(&quoted.sha256);
@@ -99,29 +100,20 @@ impl Mailboxes {
             let losses = Flags::of(&item.line).loss_in_plain_files().into_iter().collect();
             Restored { how, id, etag: Some(etag.clone()), losses }
         };
-        if let Some(note) = notes.of(&item.path)?
-            && note.etag == etag
-            && known.claimed.binary_search(&note.tag).is_ok()
-        {
-            let how = if note.present { How::Present } else { How::Created };
-            return Ok(restored(how, note.id));
-        }
         if known.consume(&etag) {
-            notes.add(&item.path, true, &etag, &mailbox)?;
-            return Ok(restored(How::Present, mailbox));
+            // A run that was killed put it there, if it stands where that was about to.
+            return Ok(match notes.of(&item.path)?.filter(|note| note.etag == etag) {
+                Some(note) if stands(ground, &mailbox, &note)? => restored(How::Created, note.id),
+                _ => restored(How::Present, mailbox),
+            });
         }
         let span = append(ground, &mailbox, &mut quoted, &|span| {
-            notes.add(&item.path, false, &etag, &span.id(&mailbox))
+            notes.add(&item.path, &etag, &span.id(&mailbox))
         })?;
         Ok(restored(How::Created, span.id(&mailbox)))
     }
 
-    fn known(
-        &self,
-        ground: &Ground,
-        notes: &Notes,
-        mailbox: &str,
-    ) -> Result<Arc<Mutex<Known>>, Error> {
+    fn known(&self, ground: &Ground, mailbox: &str) -> Result<Arc<Mutex<Known>>, Error> {
         let mut all = lock(&self.known);
         if let Some(known) = all.get(mailbox) {
             return Ok(Arc::clone(known));
@@ -133,72 +125,37 @@ impl Mailboxes {
         let is_mailbox = scan(&mut input, &mut |sha256, _| {
             let mut half = [0; 16];
             half.copy_from_slice(&sha256[..16]);
-            known.messages.push((half, false));
+            known.0.push((half, false));
         });
         if !is_mailbox.map_err(|source| unwritable(&place, source))? {
             let what = format!("{mailbox} is there, but is no mailbox");
             return Err(Error::Item { cause: "exists", what });
         }
-        known.messages.sort_unstable();
-        notes.each(&mut |note| {
-            let of = Span::split(&note.id).map_or(note.id.as_str(), |(mailbox, _)| mailbox);
-            if of == mailbox && known.consume(&note.etag) {
-                known.claimed.push(note.tag);
+        known.0.sort_unstable();
+        // What stands for items of earlier runs, or of another section, stands for no other.
+        ground.settled_at(mailbox, &mut |id, etag| {
+            if Span::split(id).map_or(id, |(of, _)| of) == mailbox {
+                known.consume(etag);
             }
         })?;
-        known.claimed.sort_unstable();
         let known = Arc::new(Mutex::new(known));
         all.insert(mailbox.to_owned(), Arc::clone(&known));
         Ok(known)
     }
 
-    /// After the last message.
-    pub(super) fn finish(&self, ground: &Ground) -> Result<(), Error> {
-        for mailbox in lock(&self.known).keys() {
-            repair(&ground.path(mailbox))?;
-        }
-        Ok(())
-    }
-
-    /// Takes a message out of its mailbox.
-    pub(super) fn undo(files: &Files<'_>, made: &Made) -> Result<Undone, Error> {
-        let noted = if made.id.is_none() { files.notes.of(&made.path)? } else { None };
-        let noted = noted.filter(|note| !note.present);
-        let (id, etag) = match (&made.id, &noted) {
-            (Some(id), _) => (id, made.etag.as_deref().unwrap_or_default()),
-            (None, Some(note)) => (&note.id, note.etag.as_str()),
-            (None, None) => return Ok(Undone::Removed),
-        };
-        let Some((mailbox, span)) = Span::split(id) else {
-            return Ok(Undone::Kept);
-        };
-        let Some(place) = files.ground.existing(mailbox) else {
-            return Ok(Undone::Removed);
-        };
-        if fs::symlink_metadata(&place).is_err() {
-            return Ok(Undone::Removed);
-        }
-        repair(&place)?;
-        let failed = |source| unwritable(&place, source);
-        let mut file = open(&place)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let span = match digest_at(&file, span).map_err(failed)? {
-            Some(sha256) if archive::hex(&sha256) == etag => Some(span),
-            _ => find(&mut file, etag).map_err(failed)?,
-        };
-        match span {
-            // The tail of a run that was killed is away already.
-            None if noted.is_some() => return Ok(Undone::Removed),
-            None => return Ok(Undone::Kept),
-            Some(span) if span.end() >= size => {
-                file.set_len(span.offset).and_then(|()| file.sync_all()).map_err(failed)?;
+    /// After the last message. Mailboxes that a killed run completed need no message of this one,
+    /// and still have the note of their last.
+    pub(super) fn finish(&self, ground: &Ground, notes: &Notes) -> Result<(), Error> {
+        let mut mailboxes: BTreeSet<String> = lock(&self.known).keys().cloned().collect();
+        notes.each(&mut |note| {
+            if let Some((mailbox, _)) = Span::split(&note.id)
+                && !mailboxes.contains(mailbox)
+            {
+                mailboxes.insert(mailbox.to_owned());
             }
-            Some(span) => {
-                let _makes_its_folder = files.ground.temporary(&made.path)?;
-                cut(&place, &mut file, span, &files.ground.work()).map_err(failed)?;
-            }
-        }
-        Ok(Undone::Removed)
+        })?;
+        let mut places = mailboxes.iter().filter_map(|mailbox| ground.existing(mailbox));
+        places.try_for_each(|place| repair(&place))
     }
 }
 
@@ -208,8 +165,8 @@ impl Known {
         let Some(wanted) = half(etag) else {
             return false;
         };
-        let start = self.messages.partition_point(|(other, _)| *other < wanted);
-        let mut equal = self.messages[start..].iter_mut().take_while(|(other, _)| *other == wanted);
+        let start = self.0.partition_point(|(other, _)| *other < wanted);
+        let mut equal = self.0[start..].iter_mut().take_while(|(other, _)| *other == wanted);
         match equal.find(|(_, used)| !*used) {
             Some((_, used)) => {
                 *used = true;
@@ -218,6 +175,16 @@ impl Known {
             None => false,
         }
     }
+}
+
+/// Whether the message of a note stands where the note says.
+fn stands(ground: &Ground, mailbox: &str, note: &Note) -> Result<bool, Error> {
+    let Some((_, span)) = Span::split(&note.id).filter(|(of, _)| *of == mailbox) else {
+        return Ok(false);
+    };
+    let place = ground.path(mailbox);
+    let found = digest_at(&open(&place)?, span).map_err(|source| unwritable(&place, source))?;
+    Ok(found.is_some_and(|sha256| archive::hex(&sha256) == note.etag))
 }
 
 /// The first half of a digest in hexadecimal.
@@ -257,7 +224,7 @@ fn append(
     let length = start.len() as u64 + quoted.length + 1;
     let span = Span { offset, length };
     before(span)?;
-    note_tail(&place, span)?;
+    note_tail(&place, span, &start)?;
     let written = file
         .write_all(start.as_bytes())
         .and_then(|()| io::copy(quoted.content()?, &mut file))
@@ -289,37 +256,59 @@ pub(super) fn tail_note(mailbox: &Path) -> PathBuf {
     mailbox.with_file_name(format!(".tar365-tail-{}", archive::path::long_tag(&name)))
 }
 
-fn note_tail(mailbox: &Path, span: Span) -> Result<(), Error> {
+/// Bytes of such a file: two numbers of 20 digits, and how the message begins.
+const TAIL_NOTE: usize = 512;
+
+fn note_tail(mailbox: &Path, span: Span, start: &str) -> Result<(), Error> {
     let place = tail_note(mailbox);
     let failed = |source| unwritable(&place, source);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).custom_flags(NO_LINK);
     let note = options.open(&place).map_err(failed)?;
+    let mut text = format!("{:020} {:020} {start}", span.offset, span.length).into_bytes();
     // One write of one length: it is there or it is not.
-    let line = format!("{:020} {:020}\n", span.offset, span.length);
-    note.write_all_at(line.as_bytes(), 0).and_then(|()| note.sync_data()).map_err(failed)
+    text.resize(TAIL_NOTE, 0);
+    note.write_all_at(&text, 0).and_then(|()| note.sync_data()).map_err(failed)
+}
+
+/// Where a message was to stand, and how it begins.
+fn read_tail_note(text: &str) -> Option<(Span, &str)> {
+    let mut parts = text.trim_end_matches('\0').splitn(3, ' ');
+    let (offset, length, start) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((Span { offset: offset.parse().ok()?, length: length.parse().ok()? }, start))
 }
 
 /// Takes away what a kill left of a message, and the note of it.
 fn repair(mailbox: &Path) -> Result<(), Error> {
     let place = tail_note(mailbox);
-    let line = match fs::symlink_metadata(&place) {
-        Ok(found) if found.is_file() => fs::read_to_string(&place),
+    let text = match fs::symlink_metadata(&place) {
+        Ok(found) if found.is_file() => fs::read(&place),
         _ => return Ok(()),
     };
-    let line = line.map_err(|source| unwritable(&place, source))?;
-    let span = line.trim_end().split_once(' ').and_then(|(offset, length)| {
-        Some(Span { offset: offset.parse().ok()?, length: length.parse().ok()? })
-    });
-    if let Some(span) = span {
+    let text = text.map_err(|source| unwritable(&place, source))?;
+    let text = String::from_utf8_lossy(&text);
+    let is_there = matches!(fs::symlink_metadata(mailbox), Ok(found) if found.is_file());
+    if let Some((span, start)) = read_tail_note(&text).filter(|_| is_there) {
         let failed = |source| unwritable(mailbox, source);
         let file = open(mailbox)?;
         let size = file.metadata().map_err(failed)?.len();
-        if size > span.offset && size < span.end() {
+        let is_torn = size > span.offset && size < span.end();
+        if is_torn && is_ours(&file, span.offset, size, start).map_err(failed)? {
             file.set_len(span.offset).and_then(|()| file.sync_all()).map_err(failed)?;
         }
     }
     fs::remove_file(&place).map_err(|source| unwritable(&place, source))
+}
+
+/// Whether a tail is ours and nothing else: if somebody appended a message meanwhile, all stays.
+fn is_ours(mut file: &File, offset: u64, size: u64, start: &str) -> io::Result<bool> {
+    let mut found = vec![0; start.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX))];
+    file.read_exact_at(&mut found, offset)?;
+    if !start.as_bytes().starts_with(&found) {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(!is_followed(&mut file.take(size - offset))?)
 }
 
 /// To `open(2)`: an error if it is a symbolic link.
@@ -329,29 +318,4 @@ fn open(mailbox: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).custom_flags(NO_LINK).open(mailbox);
     opened.map_err(|source| unwritable(mailbox, source))
-}
-
-/// Where a message stands now.
-fn find(file: &mut File, etag: &str) -> io::Result<Option<Span>> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut found = None;
-    scan(file, &mut |sha256, span| {
-        if archive::hex(&sha256) == etag {
-            found = Some(span);
-        }
-    })?;
-    Ok(found)
-}
-
-/// Takes a message out of the middle: the mailbox is written anew and replaced at once.
-fn cut(mailbox: &Path, file: &mut File, span: Span, work: &Path) -> io::Result<()> {
-    let mut anew = tempfile::NamedTempFile::new_in(work)?;
-    file.seek(SeekFrom::Start(0))?;
-    io::copy(&mut (&*file).take(span.offset), anew.as_file_mut())?;
-    file.seek(SeekFrom::Start(span.end()))?;
-    io::copy(file, anew.as_file_mut())?;
-    anew.as_file().set_permissions(file.metadata()?.permissions())?;
-    anew.as_file().sync_all()?;
-    anew.persist(mailbox).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -226,6 +226,37 @@ pub(super) fn scan(
     }
 }
 
+/// Whether another message begins in what a kill left of one of ours: at the start of a line, where
+/// ours has it quoted, or behind a line that was torn.
+pub(super) fn is_followed(input: &mut dyn Read) -> io::Result<bool> {
+    let mut input = BufReader::with_capacity(HEAD, input);
+    let (mut begun, mut at_start) = (false, true);
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        if (&mut input).take(HEAD as u64).read_until(b'\n', &mut piece)? == 0 {
+            return Ok(false);
+        }
+        let is_first = at_start && piece.starts_with(FROM) && !std::mem::replace(&mut begun, true);
+        let mut begins = piece.windows(FROM.len()).enumerate().filter(|(_, found)| *found == FROM);
+        let another = begins.any(|(at, _)| match at {
+            0 if at_start => !is_first,
+            _ => is_from_line(&piece[at..]),
+        });
+        if another {
+            return Ok(true);
+        }
+        at_start = piece.ends_with(b"\n");
+    }
+}
+
+/// `From sender Mon ...`.
+fn is_from_line(line: &[u8]) -> bool {
+    const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    words.nth(2).is_some_and(|day| DAYS.contains(&day))
+}
+
 /// The digest of the message that stands there, if one does and nothing else.
 pub(super) fn digest_at(file: &File, span: Span) -> io::Result<Option<Sha256Digest>> {
     let mut file = file;
@@ -282,6 +313,19 @@ mod tests {
         assert_eq!(found, wanted);
         assert!(!scan(&mut &b"\nno mailbox\nFrom x\n"[..], &mut |_, _| ()).unwrap());
         assert!(scan(&mut io::empty(), &mut |_, _| unreachable!()).unwrap());
+    }
+
+    #[test]
+    fn a_message_behind_a_torn_one_is_seen() {
+        let followed = |text: &str| is_followed(&mut text.as_bytes()).unwrap();
+        let torn = "From a@b Thu Jan  1 00:00:00 1970\nA: b\n\n>From x\nnews From Anna on Mon";
+        assert!(!followed(torn));
+        assert!(!followed(&format!("\n{torn}")));
+        let other = "From c@d Fri Jan  2 00:00:00 1970\nA: c\n\n";
+        assert!(followed(&format!("{torn}{other}")), "behind half a line");
+        assert!(followed(&format!("{torn}\n{other}")), "on a line of its own");
+        assert!(followed(&format!("From a@b T{other}")), "behind half a first line");
+        assert!(followed(&format!("{torn}{}{other}", "x".repeat(3 * HEAD))));
     }
 
     #[test]

@@ -19,15 +19,13 @@ use crate::error::Error;
 pub(super) struct Note {
     /// [`long_tag`] of the path of the member.
     pub(super) tag: String,
-    /// It was there already: nothing is made.
-    pub(super) present: bool,
     /// Digest of what was made, hexadecimal.
     pub(super) etag: String,
     /// How the target knows it.
     pub(super) id: String,
 }
 
-/// The notes of one section. One line each: `<tag> <+ or => <etag> <id>`.
+/// The notes of one section. One line each: `<tag> <etag> <id>`.
 #[derive(Debug)]
 pub(super) struct Notes {
     path: PathBuf,
@@ -60,7 +58,8 @@ impl Notes {
         let end = self.earlier.partition_point(|(other, _)| *other <= key);
         let mut input = self.input()?;
         for (_, offset) in self.earlier[start..end].iter().rev() {
-            let note = read(&mut input, *offset).map_err(|error| unwritable(&self.path, error))?;
+            let found = input.seek(SeekFrom::Start(*offset)).and_then(|_| read(&mut input));
+            let note = found.map_err(|error| unwritable(&self.path, error))?;
             if let Some(note) = note.filter(|note| note.tag == tag) {
                 return Ok(Some(note));
             }
@@ -68,36 +67,22 @@ impl Notes {
         Ok(None)
     }
 
-    /// Calls `visit` for the last note of each member.
+    /// Calls `visit` for each note of earlier runs.
     pub(super) fn each(&self, visit: &mut dyn FnMut(Note)) -> Result<(), Error> {
         if self.earlier.is_empty() {
             return Ok(());
         }
         let mut input = self.input()?;
-        for entries in self.earlier.chunk_by(|(one, _), (other, _)| one == other) {
-            let mut seen: Vec<String> = Vec::new();
-            for (_, offset) in entries.iter().rev() {
-                let note =
-                    read(&mut input, *offset).map_err(|error| unwritable(&self.path, error))?;
-                if let Some(note) = note.filter(|note| !seen.contains(&note.tag)) {
-                    seen.push(note.tag.clone());
-                    visit(note);
-                }
-            }
+        for _ in &self.earlier {
+            let note = read(&mut input).map_err(|error| unwritable(&self.path, error))?;
+            note.into_iter().for_each(&mut *visit);
         }
         Ok(())
     }
 
     /// Notes what a member is about to become. The folder of the notes must be there.
-    pub(super) fn add(
-        &self,
-        member: &str,
-        present: bool,
-        etag: &str,
-        id: &str,
-    ) -> Result<(), Error> {
-        let sign = if present { '=' } else { '+' };
-        let line = format!("{} {sign} {etag} {id}\n", long_tag(member));
+    pub(super) fn add(&self, member: &str, etag: &str, id: &str) -> Result<(), Error> {
+        let line = format!("{} {etag} {id}\n", long_tag(member));
         let mut slot = lock(&self.file);
         let noted = match &mut *slot {
             Some(file) => file.write_all(line.as_bytes()),
@@ -142,16 +127,10 @@ fn earlier(path: &Path) -> io::Result<Vec<([u8; 8], u64)>> {
     Ok(entries)
 }
 
-fn read(input: &mut BufReader<File>, offset: u64) -> io::Result<Option<Note>> {
-    input.seek(SeekFrom::Start(offset))?;
+fn read(input: &mut BufReader<File>) -> io::Result<Option<Note>> {
     let mut line = String::new();
     input.read_line(&mut line)?;
-    let mut parts = line.trim_end_matches('\n').splitn(4, ' ').map(str::to_owned);
-    let (tag, sign, etag, id) = (parts.next(), parts.next(), parts.next(), parts.next());
-    Ok(match (tag, sign, etag, id) {
-        (Some(tag), Some(sign), Some(etag), Some(id)) => {
-            Some(Note { tag, present: sign == "=", etag, id })
-        }
-        _ => None,
-    })
+    let mut parts = line.trim_end_matches('\n').splitn(3, ' ').map(str::to_owned);
+    let (tag, etag, id) = (parts.next(), parts.next(), parts.next());
+    Ok(tag.zip(etag).zip(id).map(|((tag, etag), id)| Note { tag, etag, id }))
 }

@@ -1,5 +1,7 @@
 //! Places in a real directory, read by Python's `mailbox` where there is a format to get right.
 
+mod mailboxes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -85,12 +87,16 @@ impl World {
         for (section, stored) in journal.places().unwrap() {
             let place = target.reopen(&section, &stored, Arc::clone(&journal)).unwrap();
             for what in [What::Item, What::Folder] {
-                for (_, made) in journal.made(&section, what, None, 1000).unwrap() {
-                    if place.undo_now(&made).unwrap() == Undone::Kept {
-                        kept.push(made.path);
+                let all = journal.made(&section, what, None, 1000).unwrap();
+                let mut told = |(_, made): &(i64, Made), undone: Result<Undone, Error>| {
+                    if undone? == Undone::Kept {
+                        kept.push(made.path.clone());
                     }
-                }
+                    Ok(())
+                };
+                place.undo_all_now(&all, &mut told).unwrap();
             }
+            place.finish_now().unwrap();
         }
         kept
     }
@@ -167,6 +173,7 @@ fn item(path: &str, bytes: &[u8], graph: Value) -> Item {
         size: bytes.len() as u64,
         converted: false,
         is_doubtful: false,
+        may_be_late: false,
         content: Content::Memory(bytes.to_vec().into()),
     }
 }
@@ -409,6 +416,58 @@ fn folders_of_several_sections_go_with_the_last() {
     }
 }
 
+/// Something else is where a folder belongs: what is in the folder fails, the rest does not, and
+/// nothing of it changes, not even its time.
+#[test]
+fn what_is_in_the_way_of_a_folder_stays_as_it_is() {
+    let world = World::new(Layout::Native);
+    let (base, outside) = (world.root().join(DRIVE), world.dir.path().join("outside"));
+    fs::create_dir_all(&base).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(base.join("file"), "mine").unwrap();
+    symlink(&outside, base.join("link")).unwrap();
+    symlink("nowhere", base.join("loose")).unwrap();
+    let time = |path: &Path| fs::metadata(path).unwrap().mtime();
+    let before = (time(&base.join("file")), time(&outside));
+    let times = json!({"lastModifiedDateTime": "2001-02-03T04:05:06Z"});
+    let run = world.run(DRIVE, "1");
+    for name in ["file", "link", "loose"] {
+        let folder = trail(name, times.clone());
+        assert!(run.place.folder_now(&folder).is_err(), "{name}");
+        assert!(run.put(&file(&format!("{name}/a"), b"a"), &folder).is_err(), "{name}");
+    }
+    run.put(&file("good/a", b"a"), &trail("good", times)).unwrap();
+    run.place.finish_now().unwrap();
+    assert_eq!((time(&base.join("file")), time(&outside)), before);
+    assert_eq!(time(&base.join("good")), 981_173_106);
+    assert_eq!(world.files().len(), 4);
+}
+
+/// A run that goes on with an archive that breaks off fails what it does not see.
+#[test]
+fn what_was_there_before_stays_although_a_later_run_failed() {
+    let world = World::new(Layout::Native);
+    let place = world.root().join(DRIVE).join("a");
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    fs::write(&place, "a").unwrap();
+    let run = world.run(DRIVE, "1");
+    let (there, made) = (file("a", b"a"), file("b", b"b"));
+    assert_eq!(run.how(&there, &[]), How::Present);
+    assert_eq!(run.how(&made, &[]), How::Created);
+    let damaged = Error::Item { cause: "damaged", what: "disproven".into() };
+    for item in [&there, &made] {
+        run.journal.fail(DRIVE, &item.path, &damaged).unwrap();
+        run.place.ground.clear().unwrap();
+    }
+    // Found again, what a run of this journal made is still its own.
+    let run = world.run(DRIVE, "1");
+    run.put(&made, &[]).unwrap();
+    run.place.finish_now().unwrap();
+    drop(run);
+    assert_eq!(world.undo("1"), [""; 0]);
+    assert_eq!(world.files(), [format!("{DRIVE}/a")]);
+}
+
 const READ_MAILDIR: &str = r"
 import mailbox, sys, json
 box = mailbox.Maildir(sys.argv[1] + '/anna@contoso.com', create=False)
@@ -457,134 +516,6 @@ fn maildir_is_read_by_python() {
     assert_eq!(world.tree(), tree);
     assert_eq!(world.undo("1"), [""; 0]);
     assert_eq!(world.tree(), BTreeMap::new());
-}
-
-const READ_MBOX: &str = r"
-import mailbox, sys, json, re, glob
-def all(path):
-    box = mailbox.mbox(path, create=False)
-    return [[re.sub(rb'(?m)^>(>*From )', rb'\1', box.get_bytes(k)).decode('latin-1'),
-             m.get_from()] for k, m in box.iteritems()]
-root = sys.argv[1] + '/anna@contoso.com'
-print(json.dumps({p[len(root) + 1:]: all(p) for p in glob.glob(root + '/**/*.mbox', recursive=True)}))
-";
-
-#[test]
-fn mboxrd_is_read_by_python() {
-    let world = World::new(Layout::Mboxrd);
-    let run = world.run(MAIL, "1");
-    let hard = mail("1", b"Return-Path: <a@b>\r\n\r\nFrom x\r\n>From y\r\nx\xff\r\n\r\n");
-    let restored = run.put(&hard, &inbox()).unwrap();
-    assert_eq!((restored.how, restored.losses), (How::Created, vec![Loss::Flags]));
-    let from = json!({"from": {"emailAddress": {"address": "c@d"}}});
-    let second = item(&format!("{MAIL}/Inbox/2.eml"), b"A: 2\r\n\r\nno end", from);
-    assert_eq!(run.put(&second, &inbox()).unwrap().losses, []);
-    run.put(&mail("3", b"A: 3\r\n\r\n"), &trail("Inbox/Old.mbox", Value::Null)).unwrap();
-    run.place.finish_now().unwrap();
-    let date = "Sun Sep 13 12:26:40 2020";
-    let wanted = json!({
-        "Inbox.mbox": [
-            ["Return-Path: <a@b>\n\nFrom x\n>From y\nx\u{ff}\n\n", format!("a@b {date}")],
-            ["A: 2\n\nno end\n", format!("c@d {date}")],
-        ],
-        "Inbox/Old%2Embox.mbox": [["A: 3\n\n", format!("MAILER-DAEMON {date}")]],
-    });
-    assert_eq!(world.python(READ_MBOX), wanted);
-    assert_eq!(world.files().len(), 2, "nothing else stays: {:?}", world.files());
-
-    let tree = world.tree();
-    let again = world.run(MAIL, "2");
-    assert_eq!(again.how(&second, &inbox()), How::Present);
-    assert_eq!(again.how(&hard, &inbox()), How::Present);
-    again.place.finish_now().unwrap();
-    assert_eq!(world.tree(), tree);
-    assert_eq!(world.undo("1"), [""; 0]);
-    assert_eq!(world.tree(), BTreeMap::new());
-}
-
-#[test]
-fn copies_in_a_mailbox_stay_copies() {
-    let world = World::new(Layout::Mboxrd);
-    let copies: Vec<_> = (0..3).map(|at| mail(&at.to_string(), b"A: b\n\n")).collect();
-    let run = world.run(MAIL, "1");
-    assert_eq!(run.how(&copies[0], &inbox()), How::Created);
-    assert_eq!(run.how(&copies[1], &inbox()), How::Created);
-    drop(run);
-    // Goes on after a kill: the first two are known to the journal and not put again.
-    let run = world.run(MAIL, "1");
-    assert_eq!(run.how(&copies[2], &inbox()), How::Created);
-    run.place.finish_now().unwrap();
-    let run = world.run(MAIL, "2");
-    for copy in &copies {
-        assert_eq!(run.how(copy, &inbox()), How::Present);
-    }
-    assert_eq!(run.how(&mail("4", b"A: b\n\n"), &inbox()), How::Created);
-    run.place.finish_now().unwrap();
-    assert_eq!(world.python(READ_MBOX)["Inbox.mbox"].as_array().unwrap().len(), 4);
-}
-
-/// The second message is cut off after every byte; another run, with another journal, repairs it.
-#[test]
-fn torn_tails_are_taken_away() {
-    let world = World::new(Layout::Mboxrd);
-    let (first, second) = (mail("1", b"A: 1\n\n"), mail("2", b"A: 2\n\nx\n\ny\n"));
-    let run = world.run(MAIL, "0");
-    run.put(&first, &inbox()).unwrap();
-    let path = world.root().join("anna@contoso.com/Inbox.mbox");
-    let start = fs::metadata(&path).unwrap().len() as usize;
-    run.put_and_die(&second, &inbox()).unwrap();
-    drop(run);
-    let whole = fs::read(&path).unwrap();
-    let tail = super::mbox::tail_note(&path);
-    let note = fs::read(&tail).unwrap();
-    for cut in start..=whole.len() {
-        fs::write(&path, &whole[..cut]).unwrap();
-        fs::write(&tail, &note).unwrap();
-        let run = world.run(MAIL, &format!("again {cut}"));
-        assert_eq!(run.how(&first, &inbox()), How::Present);
-        let wanted = if cut == whole.len() { How::Present } else { How::Created };
-        assert_eq!(run.how(&second, &inbox()), wanted, "cut at {cut} of {}", whole.len());
-        run.place.finish_now().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), whole);
-        // The run that was killed goes on by itself as well, or is taken back.
-        fs::write(&path, &whole[..cut]).unwrap();
-        fs::write(&tail, &note).unwrap();
-        assert_eq!(world.run(MAIL, "0").how(&second, &inbox()), How::Created);
-        assert_eq!(fs::read(&path).unwrap(), whole);
-    }
-}
-
-#[test]
-fn a_mailbox_of_somebody_else() {
-    let world = World::new(Layout::Mboxrd);
-    let path = world.root().join("anna@contoso.com/Inbox.mbox");
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, "From me now\nX: y\n\nFrom the heart").unwrap();
-    let before = world.tree();
-    let (first, second) = (mail("1", b"A: 1\n\n"), mail("2", b"A: 2\n\n"));
-    let run = world.run(MAIL, "1");
-    run.put(&first, &inbox()).unwrap();
-    run.put(&second, &inbox()).unwrap();
-    run.place.finish_now().unwrap();
-    assert_eq!(world.undo("1"), [""; 0]);
-    assert_eq!(world.tree(), before);
-
-    // Mail that came since stays, and so does what a reader changed.
-    let run = world.run(MAIL, "2");
-    run.put(&first, &inbox()).unwrap();
-    run.put(&second, &inbox()).unwrap();
-    run.place.finish_now().unwrap();
-    let mut now = fs::read_to_string(&path).unwrap().replace("A: 2", "A: 2\nStatus: RO");
-    now.push_str("From you later\nB: c\n\n\n");
-    fs::write(&path, &now).unwrap();
-    assert_eq!(world.undo("2"), [format!("{MAIL}/Inbox/2.eml")]);
-    let left = fs::read_to_string(&path).unwrap();
-    assert!(left.contains("X: y") && left.contains("Status") && left.ends_with("B: c\n\n\n"));
-    assert!(!left.contains("A: 1"), "{left}");
-
-    fs::write(&path, "no mailbox at all").unwrap();
-    assert_eq!(world.run(MAIL, "3").put(&first, &inbox()).unwrap_err().cause(), "exists");
-    assert_eq!(fs::read(&path).unwrap(), b"no mailbox at all");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and what earlier runs with the same journal know of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::journal::Journal;
 const MOST_CONNECTIONS: usize = 4;
 /// Tries of one errand when connections get lost.
 const TRIES: u32 = 6;
+/// Errands in a row that may use them up while the server answers others.
+const IN_VAIN: u32 = 10;
 /// Rows of the journal read at a time.
 const PAGE: usize = 1000;
 
@@ -51,6 +53,8 @@ pub(super) struct Account {
     idle: Mutex<Vec<Session>>,
     /// Somebody logged in before: a server that does not answer now will again.
     reached: AtomicBool,
+    /// Errands in a row that used up their tries.
+    in_vain: AtomicU32,
     layout: tokio::sync::Mutex<Option<Layout>>,
     mailboxes: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Mailbox>>>>,
     /// UIDVALIDITY and UID of what stands for items of earlier runs, by mailbox.
@@ -91,6 +95,7 @@ impl Account {
             permits: Semaphore::new(connections),
             idle: Mutex::new(Vec::new()),
             reached: AtomicBool::new(false),
+            in_vain: AtomicU32::new(0),
             layout: tokio::sync::Mutex::new(None),
             mailboxes: Mutex::new(BTreeMap::new()),
             taken,
@@ -121,6 +126,7 @@ impl Account {
                     match result {
                         Ok(done) => {
                             drop(permit);
+                            self.in_vain.store(0, Ordering::Relaxed);
                             return Ok(done);
                         }
                         Err(failure) => failure,
@@ -133,8 +139,11 @@ impl Account {
                 Failure::Lost(message) => message,
             };
             tried += 1;
-            if tried == TRIES || !self.reached.load(Ordering::Relaxed) {
-                return Err(self.unreachable(message));
+            if !self.reached.load(Ordering::Relaxed) {
+                return Err(self.unreachable(message, true));
+            }
+            if tried == TRIES {
+                return Err(self.unreachable(message, !self.is_it_the_errand().await));
             }
             // An idle connection may be dead for long; only what comes after that is news.
             if tried > 1 {
@@ -146,11 +155,23 @@ impl Account {
         }
     }
 
-    fn unreachable(&self, message: String) -> Error {
+    /// Whether the server answers something else: one mail or mailbox that it can't cope with must
+    /// not end every run at the same place. If many are so, it is the server.
+    async fn is_it_the_errand(&self) -> bool {
+        if self.in_vain.fetch_add(1, Ordering::Relaxed) >= IN_VAIN {
+            return false;
+        }
+        match login::session(&self.target).await {
+            Ok(mut session) => session.must("ask for a sign of life", "NOOP", |_| ()).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    fn unreachable(&self, message: String, fatal: bool) -> Error {
         Error::Imap {
             doing: format!("reach {}:{}", self.target.host, self.target.port),
             message,
-            fatal: true,
+            fatal,
             refused: false,
         }
     }

@@ -55,7 +55,7 @@ impl Mailbox {
         &mut self,
         session: &mut Session,
         selected: &Selected,
-        taken: &BTreeSet<u32>,
+        taken: &(impl Fn() -> BTreeSet<u32> + Sync),
     ) -> Result<(), Failure> {
         if self.validity != selected.validity {
             *self = Self { validity: selected.validity, read_to: 1, ..Self::default() };
@@ -78,9 +78,10 @@ impl Mailbox {
                 }
             })
             .await?;
+        let known = taken();
         for (uid, size, date) in found {
             self.read_to = self.read_to.max(uid.saturating_add(1));
-            let taken = self.taken.remove(&uid) || taken.contains(&uid);
+            let taken = self.taken.remove(&uid) || known.contains(&uid);
             if let Some(date) = date {
                 self.entries.push(Entry { size, date, uid, taken });
             }

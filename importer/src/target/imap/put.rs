@@ -47,7 +47,7 @@ impl Errand for Put<'_> {
         let uid = match self.uid {
             Some(uid) => uid,
             None => {
-                let taken = self.place.account.taken(self.wire, selected.validity);
+                let taken = || self.place.account.taken(self.wire, selected.validity);
                 self.mailbox.refresh(session, &selected, &taken).await?;
                 match self.mailbox.find(session, self.mail).await? {
                     // What was there before this journal began is somebody else's.
@@ -150,7 +150,7 @@ impl Put<'_> {
         session: &mut Session,
         selected: &Selected,
     ) -> Result<u32, Failure> {
-        let taken = self.place.account.taken(self.wire, selected.validity);
+        let taken = || self.place.account.taken(self.wire, selected.validity);
         self.mailbox.refresh(session, selected, &taken).await?;
         match self.mailbox.find(session, self.mail).await? {
             Some(uid) => Ok(uid),
@@ -173,6 +173,7 @@ impl Put<'_> {
                 self.discard(session, uid).await?;
                 return Err(self.nul_byte());
             }
+            self.discard(session, uid).await?;
             let (size, given) = (found.size, self.mail.size);
             return Err(self.unequal(&format!("{given} bytes became {size}")));
         }

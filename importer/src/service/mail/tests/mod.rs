@@ -20,7 +20,16 @@ const MTIME: i64 = 1_767_323_045;
 fn item(content: Content, size: u64, graph: Value) -> Item {
     let line = Line { kind: "message".into(), id: "AAMk".into(), path: None, graph };
     let path = "users/a@example.com/mail/Inbox/a.eml".into();
-    Item { line, path, mtime: MTIME, size, converted: false, is_doubtful: false, content }
+    Item {
+        line,
+        path,
+        mtime: MTIME,
+        size,
+        converted: false,
+        is_doubtful: false,
+        may_be_late: false,
+        content,
+    }
 }
 
 fn in_memory(mail: &[u8], graph: Value) -> Item {
