@@ -228,13 +228,16 @@ impl Account<'_> {
         Ok(Some(followed).filter(|followed| !followed.is_over))
     }
 
+    /// The first list alone: what is refused there, none of the others asks for.
     async fn all_tasks(&self, ids: Vec<String>) -> Result<Vec<Followed<List<'_>>>, Error> {
-        stream::iter(ids)
-            .map(|id| self.tasks(id))
-            .buffered(LISTS_AT_ONCE)
-            .try_filter_map(|list| async { Ok(list) })
-            .try_collect()
-            .await
+        let mut ids = ids.into_iter();
+        let first = match ids.next() {
+            Some(id) => self.tasks(id).await?,
+            None => None,
+        };
+        let others = stream::iter(ids).map(|id| self.tasks(id)).buffered(LISTS_AT_ONCE);
+        let others: Vec<_> = others.try_collect().await?;
+        Ok(first.into_iter().chain(others.into_iter().flatten()).collect())
     }
 
     /// A service that refuses what was asked at `level` is asked less from now on.

@@ -35,6 +35,8 @@ struct Seen {
     pages: u64,
     series: u64,
     attached: u64,
+    /// Requests that are refused.
+    refused: u64,
     whole: bool,
     /// Series, and events with attachments, that are looked at.
     some_series: Vec<String>,
@@ -78,7 +80,7 @@ pub(super) async fn estimate(
         }
     }
     for id in &seen.some_series {
-        of.series(id, &mut looked).await?;
+        seen.refused |= u64::from(of.series(id, &mut looked).await?);
     }
     for id in &seen.some_attached {
         of.attachments(id, &mut looked).await?;
@@ -188,12 +190,15 @@ impl Enquirer<'_> {
         Ok(())
     }
 
-    /// What belongs to a series, as an export asks for it.
-    async fn series(&self, id: &str, looked: &mut Looked) -> Result<(), graph::Error> {
+    /// What belongs to a series, as an export asks for it. Whether it is refused what it asks first,
+    /// and once only.
+    async fn series(&self, id: &str, looked: &mut Looked) -> Result<bool, graph::Error> {
         let select = "id,type,start,end,recurrence,originalStartTimeZone,lastModifiedDateTime";
         let base = event_path(self.owner, id);
         let path = format!("{base}?$select={select},{CANCELLED}&$expand={EXCEPTIONS}");
-        let (asked, exceptions) = match self.graph.get(&self.scope, &path, preferences()).await {
+        let told = self.graph.get(&self.scope, &path, preferences()).await;
+        let is_refused = told.is_err();
+        let (asked, exceptions) = match told {
             Ok(told) => match told[EXCEPTIONS].as_array() {
                 Some(exceptions) => (1, exceptions.len() as u64),
                 None => {
@@ -202,19 +207,18 @@ impl Enquirer<'_> {
                 }
             },
             Err(error) if is_fatal(&error) => return Err(error),
-            // Once refused, an export does not ask for it again.
             Err(_) => {
                 let path = format!("{base}?$select={select}");
                 match self.graph.get(&self.scope, &path, preferences()).await {
                     Ok(told) => self.instances(&base, &told).await?,
                     Err(error) if is_fatal(&error) => return Err(error),
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(is_refused),
                 }
             }
         };
         looked.asked.add(asked);
         looked.exceptions.add(exceptions);
-        Ok(())
+        Ok(is_refused)
     }
 
     /// Requests for the exceptions of a series where only its instances tell, and exceptions.
@@ -262,7 +266,8 @@ fn numbers(seen: &Seen, looked: &Looked) -> Numbers {
     let series = looked.asked.total(seen.series).unwrap_or(seen.series);
     let exceptions = looked.exceptions.total(seen.series).unwrap_or_default();
     let count = looked.attachments.total(seen.attached).unwrap_or(seen.attached);
-    let mailbox = 1 + 2 * seen.walk + 2 * seen.pages + series + seen.events + exceptions + count;
+    let mailbox = 1 + 2 * seen.walk + 2 * seen.pages;
+    let mailbox = mailbox + seen.refused + series + seen.events + exceptions + count;
     let (sizes, attached) = (looked.sizes.total(seen.events), looked.attachment.total(count));
     let bytes = sizes.unwrap_or(seen.events * ASSUMED_EVENT)
         + attached.unwrap_or(count * ASSUMED_ATTACHMENT);

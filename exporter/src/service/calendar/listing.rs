@@ -7,6 +7,7 @@ use archive::path::event_name;
 use futures::{StreamExt, TryStreamExt, stream};
 use graph::{ErrorKind, Prefer, Scope, segment};
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 
 use super::{event_path, order, preferences, scope, start, text, user};
 use crate::Error;
@@ -51,6 +52,8 @@ pub(super) struct Mailbox<'a> {
     pub(super) owner: &'a Owner,
     properties: Level<Properties>,
     pub(super) occurrences: Level<Occurrences>,
+    /// A series was asked about its occurrences.
+    pub(super) is_answered: Mutex<bool>,
     inventory: &'a Inventory,
     remarks: Remarks,
     /// The addresses that the mailbox goes by, in lower case.
@@ -65,6 +68,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
         owner,
         properties: Level::new(&context.kept),
         occurrences: Level::new(&context.kept),
+        is_answered: Mutex::new(false),
         inventory,
         remarks: Remarks::default(),
         own: addresses(owner, root),

@@ -31,6 +31,9 @@ const MOST_DAYS: i64 = 1825;
 /// only instances tell.
 const DAYS_AHEAD: i64 = 2 * MOST_DAYS;
 
+/// Exceptions and cancelled occurrences of a series, or why it did not tell.
+type Asked = Result<(Vec<Value>, Vec<Value>), graph::Error>;
+
 /// A series as the list told it.
 pub(super) fn without_occurrences(series: &Value) -> Map<String, Value> {
     let mut graph = series.as_object().cloned().unwrap_or_default();
@@ -52,21 +55,9 @@ impl Mailbox<'_> {
         &self,
         series: Map<String, Value>,
     ) -> Result<(Value, Result<(), graph::Error>), Error> {
-        let asked = match self.occurrences.now() {
-            1.. => self.by_instances(&series).await?,
-            0 => match self.expanded(&series).await? {
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::Unsupported) =>
-                {
-                    if self.occurrences.lower(0) {
-                        let message = "the service does not tell the exceptions of a series; \
-                                       its instances are looked through instead";
-                        self.context.monitor.warn(message);
-                    }
-                    self.by_instances(&series).await?
-                }
-                asked => asked,
-            },
+        let asked = match self.together(&series).await? {
+            Some(asked) => asked,
+            None => self.by_instances(&series).await?,
         };
         let (exceptions, cancelled) = match asked {
             Ok(asked) => asked,
@@ -86,11 +77,39 @@ impl Mailbox<'_> {
         format!("listing the calendars of {}", self.owner.upn)
     }
 
-    /// As the service has them together; not in all clouds (FACTS 10).
-    async fn expanded(
-        &self,
-        series: &Map<String, Value>,
-    ) -> Result<Result<(Vec<Value>, Vec<Value>), graph::Error>, Error> {
+    /// As the service has them together; none where it has not (FACTS 10). Who asks first is
+    /// waited for: what he is refused would be refused to all.
+    async fn together(&self, series: &Map<String, Value>) -> Result<Option<Asked>, Error> {
+        let mut is_answered = self.is_answered.lock().await;
+        if self.occurrences.now() > 0 {
+            return Ok(None);
+        }
+        if *is_answered {
+            drop(is_answered);
+            return self.unless_refused(series).await;
+        }
+        let told = self.unless_refused(series).await?;
+        *is_answered = true;
+        Ok(told)
+    }
+
+    async fn unless_refused(&self, series: &Map<String, Value>) -> Result<Option<Asked>, Error> {
+        match self.expanded(series).await? {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::Unsupported) =>
+            {
+                if self.occurrences.lower(0) {
+                    let message = "the service does not tell the exceptions of a series; \
+                                   its instances are looked through instead";
+                    self.context.monitor.warn(message);
+                }
+                Ok(None)
+            }
+            asked => Ok(Some(asked)),
+        }
+    }
+
+    async fn expanded(&self, series: &Map<String, Value>) -> Result<Asked, Error> {
         let base = of_event(self, series);
         let path = format!("{base}?$select=id,{CANCELLED}&$expand={EXCEPTIONS}");
         let asked =
@@ -124,10 +143,7 @@ impl Mailbox<'_> {
     }
 
     /// From the instances, compared with the pattern.
-    async fn by_instances(
-        &self,
-        series: &Map<String, Value>,
-    ) -> Result<Result<(Vec<Value>, Vec<Value>), graph::Error>, Error> {
+    async fn by_instances(&self, series: &Map<String, Value>) -> Result<Asked, Error> {
         let event = Value::Object(series.clone());
         let Some(occurrences) = Occurrences::of(&event) else {
             return Ok(Ok((Vec::new(), Vec::new())));

@@ -180,11 +180,14 @@ fn numbers(seen: &Seen, looked: &Looked) -> Numbers {
     let count = attachments.unwrap_or(seen.attached);
     // The lists, their changes, then what changed in them and in each of them.
     let listing = 2 * seen.lists_pages + 1 + pages + lists + apart;
+    // The first list that is asked learns what is refused.
+    let refused = looked.level as u64;
     let sizes = looked.sizes.total(tasks);
     let attached = looked.attachment.total(count);
     let bytes =
         sizes.unwrap_or(tasks * ASSUMED_TASK) + attached.unwrap_or(count * ASSUMED_ATTACHMENT);
-    let load = Load { items: tasks, bytes, mailbox: 1 + listing + count, ..Load::default() };
+    let load =
+        Load { items: tasks, bytes, mailbox: 1 + listing + refused + count, ..Load::default() };
     let is_told = (tasks == 0 || sizes.is_some()) && (count == 0 || attached.is_some());
     Numbers {
         load,
