@@ -3,8 +3,7 @@
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{ChildStdout, Command, Stdio};
 
 use exporter::{Base, BaseSource};
 
@@ -12,6 +11,7 @@ use crate::cli::{BaseArgs, BaseMissing};
 use crate::exit::{Code, Failure};
 use crate::input::Input;
 use crate::label::{self, Label};
+use crate::program::Program;
 use crate::terminal;
 
 /// The base that the flags name; none for a full export. The command that writes it, if there is
@@ -74,45 +74,43 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// A command that writes a base. It is ended when this is dropped.
-pub(crate) struct Source(Arc<Mutex<Option<Child>>>);
+pub(crate) struct Source(Program);
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(mut child) = take(&self.0) {
-            // It may have ended by itself.
-            drop(child.kill());
-            drop(child.wait());
-        }
+        self.0.kill();
     }
-}
-
-fn take(child: &Mutex<Option<Child>>) -> Option<Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Starts the command; no base if it ends without a byte.
 async fn run(mut command: Command) -> Result<(Option<BaseSource>, Option<Source>), Failure> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let doing = format!("running {program}");
-    let failed = |error: io::Error| Failure::because(Code::Usage, &doing, &error);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
-    let Some(output) = child.stdout.take() else {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let doing = format!("running {name}");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let program = Program::start(command).map_err(|error| Failure::not_opened(&doing, &error))?;
+    let running = Source(program.clone());
+    let Some(output) = program.stdout() else {
         return Err(Failure::usage("--base-command has no output"));
     };
-    let child = Arc::new(Mutex::new(Some(child)));
-    let running = Source(Arc::clone(&child));
     // Not on a thread of ours: the command may think about it for long, and we may be told to stop.
-    let started = tokio::task::spawn_blocking(|| first_byte(output)).await;
-    let Some(whole) = started.map_err(io::Error::other).flatten().map_err(failed)? else {
-        let status = take(&child).map(|mut child| child.wait());
-        if let Some(Ok(status)) = status.filter(|ended| !ended.as_ref().is_ok_and(|s| s.success()))
-        {
-            terminal::line(&format!("tar365: {program} wrote no base and ended with {status}"));
+    let writer = program.clone();
+    let started = tokio::task::spawn_blocking(move || match first_byte(output)? {
+        Some(whole) => Ok(Ok(whole)),
+        None => Ok(Err(writer.wait())),
+    });
+    let failed = |error: io::Error| Failure::because(Code::Usage, &doing, &error);
+    match started.await.map_err(io::Error::other).flatten().map_err(failed)? {
+        Ok(whole) => {
+            let ended = Box::new(move || wait(&program, &name));
+            Ok((Some(BaseSource::Stream(whole, ended)), Some(running)))
         }
-        return Ok((None, None));
-    };
-    let ended = Box::new(move || take(&child).map_or(Ok(()), |child| wait(child, &program)));
-    Ok((Some(BaseSource::Stream(whole, ended)), Some(running)))
+        Err(ended) => {
+            if let Some(status) = ended.ok().filter(|status| !status.success()) {
+                terminal::line(&format!("tar365: {name} wrote no base and ended with {status}"));
+            }
+            Ok((None, None))
+        }
+    }
 }
 
 /// What the command writes, once it writes.
@@ -125,10 +123,10 @@ fn first_byte(mut output: ChildStdout) -> io::Result<Option<Box<dyn Read + Send>
 }
 
 /// A command that failed may have left something out.
-fn wait(mut child: Child, program: &str) -> Result<(), String> {
-    match child.wait() {
+fn wait(program: &Program, name: &str) -> Result<(), String> {
+    match program.wait() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{program} ended with {status}")),
-        Err(error) => Err(format!("{program}: {error}")),
+        Ok(status) => Err(format!("{name} ended with {status}")),
+        Err(error) => Err(format!("{name}: {error}")),
     }
 }

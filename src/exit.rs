@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// The documented exit codes (README, design 6).
@@ -64,6 +65,26 @@ impl Failure {
         let chain = chain(error);
         let message = if doing.is_empty() { chain } else { format!("{doing}: {chain}") };
         Self::new(code, message)
+    }
+
+    /// What can't be opened or started. That it is not there, or not for us, is for the user to
+    /// mend; what the machine lacks now (room, processes, open files) it may have for the next
+    /// stream.
+    pub(crate) fn not_opened(doing: &str, error: &io::Error) -> Self {
+        const NOT_EXECUTABLE: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
+        let is_wrong = matches!(
+            error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidInput
+                | ErrorKind::InvalidFilename
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::ArgumentListTooLong
+        );
+        let is_wrong = is_wrong || error.raw_os_error() == Some(NOT_EXECUTABLE);
+        Self::because(if is_wrong { Code::Usage } else { Code::Fatal }, doing, error)
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -142,13 +163,12 @@ impl From<exporter::Error> for Failure {
                     .to_owned(),
             ),
             Error::Graph { source, .. } => source.hint().map(str::to_owned),
-            Error::Spool { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some(
-                    "give more room with --spool-dir, or use less of it with --spool-limit"
-                        .to_owned(),
-                )
-            }
-            Error::Spool { .. } | Error::Inventory { .. } => {
+            Error::Spool { source, .. } if source.kind() == ErrorKind::StorageFull => Some(
+                "give more room with --spool-dir, or use less of it with --spool-limit".to_owned(),
+            ),
+            Error::Spool { .. }
+            | Error::Inventory { .. }
+            | Error::Archive(archive::Error::Spool { .. }) => {
                 Some("--spool-dir names another directory for temporary files".to_owned())
             }
             Error::Base { .. } | Error::BadBase(_) => Some(
@@ -205,11 +225,28 @@ impl From<archive::Error> for Failure {
         use archive::Error;
         let code = match &error {
             Error::Selection { .. } => Code::Usage,
-            Error::Write { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            Error::Write { source, .. } if source.kind() == ErrorKind::BrokenPipe => {
                 Code::ConsumerGone
             }
             _ => Code::Fatal,
         };
         Self::because(code, "", &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_no_mistake_of_the_user() {
+        use rustix::io::Errno;
+        let code = |errno: Errno| Failure::not_opened("starting it", &errno.into()).code;
+        for wrong in [Errno::NOENT, Errno::ACCESS, Errno::NOTDIR, Errno::ISDIR, Errno::NOEXEC] {
+            assert_eq!(code(wrong), Code::Usage, "{wrong}");
+        }
+        for lacking in [Errno::NOSPC, Errno::MFILE, Errno::AGAIN, Errno::IO, Errno::NOMEM] {
+            assert_eq!(code(lacking), Code::Fatal, "{lacking}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod label;
 mod narrow;
 mod output;
 mod plugins;
+mod program;
 mod progress;
 mod remote;
 mod report;

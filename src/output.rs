@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{ChildStdin, Command, Stdio};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use exporter::Output;
@@ -20,20 +18,18 @@ use tokio_util::io::SyncIoBridge;
 use crate::cli::{Compression, Sink};
 use crate::exit::{Code, Failure};
 use crate::label::{self, Label};
+use crate::program::Program;
 use crate::terminal;
 
-/// How long an engine gets to clean up after SIGTERM.
-const ENGINE_GRACE: Duration = Duration::from_secs(4);
-
-/// The engine we run, reachable also while its pipe is blocked.
-pub(crate) type Engine = Arc<Mutex<Option<Child>>>;
+/// Who may read what an owner has: himself.
+const PRIVATE: u32 = 0o600;
 
 /// Opens what the flags say, for the stream of that name if there are several. The engine is given
-/// back so that it can be ended from outside.
+/// back so that it can be ended from outside, also while its pipe is blocked.
 pub(crate) fn open(
     sink: &Sink,
     label: Option<&Label>,
-) -> Result<(Box<dyn Output>, Option<Engine>), Failure> {
+) -> Result<(Box<dyn Output>, Option<Program>), Failure> {
     let output = sink.output.as_ref();
     let output = output.map(|path| label.map_or_else(|| path.clone(), |label| label.path(path)));
     let command = match (&sink.to_command, &sink.each) {
@@ -45,7 +41,7 @@ pub(crate) fn open(
         (Some(path), _) => (open_file(&path)?, None),
         (None, Some(command)) => {
             let output = CommandOutput::start(command)?;
-            let engine = Arc::clone(&output.engine);
+            let engine = output.engine.clone();
             (Box::new(output), Some(engine))
         }
         (None, None) => (open_stdout()?, None),
@@ -86,7 +82,7 @@ fn open_stdout() -> Result<Box<dyn Output>, Failure> {
 
 fn open_file(path: &Path) -> Result<Box<dyn Output>, Failure> {
     let doing = || format!("opening {}", path.display());
-    let failed = |error: io::Error| Failure::because(Code::Usage, &doing(), &error);
+    let failed = |error: io::Error| Failure::not_opened(&doing(), &error);
     // A device or named pipe is written as it is.
     if let Ok(kind) = std::fs::metadata(path).map(|meta| meta.file_type())
         && (kind.is_fifo() || kind.is_char_device() || kind.is_block_device())
@@ -155,12 +151,26 @@ pub(crate) fn with_copy(
     path: Option<&Path>,
 ) -> Result<Box<dyn Output>, Failure> {
     let Some(path) = path else { return Ok(output) };
-    let file = File::options().write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(|error| {
-        Failure::because(Code::Usage, &format!("writing {}", path.display()), &error)
-    })?;
+    let file = open_copy(path);
+    let file =
+        file.map_err(|error| Failure::not_opened(&format!("writing {}", path.display()), &error))?;
     let (file, path) = (Some(file), path.to_owned());
     Ok(Box::new(Copied { inner: output, file, is_begun: false, path }))
+}
+
+fn open_copy(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(PRIVATE).open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() {
+        // An earlier one may be anybody's.
+        make_private(&file)?;
+    }
+    Ok(file)
+}
+
+fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(PermissionsExt::from_mode(PRIVATE))
 }
 
 impl Write for Copied {
@@ -220,9 +230,7 @@ impl Output for Whole {
         self.file.as_file().sync_all()?;
         let file = self.file.persist(&self.path).map_err(|error| error.error)?;
         // As a shell's redirection would have made it, less what others may not read.
-        let mut mode = file.metadata()?.permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o600);
-        file.set_permissions(mode)
+        make_private(&file)
     }
 
     fn abandon(self: Box<Self>) -> io::Result<()> {
@@ -232,42 +240,19 @@ impl Output for Whole {
 
 /// An engine that reads the stream.
 struct CommandOutput {
-    stdin: Option<std::process::ChildStdin>,
-    engine: Engine,
+    stdin: Option<ChildStdin>,
+    engine: Program,
     name: String,
 }
 
 impl CommandOutput {
     fn start(mut command: Command) -> Result<Self, Failure> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(|error| Failure::because(Code::Usage, &format!("starting {name}"), &error))?;
-        let stdin = child.stdin.take();
-        Ok(Self { stdin, engine: Arc::new(Mutex::new(Some(child))), name })
+        command.stdin(Stdio::piped());
+        let engine = Program::start(command)
+            .map_err(|error| Failure::not_opened(&format!("starting {name}"), &error))?;
+        Ok(Self { stdin: engine.stdin(), engine, name })
     }
-}
-
-/// Ends the engine while its input is still open: it must not take a torn stream for a whole one.
-pub(crate) fn end(engine: &Engine) {
-    let Some(mut child) = engine.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        return;
-    };
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Gone already is as good.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-    let deadline = Instant::now() + ENGINE_GRACE;
-    while Instant::now() < deadline {
-        if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 impl Write for CommandOutput {
@@ -286,11 +271,7 @@ impl Write for CommandOutput {
 impl Output for CommandOutput {
     fn complete(mut self: Box<Self>) -> io::Result<()> {
         drop(self.stdin.take());
-        let child = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut child) = child else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        let status = child.wait()?;
+        let status = self.engine.wait()?;
         if status.success() {
             return Ok(());
         }
@@ -299,7 +280,8 @@ impl Output for CommandOutput {
     }
 
     fn abandon(self: Box<Self>) -> io::Result<()> {
-        end(&self.engine);
+        // While its input is still open: it must not take a torn stream for a whole one.
+        self.engine.end();
         Ok(())
     }
 }
@@ -307,7 +289,7 @@ impl Output for CommandOutput {
 impl Drop for CommandOutput {
     fn drop(&mut self) {
         // Before the field `stdin` is dropped, which would close the engine's input.
-        end(&self.engine);
+        self.engine.end();
     }
 }
 

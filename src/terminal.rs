@@ -58,10 +58,10 @@ pub(crate) fn gone(error: &io::Error) -> Failure {
     Failure::because(code, "writing to stdout", error)
 }
 
-/// Logs to stderr; TAR365_LOG sets what (default: warnings).
+/// Logs to stderr; TAR365_LOG sets what. By default warnings of those that have no other voice.
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TAR365_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("error,plugin=warn,plugin_host=warn")
+        tracing_subscriber::EnvFilter::new("error,graph=warn,plugin=warn,plugin_host=warn")
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }

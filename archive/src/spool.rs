@@ -30,6 +30,15 @@ impl Spool {
         })
     }
 
+    /// One on a disk that is full.
+    #[cfg(test)]
+    pub(crate) fn full() -> Self {
+        let path = "/dev/full";
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let (file, directory) = (BufWriter::new(file), PathBuf::from(path));
+        Spool { file, directory, length: 0, digest: Sha256::new() }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all(bytes).map_err(|source| self.error(source))?;
         self.digest.update(bytes);

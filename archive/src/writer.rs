@@ -73,7 +73,9 @@ pub struct Counters {
 /// Writes an archive: the head, then the sections, then [`Writer::finish`] or [`Writer::fail`].
 ///
 /// After an error of any method but [`Error::Usage`] and [`Error::Path`] the stream may be torn
-/// inside a member; `fail` then adds nothing. A writer that is dropped leaves an unsealed stream.
+/// inside a member; `fail` then adds nothing. It may also have ended with one, if what failed is a
+/// temporary file: so `fail` is called after any error. A writer that is dropped leaves an unsealed
+/// stream.
 pub struct Writer<W: Write> {
     output: Output<W>,
     manifest: Spool,
@@ -239,31 +241,18 @@ impl<W: Write> Writer<W> {
         }
         let Writer { mut output, manifest, ledger, counters, padded, .. } = self;
         let whole = counters.failed == 0 && counters.damaged == 0 && !padded;
-        let seal = Seal {
-            version: FORMAT,
-            outcome: if whole {
-                outcome.unwrap_or(Completeness::Complete)
-            } else {
-                Completeness::Partial
-            },
-            members: counters.members,
-            items: counters.items,
-            skipped: counters.skipped,
-            failed: counters.failed,
-            converted: counters.converted,
-            damaged: counters.damaged,
-            manifest: output.lines(MANIFEST_PATH, manifest)?,
-            ledger: output.lines(LEDGER_PATH, ledger)?,
+        let outcome = match outcome {
+            _ if !whole => Completeness::Partial,
+            outcome => outcome.unwrap_or(Completeness::Complete),
         };
-        // Without alignment: the seal lies at a fixed distance from the end.
-        output.align = None;
-        let content = seal.encode();
-        let fields = file_fields(SEAL_PATH, 0, content.len() as u64);
-        output.begin(&fields, None)?;
-        output.emit(&content)?;
-        output.end(fields.size)?;
-        output.emit(&ZEROS[..2 * BLOCK])?;
-        Ok((output.into_inner()?, seal))
+        match output.close(outcome, counters, manifest, ledger) {
+            Ok(seal) => Ok((output.into_inner()?, seal)),
+            Err(error) => {
+                // Manifest and ledger begin where a member has ended.
+                let _ = output.poison("the archive could not be finished");
+                Err(error)
+            }
+        }
     }
 
     /// Ends a stream that can't be finished so that every tar reader fails on it: a member that
@@ -271,16 +260,7 @@ impl<W: Write> Writer<W> {
     /// member border is taken for a good archive by GNU tar, bsdtar, BusyBox, python and borg.
     /// Inside a member nothing is added, because the poison could complete the member.
     pub fn fail(self, reason: &str) -> Result<W, Error> {
-        let mut output = self.output;
-        if !output.inside {
-            output.align = None;
-            output.begin(&file_fields(FAILED_PATH, 0, POISON_SIZE), None)?;
-            let mut block = [0; BLOCK];
-            let reason = &reason[..reason.floor_char_boundary(BLOCK)];
-            block[..reason.len()].copy_from_slice(reason.as_bytes());
-            output.emit(&block)?;
-        }
-        output.into_inner()
+        self.output.poison(reason)
     }
 
     /// Bytes of the stream so far.
@@ -429,12 +409,58 @@ impl<W: Write> Output<W> {
     /// Writes a spool as a member of its own.
     fn lines(&mut self, path: &str, mut spool: Spool) -> Result<Extent, Error> {
         let (length, sha256) = (spool.len(), spool.sha256());
+        // Before the header: without content that could be all there is of the member.
+        let mut lines = spool.reader()?;
         let fields = file_fields(path, 0, length);
         self.begin(&fields, Some(&sha256))?;
         let offset = self.position;
-        self.copy(&fields, Some(&sha256), &mut spool.reader()?.file)?;
+        self.copy(&fields, Some(&sha256), &mut lines.file)?;
         self.end(length)?;
         Ok(Extent { offset, length, sha256 })
+    }
+
+    /// Writes all that comes after the last member.
+    fn close(
+        &mut self,
+        outcome: Completeness,
+        counters: Counters,
+        manifest: Spool,
+        ledger: Spool,
+    ) -> Result<Seal, Error> {
+        let seal = Seal {
+            version: FORMAT,
+            outcome,
+            members: counters.members,
+            items: counters.items,
+            skipped: counters.skipped,
+            failed: counters.failed,
+            converted: counters.converted,
+            damaged: counters.damaged,
+            manifest: self.lines(MANIFEST_PATH, manifest)?,
+            ledger: self.lines(LEDGER_PATH, ledger)?,
+        };
+        // Without alignment: the seal lies at a fixed distance from the end.
+        self.align = None;
+        let content = seal.encode();
+        let fields = file_fields(SEAL_PATH, 0, content.len() as u64);
+        self.begin(&fields, None)?;
+        self.emit(&content)?;
+        self.end(fields.size)?;
+        self.emit(&ZEROS[..2 * BLOCK])?;
+        Ok(seal)
+    }
+
+    /// See [`Writer::fail`].
+    fn poison(mut self, reason: &str) -> Result<W, Error> {
+        if !self.inside {
+            self.align = None;
+            self.begin(&file_fields(FAILED_PATH, 0, POISON_SIZE), None)?;
+            let mut block = [0; BLOCK];
+            let reason = &reason[..reason.floor_char_boundary(BLOCK)];
+            block[..reason.len()].copy_from_slice(reason.as_bytes());
+            self.emit(&block)?;
+        }
+        self.into_inner()
     }
 
     fn into_inner(self) -> Result<W, Error> {
@@ -456,4 +482,71 @@ fn usage(path: &str, what: &'static str) -> Error {
 
 fn no_stream() -> Error {
     usage("a stream", "none is begun")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::{Reader, reader::End};
+
+    /// What came out, also of a writer that is gone.
+    #[derive(Clone, Default)]
+    struct Came(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Came {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn begun(came: &Came) -> Writer<Came> {
+        let options = Options { align: None, spool_dir: std::env::temp_dir() };
+        let mut writer = Writer::new(came.clone(), options).unwrap();
+        let head = Head::new("contoso".to_owned(), Vec::new(), serde_json::json!({}), Vec::new());
+        writer.head(&head).unwrap();
+        writer
+    }
+
+    fn assert_poisoned(came: &Came) {
+        let bytes = came.0.lock().unwrap();
+        let path = FAILED_PATH.as_bytes();
+        assert!(bytes[bytes.len() - 2 * BLOCK..].starts_with(path), "no poison at the end");
+        let mut reader = Reader::new(&bytes[..]);
+        let end = reader.finish();
+        assert!(matches!(end, Ok(End::Poisoned(_))), "{end:?}");
+    }
+
+    /// A member may end well, and its line in the manifest have no room.
+    #[test]
+    fn a_full_spool_between_members_can_be_told_in_the_data() {
+        let came = Came::default();
+        let mut writer = begun(&came);
+        writer.manifest = Spool::full();
+        let full = (0..1_000).find_map(|number| writer.directory(&format!("{number}"), 0).err());
+        assert!(matches!(full, Some(Error::Spool { .. })), "{full:?}");
+        writer.fail("no room").unwrap();
+        assert_poisoned(&came);
+    }
+
+    /// Lines that are few are written to the disk at the end only.
+    #[test]
+    fn a_full_spool_at_the_end_is_told_in_the_data() {
+        for is_ledger in [false, true] {
+            let came = Came::default();
+            let mut writer = begun(&came);
+            writer.directory("users", 0).unwrap();
+            let spool = if is_ledger { &mut writer.ledger } else { &mut writer.manifest };
+            *spool = Spool::full();
+            spool.push(b"{}\n").unwrap();
+            assert!(matches!(writer.finish(None), Err(Error::Spool { .. })));
+            assert_poisoned(&came);
+        }
+    }
 }

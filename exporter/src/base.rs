@@ -200,11 +200,12 @@ impl OpenBase {
         f64::from(number) < self.reread * f64::from(u32::MAX)
     }
 
-    /// At the end of the export: a base that turns out not to be whole is an error even now.
+    /// At the end of the export: a base that turns out not to be whole is an error even now. Waits
+    /// for who writes it.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         match &self.kind {
             Kind::File(_) => Ok(()),
-            Kind::Stream(base, _) => tokio::task::block_in_place(|| lock(base).finish()),
+            Kind::Stream(base, _) => lock(base).finish(),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Error;
 use crate::base::OpenBase;
 use crate::error::is_fatal;
+use crate::follow::{self, Told};
 use crate::inventory::{Inventory, LEAST_CACHE};
 use crate::kept::Kept;
 use crate::monitor::Monitor;
@@ -162,22 +163,22 @@ impl Context {
         path: &str,
         doing: &str,
     ) -> Result<Result<Vec<Value>, graph::Error>, Error> {
-        let mut pages = self.graph().pages(scope.clone(), path, Prefer::none());
-        let mut rows = Vec::new();
-        loop {
-            let page = match pages.next().await {
-                Ok(Some(page)) => page,
-                Ok(None) => return Ok(Ok(rows)),
-                Err(error) if is_fatal(&error) => return Err(Error::graph(doing, error)),
-                Err(error) => return Ok(Err(error)),
-            };
-            for item in &page.items {
-                match item.parse() {
-                    Ok(row) => rows.push(row),
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
+        let Told { rows, ended, .. } = follow::all_rows(self.graph(), scope, path).await;
+        match ended {
+            Err(error) if is_fatal(&error) => Err(Error::graph(doing, error)),
+            ended => Ok(ended.map(|()| rows)),
         }
+    }
+
+    /// Whether what `path` names is gone. What was refused of it with a 404 does not prove that.
+    pub(crate) async fn is_missing(
+        &self,
+        scope: &Scope,
+        path: &str,
+        doing: &str,
+    ) -> Result<bool, Error> {
+        let is_missing = follow::is_missing(self.graph(), scope, path).await;
+        is_missing.map_err(|error| Error::graph(doing, error))
     }
 
     /// A `$value` in the spool, whole; likewise.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::context::Context;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::inventory::Inventory;
 
 /// Rounds in which links are replayed, or what has none is listed again (design.md 5).
@@ -27,8 +27,8 @@ pub(crate) const SHORT_AT_ONCE: usize = 4;
 const LONG_AT_ONCE: usize = 2;
 /// Times a listing begins anew when the service loses its token.
 const RESYNCS: usize = 5;
-/// Times it does because a link was a bad request.
-const LOST_LINKS: usize = 2;
+/// Times it does because what is refused can't be what was listed.
+pub(crate) const LOST_LINKS: usize = 2;
 
 /// One container that is listed.
 pub(crate) trait Listed: Send {
@@ -51,11 +51,35 @@ pub(crate) trait Listed: Send {
         async { Ok(()) }
     }
 
-    /// Forgets all that it told: it begins anew.
-    fn forget(&mut self) -> Result<(), Error>;
+    /// Where all that it told stands, and under which listing.
+    fn told(&self) -> (&Inventory, &str);
 
-    /// What an error means that is neither fatal nor a lost token. `is_closing` when only changes
-    /// were asked for. Who answers [`Refusal::Over`] has made his remark.
+    /// It begins anew: all that it told is to be told again. Until then it is known all the same,
+    /// should the new listing not come to its end.
+    fn outdate(&self) -> Result<(), Error> {
+        let (inventory, listing) = self.told();
+        inventory.outdate(listing)
+    }
+
+    /// It came to its end: drops what was outdated and not told again. How much that is.
+    fn settle(&self) -> Result<usize, Error> {
+        let (inventory, listing) = self.told();
+        inventory.remove_outdated(listing)
+    }
+
+    /// What answers for the container itself, and only if it is there; none if nothing does.
+    fn container(&self) -> Option<String> {
+        None
+    }
+
+    /// The container is gone, and what was in it. To be remarked.
+    fn vanished(&mut self, _error: &graph::Error) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What an error means that is neither fatal nor a lost token, of a container that is there.
+    /// `is_closing` when only changes were asked for. Who answers [`Refusal::Over`] has made his
+    /// remark.
     fn refused(&mut self, error: graph::Error, is_closing: bool) -> Result<Refusal, Error>;
 
     /// The service lost the token again and again: a failed listing, to be remarked.
@@ -98,17 +122,86 @@ pub(crate) enum Round {
     Over,
 }
 
-/// From the first page to the last. A link that the service calls a bad request is one that it does
-/// not know any more: what it stands for was not refused when it was asked for. If that `is_known`
-/// not to help, it is a refusal.
+/// A link that the service calls a bad request, or that leads nowhere, is one that it does not know
+/// any more: what it stands for was not refused when it was asked for.
+pub(crate) fn is_lost(pages: &Pages, error: &graph::Error) -> bool {
+    let is_lost = matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::SyncStateLost { .. });
+    pages.is_continued() && (is_lost || is_absent(error))
+}
+
+/// What is said of a container that is gone.
+fn is_absent(error: &graph::Error) -> bool {
+    is_gone(error) || *error.kind() == ErrorKind::NoDrive
+}
+
+/// Whether a short list is asked for anew that was lost so often before: what the service lost on
+/// the way, and once what is not there.
+pub(crate) fn may_begin_anew(lost: usize, pages: &Pages, error: &graph::Error) -> bool {
+    lost < LOST_LINKS && (is_lost(pages, error) || lost == 0 && is_gone(error))
+}
+
+/// Whether what `path` names is gone: one 404, of whatever lists it, does not prove that.
+///
+/// # Errors
+/// Only what is fatal.
+pub(crate) async fn is_missing(
+    graph: &Graph,
+    scope: &Scope,
+    path: &str,
+) -> Result<bool, graph::Error> {
+    match graph.get(scope, path, Prefer::none()).await {
+        Err(error) if is_fatal(&error) => Err(error),
+        answer => Ok(answer.is_err_and(|error| is_absent(&error))),
+    }
+}
+
+/// What a short list told.
+pub(crate) struct Told {
+    /// In the order in which they were told.
+    pub(crate) rows: Vec<Value>,
+    pub(crate) pages: usize,
+    /// Whether these are all: else what ended it, fatal or not.
+    pub(crate) ended: Result<(), graph::Error>,
+}
+
+/// Reads a short list; anew if [`may_begin_anew`].
+pub(crate) async fn all_rows(graph: &Graph, scope: &Scope, path: &str) -> Told {
+    let mut lost = 0;
+    loop {
+        let mut pages = graph.pages(scope.clone(), path, Prefer::none());
+        let (mut rows, mut count) = (Vec::new(), 0);
+        let ended = extend(&mut rows, &mut count, &mut pages).await;
+        match &ended {
+            Err(error) if may_begin_anew(lost, &pages, error) => lost += 1,
+            _ => return Told { rows, pages: count, ended },
+        }
+    }
+}
+
+async fn extend(
+    rows: &mut Vec<Value>,
+    count: &mut usize,
+    pages: &mut Pages,
+) -> Result<(), graph::Error> {
+    while let Some(page) = pages.next().await? {
+        *count += 1;
+        for item in &page.items {
+            rows.push(item.parse()?);
+        }
+    }
+    Ok(())
+}
+
+/// From the first page to the last. What the service loses on the way, or says to be gone although
+/// the container is there, is to be listed anew; if that `is_known` not to help, it is refused.
 pub(crate) async fn round(
+    graph: &Graph,
     listed: &mut impl Listed,
     pages: &mut Pages,
     extent: Extent,
     is_known: bool,
 ) -> Result<Round, Error> {
     let (mut rows, mut news, mut delta) = (0, false, None);
-    let mut is_link = extent == Extent::Changes;
     loop {
         let mut page = match pages.next().await {
             Ok(Some(page)) => page,
@@ -118,8 +211,20 @@ pub(crate) async fn round(
                 if let ErrorKind::SyncStateLost { restart } = error.kind() {
                     return Ok(Round::Lost(restart.clone()));
                 }
-                if is_link && !is_known && *error.kind() == ErrorKind::BadRequest {
+                if !is_known && is_lost(pages, &error) {
                     return Ok(Round::Lost(None));
+                }
+                if is_absent(&error)
+                    && let Some(container) = listed.container()
+                {
+                    let is_missing = is_missing(graph, &listed.scope(), &container).await;
+                    if is_missing.map_err(|error| listed.fatal(error))? {
+                        listed.vanished(&error)?;
+                        return Ok(Round::Over);
+                    }
+                    if !is_known {
+                        return Ok(Round::Lost(None));
+                    }
                 }
                 return Ok(match listed.refused(error, extent != Extent::All)? {
                     Refusal::Again => Round::Lost(None),
@@ -127,7 +232,6 @@ pub(crate) async fn round(
                 });
             }
         };
-        is_link = true;
         rows += page.items.len() as u64;
         for item in &page.items {
             let row = item.parse().map_err(|error| listed.fatal(error))?;
@@ -170,7 +274,7 @@ impl<L: Listed> Followed<L> {
         let listed = &mut self.listed;
         for tried in 0..=RESYNCS {
             if tried > 0 {
-                listed.forget()?;
+                listed.outdate()?;
             }
             let (mut pages, extent) = match start.take() {
                 Some(link) => {
@@ -181,8 +285,9 @@ impl<L: Listed> Followed<L> {
                     (graph.pages(listed.scope(), &path, listed.prefer()), Extent::All)
                 }
             };
-            match round(listed, &mut pages, extent, tried >= LOST_LINKS).await? {
+            match round(graph, listed, &mut pages, extent, tried >= LOST_LINKS).await? {
                 Round::Ended { delta, .. } => {
+                    listed.settle()?;
                     self.link = delta;
                     return Ok(());
                 }
@@ -203,13 +308,13 @@ impl<L: Listed> Followed<L> {
     pub(crate) async fn replay(&mut self, graph: &Graph) -> Result<bool, Error> {
         let Some(link) = self.link.take() else { return Ok(true) };
         let mut pages = graph.delta_from(self.listed.scope(), &link, self.listed.prefer());
-        match round(&mut self.listed, &mut pages, Extent::Changes, false).await? {
+        match round(graph, &mut self.listed, &mut pages, Extent::Changes, false).await? {
             Round::Ended { delta, news, .. } => {
                 self.link = delta;
                 Ok(!news)
             }
             Round::Lost(restart) => {
-                self.listed.forget()?;
+                self.listed.outdate()?;
                 self.enumerate(graph, restart).await?;
                 Ok(false)
             }
@@ -255,8 +360,6 @@ pub(crate) async fn replay_all<L: Listed>(
 /// A container that has no delta, while it is listed again and again.
 pub(crate) struct Still<L> {
     pub(crate) listed: L,
-    /// All that it puts into the inventory it must put under this, in each round again.
-    listing: String,
     /// It was listed to its end.
     is_whole: bool,
     /// Nothing more can be had. What an earlier round told stays.
@@ -266,31 +369,28 @@ pub(crate) struct Still<L> {
 }
 
 impl<L: Listed> Still<L> {
-    pub(crate) fn new(listed: L, listing: String) -> Self {
-        Self { listed, listing, is_whole: false, is_over: false, lost: 0 }
+    pub(crate) fn new(listed: L) -> Self {
+        Self { listed, is_whole: false, is_over: false, lost: 0 }
     }
 
     /// Lists it once. True when that brought nothing new and missed nothing.
-    async fn pass(&mut self, graph: &Graph, inventory: &Inventory) -> Result<bool, Error> {
+    async fn pass(&mut self, graph: &Graph) -> Result<bool, Error> {
         if self.is_over {
             return Ok(true);
         }
-        let Self { listed, listing, is_whole, is_over, lost } = self;
-        inventory.outdate(listing)?;
+        let Self { listed, is_whole, is_over, lost } = self;
+        listed.outdate()?;
         let path = listed.beginning();
         let mut pages = graph.pages(listed.scope(), &path, listed.prefer());
         let extent = if *is_whole { Extent::AllAgain } else { Extent::All };
-        Ok(match round(listed, &mut pages, extent, *lost >= LOST_LINKS).await? {
+        Ok(match round(graph, listed, &mut pages, extent, *lost >= LOST_LINKS).await? {
             Round::Ended { news, .. } => {
-                let missing = inventory.remove_outdated(listing)?;
+                let missing = listed.settle()?;
                 std::mem::replace(is_whole, true) && !news && missing == 0
             }
+            // What is known stays until a pass comes to its end.
             Round::Lost(_) => {
                 *lost += 1;
-                // What is known stays until a pass comes to its end.
-                if !*is_whole {
-                    listed.forget()?;
-                }
                 false
             }
             Round::Over => {
@@ -305,12 +405,11 @@ impl<L: Listed> Still<L> {
 /// nothing, or often enough: what moves from one to another meanwhile is in one of them then.
 pub(crate) async fn until_still<L: Listed>(
     graph: &Graph,
-    inventory: &Inventory,
     all: &mut [Still<L>],
     at_once: usize,
 ) -> Result<(), Error> {
     for _ in 0..=CLOSING_ROUNDS {
-        let passes: Vec<_> = all.iter_mut().map(|one| one.pass(graph, inventory)).collect();
+        let passes: Vec<_> = all.iter_mut().map(|one| one.pass(graph)).collect();
         let quiet: Vec<bool> = stream::iter(passes).buffered(at_once).try_collect().await?;
         if quiet.into_iter().all(|quiet| quiet) {
             break;

@@ -209,6 +209,12 @@ impl Inventory {
         Ok(())
     }
 
+    /// Of this it was told again, but not what: it stays as it was.
+    pub(crate) fn keep(&self, listing: &str, id: &str) -> Result<(), Error> {
+        let sql = "UPDATE node SET outdated = 0 WHERE id = ?1 AND listing = ?2";
+        self.execute(sql, params![id, listing]).map(drop)
+    }
+
     /// Removes what `listing` did not tell again. How many that are.
     pub(crate) fn remove_outdated(&self, listing: &str) -> Result<usize, Error> {
         self.execute("DELETE FROM node WHERE listing = ?1 AND outdated", [listing])

@@ -8,7 +8,7 @@ use archive::Outcome;
 use serde::Serialize;
 
 use crate::Service;
-use crate::service::Note;
+use crate::service::{Note, is_incomplete};
 
 /// How much may be missing before a complete stream is worth an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,13 +160,15 @@ impl Summary {
     ) -> Verdict {
         let has = |service: &Service| self.owners_with.get(service.name()).is_some_and(|n| *n > 0);
         let empty = if named { !services.iter().all(has) } else { !services.iter().any(has) };
+        let causes = self.causes.iter().filter(|(cause, _)| is_incomplete(cause));
+        let lacking = self.damaged + causes.map(|(_, count)| count).sum::<u64>();
         let tolerated = match tolerance {
             Tolerance::Partial => true,
-            Tolerance::Strict => self.failed == 0 && self.failed_listings == 0 && self.damaged == 0,
+            Tolerance::Strict => self.failed == 0 && self.failed_listings == 0 && lacking == 0,
             // What plugins failed on has a limit of its own.
             Tolerance::Default => {
                 let failed = self.failed.saturating_sub(self.plugin_failures);
-                self.failed_listings == 0 && failed + self.damaged <= (self.items / 1000).max(10)
+                self.failed_listings == 0 && failed + lacking <= (self.items / 1000).max(10)
             }
         };
         if !tolerated {

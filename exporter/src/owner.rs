@@ -8,6 +8,7 @@ use graph::{Graph, Prefer, Scope};
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::follow::may_begin_anew;
 use crate::inventory::{Inventory, LEAST_CACHE, Name, Node};
 use crate::outcome::Tally;
 use crate::service::{Note, Service};
@@ -182,11 +183,19 @@ impl Owners {
             let (doing, path) = kind.listing();
             let failed = |source| Error::graph(doing, source);
             let mut pages = graph.pages(Scope::Directory, &path, Prefer::none());
+            let (mut told, mut lost) = (0, 0);
             loop {
                 let page = match pages.next().await {
                     Ok(Some(page)) => page,
                     Ok(None) => break,
-                    Err(error) if is_dispensable && is_refusal(&error) => {
+                    // Who was told of already is told of again.
+                    Err(error) if may_begin_anew(lost, &pages, &error) => {
+                        lost += 1;
+                        told = 0;
+                        pages = graph.pages(Scope::Directory, &path, Prefer::none());
+                        continue;
+                    }
+                    Err(error) if is_dispensable && !pages.is_continued() && is_refusal(&error) => {
                         refused = Some(error);
                         break;
                     }
@@ -198,7 +207,7 @@ impl Owners {
                     let Some(owner) = Owner::of_user(&listed) else {
                         continue;
                     };
-                    total += 1;
+                    told += 1;
                     let names = owner.names();
                     if selector.matches_owner(&names) {
                         put(&ours, &owner, &listed)?;
@@ -207,6 +216,7 @@ impl Owners {
                     }
                 }
             }
+            total += told;
         }
         let (ours, others) = (OwnerList::new(ours)?, OwnerList::new(others)?);
         let named = ours.count + others.count;

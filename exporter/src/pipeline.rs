@@ -85,10 +85,14 @@ async fn run(
     cancel: CancellationToken,
     tally: &Arc<Tally>,
 ) -> Result<Option<Seal>, Error> {
-    let context = open(graph, options, base, monitor, tally)?;
-    let owners = tokio::select! {
+    let prepared = async {
+        let context = open(graph, options, base, monitor, tally).await?;
+        let owners = prepare(&context).await?;
+        Ok::<_, Error>((context, owners))
+    };
+    let (context, owners) = tokio::select! {
         () = cancel.cancelled() => return Err(Error::Interrupted),
-        owners = prepare(&context) => owners?,
+        prepared = prepared => prepared?,
     };
     tally.owners.store(owners.ours.count, Ordering::Relaxed);
     let note = owners.tell_refused(&services(&context.options), tally);
@@ -96,16 +100,28 @@ async fn run(
 }
 
 /// Opens the base and all that the parts of a run share.
-pub(crate) fn open(
+pub(crate) async fn open(
     graph: Graph,
     options: Options,
     base: Option<Base>,
     monitor: Arc<dyn Monitor>,
     tally: &Arc<Tally>,
 ) -> Result<Arc<Context>, Error> {
-    let open = |base| tokio::task::block_in_place(|| OpenBase::open(base, &options));
-    let base = base.map(open).transpose()?;
+    let open = move || {
+        let base = base.map(|base| OpenBase::open(base, &options)).transpose()?;
+        Ok((base, options))
+    };
+    let (base, options) = patiently(open).await?;
     Ok(Arc::new(Context::new(Some(graph), options, tally, monitor, base)?))
+}
+
+/// Runs what may take for ever, because who writes the base does: not in this task, which is to
+/// hear that it shall end.
+async fn patiently<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let asked = tokio::task::spawn_blocking(ask).await;
+    asked.unwrap_or(Err(Error::Internal("reading the base panicked")))
 }
 
 /// Writes what these owners have as one stream, after what is to be said of all.
@@ -117,13 +133,17 @@ pub(crate) async fn stream_out(
     cancel: CancellationToken,
 ) -> Result<Option<Seal>, Error> {
     let mut archive = Archive::start(output, writer(context), Arc::clone(&context.tally))?;
+    let ours = Arc::clone(context);
+    let whole = async {
+        write(context, note, owners, &mut archive).await?;
+        patiently(move || ours.base.as_ref().map_or(Ok(()), OpenBase::finish)).await
+    };
     let written = tokio::select! {
         () = cancel.cancelled() => Err(Error::Interrupted),
-        written = write(context, note, owners, &mut archive) => written,
+        written = whole => written,
     };
-    let finish = |()| context.base.as_ref().map_or(Ok(()), OpenBase::finish);
     let may_name = context.options.plugins.is_empty();
-    conclude(archive, written.and_then(finish), may_name).await
+    conclude(archive, written, may_name).await
 }
 
 pub(crate) fn writer(context: &Context) -> archive::writer::Options {

@@ -19,7 +19,11 @@ impl Remarks {
     /// A note of the folder with that id; of the whole section if it is empty.
     pub(crate) fn note(&self, folder: &str, note: Note) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.push((folder.to_owned(), note));
+        // What is listed again is noted again; failures may be of several things alike.
+        let is_said = |(of, known): &(String, Note)| of == folder && *known == note;
+        if note.outcome == Outcome::Failed || !notes.iter().any(is_said) {
+            notes.push((folder.to_owned(), note));
+        }
     }
 
     /// The same of a listing that did not reach its end.

@@ -12,7 +12,7 @@ use crate::filter::{self, Passed};
 use crate::inventory::Item;
 use crate::outcome::Tally;
 use crate::section::{Event, Section};
-use crate::service::{INCOMPLETE, Note};
+use crate::service::{Note, is_incomplete};
 use crate::spool::{Spooled, Turn};
 
 /// Mails longer than this are not compared: both would be in memory, twice.
@@ -55,8 +55,9 @@ impl Section {
         sampled: bool,
     ) -> Result<Vec<Event>, Error> {
         // What lacked something may be had whole now.
-        let is_whole =
-            |earlier: &Earlier| earlier.note.as_ref().is_none_or(|note| note.cause != INCOMPLETE);
+        let is_whole = |earlier: &Earlier| {
+            earlier.note.as_ref().is_none_or(|note| !is_incomplete(&note.cause))
+        };
         let wanted = item.unwanted.is_none();
         let Some(earlier) = earlier.filter(|earlier| wanted && is_whole(earlier)) else {
             return self.fetch_like_base(context, root, item, turn).await;

@@ -3,11 +3,13 @@
 //! A section runs as a task of its own ahead of its turn and hands its events to the writer
 //! through a bounded channel; how far ahead it gets is bounded by that and by the spool.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use archive::metadata::{self, Line};
 use archive::{LedgerLine, Outcome, Region, Sha256Digest};
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -494,26 +496,36 @@ fn in_order(inventory: &Inventory) -> impl Stream<Item = Result<(u64, Item), Err
     })
 }
 
+/// After that long the next owner is asked, too: one whose mailbox is throttled keeps nobody waiting.
+const LATE: Duration = Duration::from_secs(1);
+/// So many are waited for at the same time.
+const MOST_LATE: usize = 16;
+
 /// Whether a service refuses everyone is asked before the first byte (design.md 6).
 pub(crate) async fn refused_for_all(
     context: &Context,
     owners: impl Stream<Item = Result<Owner, Error>>,
     service: Service,
 ) -> Result<Option<(u64, graph::Error)>, Error> {
-    let mut owners = std::pin::pin!(owners);
+    let served = owners.try_filter(|owner| ready(service.serves(owner.kind))).fuse();
+    let mut owners = std::pin::pin!(served);
+    let mut asked = FuturesUnordered::new();
     let mut refused: Option<(u64, graph::Error)> = None;
-    while let Some(owner) = owners.try_next().await? {
-        if !service.serves(owner.kind) {
-            continue;
+    loop {
+        if asked.len() < MOST_LATE
+            && let Some(owner) = owners.try_next().await?
+        {
+            asked.push(async move { service.find(context, &owner).await });
         }
-        match service.find(context, &owner).await? {
-            Presence::Present(_) => return Ok(None),
-            Presence::Absent(_) => {}
-            Presence::Refused(error) => {
+        let Ok(answer) = tokio::time::timeout(LATE, asked.try_next()).await else { continue };
+        match answer? {
+            Some(Presence::Present(_)) => return Ok(None),
+            Some(Presence::Absent(_)) => {}
+            Some(Presence::Refused(error)) => {
                 let count = refused.as_ref().map_or(0, |(count, _)| *count);
                 refused = Some((count + 1, refused.map_or(error, |(_, first)| first)));
             }
+            None => return Ok(refused),
         }
     }
-    Ok(refused)
 }

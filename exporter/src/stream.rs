@@ -16,6 +16,10 @@ use crate::Error;
 use crate::outcome::Tally;
 use crate::spool::Spooled;
 
+/// What a stream says that could not be written on. Without the cause, which may name what plugins
+/// are to keep back.
+const BROKEN: &str = "the archive could not be written; the run's own messages say why";
+
 /// Where the archive goes.
 pub trait Output: Write + Send {
     /// The stream is whole: finish frames, flush, close.
@@ -110,7 +114,14 @@ fn write(
         match command {
             Command::Finish => return finish(writer, tally).map(Some),
             Command::Fail(reason) => return fail(writer, &reason).map(|()| None),
-            command => apply(&mut writer, command, tally).map_err(archive_error)?,
+            command => {
+                if let Err(error) = apply(&mut writer, command, tally) {
+                    // It may be the spool that failed, where a member has just ended: an end
+                    // there would pass for a whole archive.
+                    drop(fail(writer, BROKEN));
+                    return Err(archive_error(error));
+                }
+            }
         }
         tally.bytes.store(writer.position(), Ordering::Relaxed);
     }
@@ -183,5 +194,61 @@ fn consumer_error(source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::BrokenPipe => Error::ConsumerGone(source),
         _ => Error::Output(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, PoisonError};
+
+    /// What came out of a writer.
+    #[derive(Clone, Default)]
+    struct Came(Arc<Mutex<Vec<u8>>>);
+
+    impl Came {
+        fn bytes(&self) -> Vec<u8> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
+
+    impl Write for Came {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output for Came {
+        fn complete(self: Box<Self>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn abandon(self: Box<Self>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Also what fails between two members ends the stream so that nobody takes it for whole.
+    #[test]
+    fn what_fails_between_members_is_told_in_the_data() {
+        let came = Came::default();
+        let options = archive::writer::Options { align: None, spool_dir: std::env::temp_dir() };
+        let output: Box<dyn Output> = Box::new(came.clone());
+        let (commands, mut inbox) = mpsc::channel(4);
+        let head = Head::new("contoso".to_owned(), Vec::new(), serde_json::json!({}), Vec::new());
+        let impossible = Command::Directory { path: "users/../secret".to_owned(), mtime: 0 };
+        for command in [Command::Head(Box::new(head)), impossible, Command::Finish] {
+            commands.try_send(command).unwrap();
+        }
+        let ended = write(Writer::new(output, options).unwrap(), &mut inbox, &Tally::default());
+        assert!(matches!(ended, Err(Error::Archive(archive::Error::Path { .. }))), "{ended:?}");
+        let bytes = came.bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains(archive::FAILED_PATH), "no poison");
+        assert!(!text.contains("secret"), "the poison names what plugins may keep back");
     }
 }

@@ -2,6 +2,7 @@
 //! (design.md 10).
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use archive::{LedgerLine, Outcome, Seal, Selection};
 use futures::{TryStreamExt, stream};
@@ -58,6 +59,9 @@ pub struct Parts {
     pub monitor: Arc<dyn Monitor>,
 }
 
+/// How long asking how much an owner has may take.
+const WEIGHED_IN: Duration = Duration::from_secs(20);
+
 /// How the stream of one owner ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,7 +90,7 @@ impl Streams {
         monitor: Arc<dyn Monitor>,
         cancel: CancellationToken,
     ) -> Result<Self, Error> {
-        let context = open(graph, options, None, monitor, &Arc::new(Tally::default()))?;
+        let context = open(graph, options, None, monitor, &Arc::new(Tally::default())).await?;
         tokio::select! {
             () = cancel.cancelled() => Err(Error::Interrupted),
             streams = Self::line_up(context) => streams,
@@ -101,7 +105,7 @@ impl Streams {
         let mut count = 0;
         {
             let weighed = each(&owners)
-                .map_ok(|owner| weigh(&context, owner))
+                .map_ok(|owner| weigh_in_time(&context, owner))
                 .try_buffer_unordered(context.options.concurrency);
             let mut weighed = std::pin::pin!(weighed);
             while let Some((owner, weight)) = weighed.try_next().await? {
@@ -162,7 +166,10 @@ impl Streams {
         Tally::add(&tally.owners, 1);
         let run = async {
             let graph = self.context.graph().clone();
-            let context = open(graph, options, base, monitor, &tally)?;
+            let context = tokio::select! {
+                () = cancel.cancelled() => return Err(Error::Interrupted),
+                context = open(graph, options, base, monitor, &tally) => context?,
+            };
             stream_out(&context, None, stream::iter([Ok(owner.clone())]), output, cancel).await
         };
         summarize(&tally, run.await)
@@ -225,10 +232,16 @@ impl Streams {
 }
 
 /// The owner with its weight: milliseconds that its stream takes at the documented limits. Who
-/// can't be weighed has none, and shows why when it is its turn.
-async fn weigh(context: &Context, owner: Owner) -> Result<(Owner, i64), Error> {
+/// can't be weighed has none, and shows why when it is its turn; who is throttled now keeps no
+/// stream from beginning.
+async fn weigh_in_time(context: &Context, owner: Owner) -> Result<(Owner, i64), Error> {
+    let weighed = tokio::time::timeout(WEIGHED_IN, weigh(context, &owner)).await;
+    Ok((owner, weighed.unwrap_or(Ok(0))?))
+}
+
+async fn weigh(context: &Context, owner: &Owner) -> Result<i64, Error> {
     if owner.guest {
-        return Ok((owner, 0));
+        return Ok(0);
     }
     let options = &context.options;
     let enquiry = Enquiry {
@@ -238,9 +251,9 @@ async fn weigh(context: &Context, owner: Owner) -> Result<(Owner, i64), Error> {
         include_recoverable: options.include_recoverable,
         without_message_delta: options.without_message_delta,
     };
-    let estimate = estimate(context.graph(), &owner, &enquiry).await?;
+    let estimate = estimate(context.graph(), owner, &enquiry).await?;
     let milliseconds = estimate.seconds(&Limits::documented(None, 0)) * 1000.0;
-    Ok((owner, milliseconds.round() as i64))
+    Ok(milliseconds.round() as i64)
 }
 
 fn put(

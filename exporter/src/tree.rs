@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use archive::Outcome;
 use futures::TryStreamExt as _;
 use futures::stream::FuturesOrdered;
-use graph::{ErrorKind, Graph, Prefer, Scope};
+use graph::{Graph, Scope};
 use serde_json::Value;
 
 use crate::Error;
-use crate::error::is_fatal;
-use crate::follow::SHORT_AT_ONCE;
+use crate::error::{is_fatal, is_gone};
+use crate::follow::{SHORT_AT_ONCE, Told, all_rows, is_missing};
 use crate::inventory::{Inventory, Name, Node};
 use crate::remarks::Remarks;
 use crate::service::{Note, volatile};
@@ -22,6 +22,9 @@ pub(crate) trait Tree: Sync {
 
     /// Path and query that list what is directly in a folder; none if nothing can be.
     fn below(&self, folder: &str) -> Option<String>;
+
+    /// What answers for a folder itself, and only if it is there; none where nothing does.
+    fn folder(&self, folder: &str) -> Option<String>;
 
     /// Puts a folder into the inventory. False if it is none of ours, with all below it.
     fn put(&self, folder: &Value, id: &str, parent: &str) -> Result<bool, Error>;
@@ -105,30 +108,25 @@ async fn below<'a>(
     tree: &impl Tree,
     parent: &'a str,
 ) -> Result<(&'a str, Vec<Value>), Error> {
-    let mut rows = Vec::new();
-    let Some(path) = tree.below(parent) else { return Ok((parent, rows)) };
-    let mut pages = graph.pages(tree.scope(), &path, Prefer::none());
-    loop {
-        match pages.next().await {
-            Ok(Some(page)) => {
-                for item in &page.items {
-                    rows.push(item.parse().map_err(|error| tree.fatal(error))?);
-                }
-            }
-            Ok(None) => return Ok((parent, rows)),
-            Err(error) if is_fatal(&error) => return Err(tree.fatal(error)),
-            Err(error) => {
-                level_failed(tree.remarks(), parent, &error);
-                return Ok((parent, rows));
-            }
+    let Some(path) = tree.below(parent) else { return Ok((parent, Vec::new())) };
+    let scope = tree.scope();
+    let Told { rows, ended, .. } = all_rows(graph, &scope, &path).await;
+    let error = match ended {
+        Ok(()) => return Ok((parent, rows)),
+        Err(error) if is_fatal(&error) => return Err(tree.fatal(error)),
+        Err(error) => error,
+    };
+    // One that vanished meanwhile is nobody's failure.
+    let is_missing = match tree.folder(parent) {
+        Some(folder) if is_gone(&error) => {
+            is_missing(graph, &scope, &folder).await.map_err(|error| tree.fatal(error))?
         }
-    }
-}
-
-/// One that vanished meanwhile is nobody's failure.
-fn level_failed(remarks: &Remarks, parent: &str, error: &graph::Error) {
-    if !matches!(error.kind(), ErrorKind::FolderGone | ErrorKind::ItemGone) {
+        _ => false,
+    };
+    if !is_missing {
         let message = "the folders below could not be listed";
-        remarks.failed(parent, Note::new(Outcome::Failed, "listing", message).with_code(error));
+        let note = Note::new(Outcome::Failed, "listing", message);
+        tree.remarks().failed(parent, note.with_code(&error));
     }
+    Ok((parent, rows))
 }

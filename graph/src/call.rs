@@ -57,11 +57,6 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
-    /// The bytes of an item, not what is said of it.
-    pub(crate) fn is_content(&self) -> bool {
-        matches!(self.purpose, Purpose::Value | Purpose::Content)
-    }
-
     pub(crate) fn is_write(&self) -> bool {
         self.write.is_some()
     }
@@ -114,6 +109,11 @@ impl Call {
 
     pub(crate) fn is_delta(&self) -> bool {
         self.segments().last().is_some_and(|last| *last == "delta" || last.starts_with("delta("))
+    }
+
+    /// Of what a group has.
+    pub(crate) fn is_of_group(&self) -> bool {
+        self.segments().first() == Some(&"groups")
     }
 
     /// `/users/{id}/drive` and the like: where a person's OneDrive is first asked for.

@@ -146,10 +146,17 @@ fn meaning(code: &str) -> Option<Meaning> {
     CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map(|(_, meaning)| *meaning)
 }
 
+/// Too many bytes (FACTS 2.1); the standard has no such status.
+const BANDWIDTH: u16 = 509;
+
+/// Whether a limit of ours was reached, which is never about one item.
+pub(crate) fn is_limit(status: u16, code: Option<&str>) -> bool {
+    matches!(status, 429 | BANDWIDTH) || code.and_then(meaning) == Some(Meaning::Throttled)
+}
+
 /// Whether an answer stops its whole scope, whatever its body says.
 pub(crate) fn stops_scope(status: StatusCode, headers: &HeaderMap) -> bool {
-    let throttles =
-        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let throttles = status == StatusCode::SERVICE_UNAVAILABLE || is_limit(status.as_u16(), None);
     throttles && !headers.contains_key("x-virus-infected")
 }
 
@@ -197,6 +204,10 @@ impl Refusal {
         known.or(self.codes.first()).map(String::as_str)
     }
 
+    pub(crate) fn is_limit(&self) -> bool {
+        is_limit(self.status.as_u16(), self.code())
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -229,7 +240,7 @@ impl Refusal {
         match (self.status.as_u16(), meaning) {
             (401, _) => Verdict::Unauthorized,
             _ if self.is_infected() => Verdict::Final(ErrorKind::Malware),
-            (429 | 503, _) | (_, Meaning::Throttled) => throttled(wait),
+            (429 | 503 | BANDWIDTH, _) | (_, Meaning::Throttled) => throttled(wait),
             (_, Meaning::Transient) => match wait {
                 Some(_) => throttled(wait),
                 None => Verdict::Retry(Trouble::Throttled(None), ErrorKind::Server),
@@ -303,7 +314,10 @@ impl Refusal {
             409 | 412 => ErrorKind::Changed,
             413 | 507 => ErrorKind::TooLarge,
             423 => ErrorKind::Locked,
-            500 | 502 | 504 | 509 => return Verdict::Retry(Trouble::Server, ErrorKind::Server),
+            500 | 502 | 504 => {
+                let wait = told_wait(&self.headers);
+                return Verdict::Retry(Trouble::Server(wait), ErrorKind::Server);
+            }
             500.. => ErrorKind::Server,
             400.. if call.is_write() => ErrorKind::Invalid,
             400.. => ErrorKind::BadRequest,

@@ -235,8 +235,8 @@ impl Download {
     async fn ask_host(&mut self, address: &Url) -> Result<(), Error> {
         let id = Uuid::new_v4();
         let permit = self.admit().await;
-        let permit =
-            permit.map_err(|PausedTooLong| self.failure(id).with_kind(ErrorKind::Throttled))?;
+        let permit = permit
+            .map_err(|paused| paused.told(self.failure(id).with_kind(ErrorKind::Throttled)))?;
         let response = match self.request(address).send().await {
             Ok(response) => response,
             Err(error) => {

@@ -12,14 +12,14 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::call::{Call, Purpose};
-use crate::classify::{Refusal, Verdict, stops_scope};
+use crate::classify::{Refusal, Verdict, is_limit, stops_scope};
 use crate::counters::Tally;
 use crate::error::{Error, ErrorKind};
 use crate::json;
 use crate::link::{DeltaLink, Root};
 use crate::retry::{Attempts, Trouble, jitter, told_wait};
 use crate::scope::Scope;
-use crate::throttle::{Lane, Pacer, Permit};
+use crate::throttle::{Lane, Pacer, PausedTooLong, Permit};
 use crate::token::{Token, Tokens};
 use crate::transport::{Fault, Transport};
 
@@ -36,8 +36,13 @@ pub(crate) struct Engine {
     pub(crate) rooms: Arc<Semaphore>,
 }
 
+/// What the directory answers if it answers anything.
+const DIRECTORY: &str = "/users?$top=1&$select=id";
+
 /// Pages in memory at the same time: one of 1,000 messages is about 2 MB, twice while it is read.
 pub(crate) const ROOMS: usize = 3;
+/// How long a page or an object may take to come in. It keeps others out, however little comes.
+const LONGEST_BODY: Duration = Duration::from_secs(300);
 
 /// The right to hold a page in memory.
 pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
@@ -90,7 +95,7 @@ impl Engine {
             return error;
         }
         let lane = self.pacer.lane(scope);
-        if !lane.is_out() && !self.answers(&Scope::Directory).await {
+        if !lane.is_out() && !self.probe(&Scope::Directory, DIRECTORY.to_owned()).await {
             return error;
         }
         lane.set_out(true);
@@ -104,13 +109,14 @@ impl Engine {
         tries: &mut Attempts,
     ) -> Result<Result<Tried, Error>, Error> {
         let cost = call.cost();
-        let Ok(permit) = self.pacer.admit(&call.scope, cost, &self.tally).await else {
-            return Ok(Err(paused_too_long(call, tries)));
+        let permit = match self.pacer.admit(&call.scope, cost, &self.tally).await {
+            Ok(permit) => permit,
+            Err(paused) => return Ok(Err(paused_too_long(call, tries, &paused))),
         };
         tries.admitted(&permit);
         let token = self.tokens.get().await?;
-        if self.pacer.outlast_pause(&permit, &self.tally).await.is_err() {
-            return Ok(Err(paused_too_long(call, tries)));
+        if let Err(paused) = self.pacer.outlast_pause(&permit, &self.tally).await {
+            return Ok(Err(paused_too_long(call, tries, &paused)));
         }
         let id = Uuid::new_v4();
         self.tally.request(call.scope.name());
@@ -156,18 +162,19 @@ impl Engine {
     ) -> Result<(), Error> {
         let Err(error) = ended else { return Ok(()) };
         let used_up = matches!(error.kind(), ErrorKind::Server | ErrorKind::Interrupted);
-        if call.is_content() && is_unavailable(&error) && self.answers(&call.scope).await {
+        if !call.is_write() && is_unavailable(&error) && self.answers(call).await {
+            self.pacer.lane(&call.scope).set_spoilt();
             return Err(error.with_kind(ErrorKind::Server));
         }
-        if !used_up || self.answers(&call.scope).await {
+        if !used_up || self.answers(call).await {
             return Err(error);
         }
         let error = error.with_kind(ErrorKind::Unreachable);
         self.retry(tries, Trouble::Unreachable, id, error).await
     }
 
-    /// An item whose content is "unavailable" again and again, while the service answers others,
-    /// is a bad item (FACTS 3.6 of notebooks). A 429 is never the item's.
+    /// What is read and "unavailable" again and again, while the service answers others, is a bad
+    /// item (FACTS 3.6 of notebooks). A limit is never the item's.
     async fn unless_spoilt(
         &self,
         call: &Call,
@@ -175,31 +182,39 @@ impl Engine {
         refusal: &Refusal,
         id: Uuid,
     ) -> Result<(), Error> {
-        let of_scope = refusal.status == http::StatusCode::TOO_MANY_REQUESTS;
+        let of_scope = refusal.is_limit();
         let unavailable = matches!(
             refusal.verdict(call),
             Verdict::Retry(Trouble::Throttled(_), _) if !of_scope
         );
-        if !call.is_content() || !unavailable || !tries.may_be_spoilt() {
+        if call.is_write() || !unavailable || !tries.may_be_spoilt() {
             return Ok(());
         }
-        if !self.answers(&call.scope).await {
+        if !self.answers(call).await {
             return Ok(());
         }
+        self.pacer.lane(&call.scope).set_spoilt();
         let failure = explain(describe(call, id), ErrorKind::Server, refusal);
         Err(failure.with_retries(tries.retries))
     }
 
-    /// Whether the service answers anything at all in this scope, refusals included.
-    async fn answers(&self, scope: &Scope) -> bool {
-        let path = match scope {
+    /// Whether the service answers anything else in the scope of `call`, refusals included.
+    async fn answers(&self, call: &Call) -> bool {
+        let path = match &call.scope {
+            Scope::Mailbox(group) if call.is_of_group() => {
+                format!("/groups/{}/threads?$top=1&$select=id", crate::link::segment(group))
+            }
             Scope::Mailbox(user) => {
                 format!("/users/{}/mailFolders/inbox?$select=id", crate::link::segment(user))
             }
             Scope::SharePoint => "/sites/root?$select=id".to_owned(),
-            Scope::Directory => "/users?$top=1&$select=id".to_owned(),
+            Scope::Directory => DIRECTORY.to_owned(),
             Scope::Other => return true,
         };
+        self.probe(&call.scope, path).await
+    }
+
+    async fn probe(&self, scope: &Scope, path: String) -> bool {
         let Ok(url) = self.root.resolve(&path) else { return true };
         let call = Call {
             operation: "probe",
@@ -221,7 +236,7 @@ impl Engine {
         let Ok(answer) = self.request(&call, &token, id, true).send().await else { return false };
         let status = answer.status();
         self.heed(&permit, &answer, status.is_success(), id).await;
-        !status.is_server_error() && status != http::StatusCode::TOO_MANY_REQUESTS
+        !status.is_server_error() && !is_limit(status.as_u16(), None)
     }
 
     /// An answer's JSON, repaired and read by `parse`. A torn answer is asked for again.
@@ -237,11 +252,16 @@ impl Engine {
             let failure = describe(call, id);
             // Only now, when the answer is there: who is told to wait must not keep others out.
             let room = self.room(call).await;
-            let body = reply.response.bytes().await;
+            let body = tokio::time::timeout(LONGEST_BODY, reply.response.bytes()).await;
             // Waiting for another try must not occupy the mailbox.
             drop(reply.permit);
             match body {
-                Ok(body) => {
+                // It trickles: a smaller page may come in time.
+                Err(late) => {
+                    let failure = failure.with_kind(ErrorKind::Interrupted).because(late);
+                    self.retry(&mut tries, Trouble::Torn, id, failure).await?;
+                }
+                Ok(Ok(body)) => {
                     self.tally.bytes(body.len());
                     match parse(&json::repair(&body)) {
                         Ok(answer) => return Ok((answer, room)),
@@ -256,7 +276,7 @@ impl Engine {
                         }
                     }
                 }
-                Err(error) => self.failed(&mut tries, Fault::Torn, id, failure, error).await?,
+                Ok(Err(error)) => self.failed(&mut tries, Fault::Torn, id, failure, error).await?,
             }
             call.shrink();
         }
@@ -408,10 +428,10 @@ impl Engine {
     }
 }
 
-/// Told to slow down, but not by a 429, which is never about one item.
+/// Told to slow down, but not because of a limit.
 fn is_unavailable(error: &Error) -> bool {
-    *error.kind() == ErrorKind::Throttled
-        && error.status().is_some_and(|status| status != http::StatusCode::TOO_MANY_REQUESTS)
+    let is_limit = |status| is_limit(status, error.code());
+    *error.kind() == ErrorKind::Throttled && error.status().is_some_and(|status| !is_limit(status))
 }
 
 fn is_good(call: &Call, response: &Response) -> bool {
@@ -423,8 +443,9 @@ fn is_good(call: &Call, response: &Response) -> bool {
     !infected && (status.is_success() || redirected)
 }
 
-fn paused_too_long(call: &Call, tries: &Attempts) -> Error {
-    Error::new(ErrorKind::Throttled, call.operation).at(call.shown()).with_retries(tries.retries)
+fn paused_too_long(call: &Call, tries: &Attempts, paused: &PausedTooLong) -> Error {
+    let error = Error::new(ErrorKind::Throttled, call.operation).at(call.shown());
+    paused.told(error.with_retries(tries.retries))
 }
 
 /// A second 401, with a token just issued: the app is refused, unless it is the known answer for

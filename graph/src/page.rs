@@ -40,6 +40,12 @@ impl Pages {
         };
         let (answer, room): (Answer, Room) =
             self.engine.json(call, |text| serde_json::from_str(text)).await?;
+        let next = answer.next_link.as_deref().map(|link| self.engine.root.follow(link));
+        let next = next.transpose().map_err(|error| error.at(call.shown()))?;
+        if next.as_ref() == Some(&call.url) {
+            let error = Error::new(ErrorKind::Protocol, call.operation).at(call.shown());
+            return Err(error.with_message("the page says that it comes after itself"));
+        }
         // Never both; if so, there is more to come.
         let delta = answer.delta_link.filter(|_| answer.next_link.is_none());
         let page = Page {
@@ -48,15 +54,14 @@ impl Pages {
             delta: delta.map(DeltaLink::new),
             _room: room,
         };
-        self.next = match answer.next_link {
-            Some(link) => Some(Ok(Call {
-                url: self.engine.root.follow(&link).map_err(|error| error.at(call.shown()))?,
-                purpose: Purpose::NextPage,
-                ..call.clone()
-            })),
-            None => None,
-        };
+        self.next = next.map(|url| Ok(Call { url, purpose: Purpose::NextPage, ..call.clone() }));
         Ok(Some(page))
+    }
+
+    /// Whether the page that comes next was named by the service. What is refused then may be its
+    /// own link, and says nothing of what is listed.
+    pub fn is_continued(&self) -> bool {
+        matches!(&self.next, Some(Ok(call)) if call.purpose == Purpose::NextPage)
     }
 }
 

@@ -17,8 +17,11 @@ const TORN_TRIES: u32 = 8;
 /// Tries of content that is known to be given rarely.
 const BRIEF_TRIES: u32 = 3;
 
-/// Content that is "unavailable" for this long, while others are not, is a bad item.
+/// What is "unavailable" for this long, while others are not, is a bad item.
 const SPOILT_AFTER: Duration = Duration::from_secs(600);
+
+/// Tries of what is "unavailable" in a mailbox that has a bad item already: it may have thousands.
+const SPOILT_TRIES: u32 = 6;
 
 /// The longest delay of our own.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
@@ -31,8 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) enum Trouble {
     /// Told to slow down, perhaps for how long.
     Throttled(Option<Duration>),
-    /// 500, 502, 504, 509.
-    Server,
+    /// 500, 502, 504; perhaps with how long to wait.
+    Server(Option<Duration>),
     /// Nobody there.
     Unreachable,
     /// The connection broke.
@@ -62,7 +65,7 @@ pub(crate) struct Attempts {
     unreachable: u32,
     torn: u32,
     damaged: u32,
-    /// Times the content itself, not the scope, was "unavailable".
+    /// Times the item itself, not the scope, was "unavailable".
     unavailable: u32,
     /// So many are enough.
     most_unavailable: u32,
@@ -102,6 +105,9 @@ impl Attempts {
     pub(crate) fn admitted(&mut self, permit: &Permit) {
         self.paced(permit.paced);
         self.is_out = permit.lane.is_out();
+        if permit.lane.is_spoilt() {
+            self.most_unavailable = self.most_unavailable.min(SPOILT_TRIES);
+        }
     }
 
     fn paced(&mut self, waited: Duration) {
@@ -110,8 +116,8 @@ impl Attempts {
         }
     }
 
-    /// The content was "unavailable" once more. True when that has been so for so long, or so
-    /// often, that it may be the content.
+    /// It was "unavailable" once more, and not its scope. True when that has been so for so long, or
+    /// so often, that it may be the item.
     pub(crate) fn may_be_spoilt(&mut self) -> bool {
         self.unavailable += 1;
         let since = self.since.get_or_insert_with(Instant::now);
@@ -124,7 +130,7 @@ impl Attempts {
         let (count, tries) = match trouble {
             Trouble::Throttled(Some(_)) => (&mut self.told, u32::MAX),
             Trouble::Throttled(None) => (&mut self.throttled, u32::MAX),
-            Trouble::Server => (&mut self.server, SERVER_TRIES),
+            Trouble::Server(_) => (&mut self.server, SERVER_TRIES),
             Trouble::Unreachable => (&mut self.unreachable, u32::MAX),
             Trouble::Torn => (&mut self.torn, TORN_TRIES),
             Trouble::Damaged => (&mut self.damaged, 2),
@@ -133,7 +139,7 @@ impl Attempts {
         // a failing server gets a moment.
         let base = match trouble {
             Trouble::Torn => self.base / 16,
-            Trouble::Server | Trouble::Damaged => self.base / 4,
+            Trouble::Server(_) | Trouble::Damaged => self.base / 4,
             _ => self.base,
         };
         let delay = backoff(base, *count, jitter);
@@ -143,8 +149,11 @@ impl Attempts {
         }
         let left = self.patience - elapsed;
         let delay = match trouble {
-            Trouble::Throttled(Some(told)) if told > left => return None,
+            Trouble::Throttled(Some(told)) | Trouble::Server(Some(told)) if told > left => {
+                return None;
+            }
             Trouble::Throttled(Some(told)) => obeyed(told, base, jitter),
+            Trouble::Server(Some(told)) => told.max(delay),
             _ => delay.min(left),
         };
         self.retries += 1;
@@ -253,7 +262,7 @@ mod tests {
             let mut attempts = Attempts::new(hour, Duration::from_millis(1));
             1 + (0..100).take_while(|_| attempts.after(trouble, 0.5).is_some()).count()
         };
-        assert_eq!(tries(Trouble::Server), 5);
+        assert_eq!(tries(Trouble::Server(None)), 5);
         assert_eq!(tries(Trouble::Torn), 8);
         assert_eq!(tries(Trouble::Damaged), 2);
         assert_eq!(tries(Trouble::Throttled(None)), 101);

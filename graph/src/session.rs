@@ -212,7 +212,8 @@ impl<'upload> Session<'upload> {
     async fn put(&mut self, engine: &Engine, chunk: &Chunk) -> Result<Told, Error> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, chunk.bytes.len()).await;
-        let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
+        let failed = || self.failed(id).with_kind(ErrorKind::Throttled);
+        let permit = permit.map_err(|paused| paused.told(failed()))?;
         self.tries.admitted(&permit);
         let is_last = chunk.end() == self.upload.total;
         let range = format!("bytes {}-{}/{}", chunk.start, chunk.end() - 1, self.upload.total);
@@ -275,7 +276,7 @@ impl<'upload> Session<'upload> {
             }
             // It took nothing of it.
             let failure = self.failed(id).with_status(status).with_kind(ErrorKind::Server);
-            engine.retry(&mut self.tries, Trouble::Server, id, failure).await?;
+            engine.retry(&mut self.tries, Trouble::Server(None), id, failure).await?;
             return Ok(Told::Answer(Answer::Next(next)));
         }
         if chunk.end() < self.upload.total {
@@ -327,7 +328,7 @@ impl<'upload> Session<'upload> {
             status if status == StatusCode::RANGE_NOT_SATISFIABLE || misplaced => {
                 let failure = explained(ErrorKind::Server);
                 let says = refusal.body.as_ref().and_then(next_position);
-                engine.retry(&mut self.tries, Trouble::Server, id, failure).await?;
+                engine.retry(&mut self.tries, Trouble::Server(None), id, failure).await?;
                 return match (says, self.position(engine).await?) {
                     (_, Position::At(next)) | (Some(next), Position::Untold) => {
                         Ok(Told::Answer(Answer::Next(next)))
@@ -366,7 +367,8 @@ impl<'upload> Session<'upload> {
     async fn position(&mut self, engine: &Engine) -> Result<Position, Error> {
         let id = Uuid::new_v4();
         let permit = self.admit(engine, 0).await;
-        let permit = permit.map_err(|_| self.failed(id).with_kind(ErrorKind::Throttled))?;
+        let failed = || self.failed(id).with_kind(ErrorKind::Throttled);
+        let permit = permit.map_err(|paused| paused.told(failed()))?;
         self.tries.admitted(&permit);
         let Ok(response) = self.request(engine, Method::GET, 0).await?.send().await else {
             return Ok(Position::Silent);

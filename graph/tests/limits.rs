@@ -110,14 +110,58 @@ async fn throttling_has_no_number_of_tries() {
             24 => refusal(400, "activityLimitReached"),
             25 => refusal(409, "ErrorMailboxStoreUnavailable"),
             26 => with(status(503, ""), "retry-after", "soon"),
+            // Too many bytes (FACTS 2.1).
+            27 => with(status(509, ""), "retry-after", "0.01"),
             _ => json("{}"),
         })
     })
     .await;
     let graph = mock.graph();
     get(&graph, &mailbox("u"), "/users/u/x").await.unwrap();
-    assert_eq!(mock.seen().len(), 27);
-    assert_eq!(graph.counters().retries, 26);
+    assert_eq!(mock.seen().len(), 28);
+    assert_eq!(graph.counters().retries, 27);
+}
+
+/// What is "unavailable" while others of its scope are answered fails alone, whatever it is.
+#[tokio::test]
+async fn an_address_that_is_out_is_not_its_scope() {
+    for (scope, path) in [
+        (mailbox("u"), "/users/u/mailFolders/f/messages/delta"),
+        (mailbox("u"), "/users/u/events/e/attachments"),
+        (Scope::SharePoint, "/drives/d/root/delta"),
+        (Scope::Directory, "/users/u/manager"),
+    ] {
+        let mock = Mock::start(move |seen| match seen.path().strip_prefix("/v1.0") {
+            Some(asked) if asked == path => Some(with(status(503, ""), "retry-after", "0.02")),
+            _ => ok(seen),
+        })
+        .await;
+        let mut config = mock.config();
+        config.patience = Duration::from_millis(300);
+        let graph = Graph::new(config, mock::secret()).unwrap();
+        let error = get(&graph, &scope, path).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Server, "{path}");
+        assert!(error.retries() >= 5);
+        get(&graph, &scope, "/users/u/other").await.unwrap();
+    }
+}
+
+/// A failure says how long it lasts, too: nobody asks again meanwhile.
+#[tokio::test]
+async fn the_wait_of_a_failure_holds() {
+    for code in [500, 502, 504] {
+        let count = Count::default();
+        let mock = Mock::start(move |seen| match count.next() {
+            2 => Some(with(status(code, ""), "retry-after", "0.4")),
+            _ => ok(seen),
+        })
+        .await;
+        get(&mock.graph(), &mailbox("u"), "/users/u/x").await.unwrap();
+        let seen = mock.seen();
+        let asked: Vec<_> = seen.iter().filter(|seen| seen.path() == "/v1.0/users/u/x").collect();
+        assert_eq!(asked.len(), 2);
+        assert!(asked[1].at - asked[0].at >= Duration::from_millis(400), "{code}");
+    }
 }
 
 #[tokio::test]
@@ -157,7 +201,6 @@ async fn failures_have_their_number_of_tries() {
         (500, "", 5, ErrorKind::Server),
         (502, "<html>", 5, ErrorKind::Server),
         (504, "", 5, ErrorKind::Server),
-        (509, "", 5, ErrorKind::Server),
         (500, r#"{"error":{"code":"ErrorCorruptData"}}"#, 2, ErrorKind::Corrupt),
         (
             500,

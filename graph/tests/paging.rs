@@ -261,3 +261,20 @@ async fn what_is_no_list_is_an_error() {
     assert_eq!(*error.kind(), ErrorKind::Protocol);
     assert_eq!(mock.seen().len(), 1);
 }
+
+/// A page that names itself would be read for ever.
+#[tokio::test]
+async fn a_page_after_itself_is_no_list() {
+    let mock = Mock::start_with(|seen, base| {
+        (seen.path() == "/v1.0/users").then(|| {
+            let link = format!("{base}/v1.0/users?$skiptoken=x");
+            json(format!(r#"{{"value":[{{"id":"1"}}],"@odata.nextLink":"{link}"}}"#))
+        })
+    })
+    .await;
+    let pages = mock.graph().pages(Scope::Directory, "/users", Prefer::none());
+    let error = all(pages).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("after itself"), "{error}");
+    assert_eq!(mock.seen().iter().filter(|seen| seen.path() == "/v1.0/users").count(), 2);
+}

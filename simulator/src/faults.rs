@@ -69,6 +69,8 @@ kinds! {
     TokenExpiry = "token-expiry",
     /// A delta token is refused: 410 with `Location` or `SyncStateNotFound`.
     DeltaGone = "delta-gone",
+    /// A list that is there is answered with 404, a later page of one with 404, 410 or 400.
+    Missing = "missing",
     /// Delta pages contain objects several times.
     Repeat = "repeat",
     /// Rows are permuted within their page.

@@ -33,7 +33,7 @@ use crate::dice;
 use crate::error::Refusal;
 use crate::faults::Kind;
 use crate::log::Host;
-use crate::reply::Reply;
+use crate::reply::{Payload, Reply};
 use crate::server::World;
 use crate::throttle::{Area, Cost, Slot, Wait, too_many};
 use crate::units;
@@ -238,6 +238,28 @@ fn hush(world: &World, call: &Call, outcome: &mut Outcome) {
         Some(_) => Reply::refused(&Refusal::new(504, "UnknownError", ""), call),
         None => return,
     };
+}
+
+/// Says of a list that it is not there.
+fn lose(world: &World, call: &Call, outcome: &mut Outcome) {
+    let Outcome { reply, fault, .. } = outcome;
+    let is_list = matches!(&reply.body, Payload::Json(body) if body["value"].is_array());
+    if fault.is_some() || call.method != Method::GET || call.host != Host::Graph || !is_list {
+        return;
+    }
+    let key = fault_key(call);
+    if world.faults.strikes(Kind::Missing, &call.line(), &key).is_none() {
+        return;
+    }
+    let is_later = ["skiptoken", "skip"].iter().any(|name| call.option(name).is_some());
+    let (status, code) = match dice::text(&key) % 4 {
+        1 if is_later => (410, "Gone"),
+        2 if is_later => (400, "BadRequest"),
+        3 => (404, "UnknownError"),
+        _ => (404, "ErrorItemNotFound"),
+    };
+    *fault = Some(Kind::Missing);
+    *reply = Reply::refused(&Refusal::new(status, code, "It can't be found."), call);
 }
 
 /// A call in the tenant's own terms.
@@ -501,6 +523,7 @@ fn of_sharepoint(world: &World, call: &Call) -> Outcome {
 /// Faults that strike a finished reply.
 fn maim(world: &World, call: &Call, outcome: &mut Outcome) {
     hush(world, call, outcome);
+    lose(world, call, outcome);
     let reply = &mut outcome.reply;
     // A restless read is a good one; it can be cut short like any other.
     let spoilt = outcome.fault.is_some_and(|kind| kind != Kind::Restless);

@@ -21,8 +21,9 @@ use crate::cli::{Export, ProgressMode, Sink, SpoolArgs};
 use crate::config::{self, Tenant};
 use crate::exit::{Code, Failure};
 use crate::label;
-use crate::output::{self, Engine};
+use crate::output;
 use crate::plugins;
+use crate::program::Program;
 use crate::progress::Shown;
 use crate::report::{Report, StreamCounts};
 use crate::shard;
@@ -204,7 +205,7 @@ type Ended = (Summary, Result<(), Failure>);
 async fn watched(
     export: impl Future<Output = (Summary, Result<(), exporter::Error>)>,
     stop: &Stop,
-    engine: Option<&Engine>,
+    engine: Option<&Program>,
 ) -> Ended {
     let deadline = async {
         stop.requested().await;
@@ -218,7 +219,7 @@ async fn watched(
         () = deadline => {
             if let Some(engine) = engine.cloned() {
                 // Not on this thread: others may have engines to end, too.
-                drop(tokio::task::spawn_blocking(move || output::end(&engine)).await);
+                drop(tokio::task::spawn_blocking(move || engine.end()).await);
             }
             (Summary::default(), Err(stop.failure(UNSEALED)))
         }

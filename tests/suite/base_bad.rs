@@ -2,7 +2,7 @@
 //! full export, never a lost item.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use simulator::Options;
@@ -265,7 +265,14 @@ fn a_base_command_that_hangs_does_not_outlive_the_export() {
     let shelf = Shelf::new();
     let whole = tenant.export(&[]).expect(0).stdout;
     let path = shelf.put("base.tar", &whole);
-    for script in ["sleep 1000".to_owned(), format!("head -c 30000 {path}; exec sleep 1000")] {
+    for script in [
+        "sleep 1000".to_owned(),
+        "exec >&-; exec sleep 1000".to_owned(),
+        format!("head -c 30000 {path}; exec sleep 1000"),
+        // All is said, but not that this is all; then that as well.
+        format!("cat {path}; exec sleep 1000"),
+        format!("cat {path}; exec >&-; exec sleep 1000"),
+    ] {
         let mut command = tenant.tar365(&["export", "--base-command"]);
         command.arg(format!("bash -c '{script}'"));
         let mut export = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -274,10 +281,23 @@ fn a_base_command_that_hangs_does_not_outlive_the_export() {
             found = children(export.id(), "sleep");
             !found.is_empty()
         });
+        nothing_more_is_asked(&tenant);
         send(export.id(), Signal::TERM);
         assert_eq!(ends(&mut export, Duration::from_secs(10)), 143, "{script}");
         wait_until(Duration::from_secs(10), "the command has ended", || !runs(found[0]));
     }
+}
+
+/// Waits until the export has come as far as it comes.
+fn nothing_more_is_asked(tenant: &Tenant) {
+    let mut seen = (0, Instant::now());
+    wait_until(Duration::from_secs(60), "nothing more is asked", || {
+        let now = tenant.simulator.log().counts().requests;
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        seen.1.elapsed() > Duration::from_secs(1)
+    });
 }
 
 #[test]

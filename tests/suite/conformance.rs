@@ -63,6 +63,11 @@ macro_rules! conforms {
             }
 
             #[test]
+            fn what_is_said_to_be_missing_is_asked_for_again() {
+                super::what_is_said_to_be_missing_is_asked_for_again(&SUBJECT);
+            }
+
+            #[test]
             fn what_vanishes_is_told_and_the_rest_is_there() {
                 super::what_vanishes_is_told_and_the_rest_is_there(&SUBJECT);
             }
@@ -243,6 +248,19 @@ fn throttling_and_outages_are_of_no_matter(of: &Subject) {
         assert!(asked.iter().any(|record| record.fault.is_some()), "no storm: {storm:?}");
         same(&other, &plain, &storm.join(" "));
     }
+}
+
+#[track_caller]
+fn what_is_said_to_be_missing_is_asked_for_again(of: &Subject) {
+    let plain = of.export(&Tenant::start(small()), &[]);
+    let mut struck = 0;
+    for fault_seed in 1..=9 {
+        let options = Options { page_cap: Some(5), fault_seed, ..small() };
+        let (other, asked) = of.export_through(&["missing:rate=0.03"], options);
+        struck += asked.iter().filter(|record| record.fault.is_some()).count();
+        same(&other, &plain, &format!("missing, seed {fault_seed}"));
+    }
+    assert!(struck > 0, "nothing was missing");
 }
 
 #[track_caller]

@@ -2,6 +2,7 @@
 //! that tells of them all.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -264,6 +265,37 @@ fn an_engine_that_fails_costs_its_own_stream_only() {
     assert_eq!(report["summary"]["sealed"], false);
 }
 
+/// What the machine lacks for one stream it may have for the next. A loop of links is nothing that
+/// a user gets wrong for all.
+#[test]
+fn an_engine_that_can_not_be_started_now_costs_its_own_stream_only() {
+    let tenant = Tenant::start(small());
+    let whole = TempDir::new().unwrap();
+    run(each(&tenant, whole.path(), &[STORE])).expect(0);
+    let whole = streams(whole.path());
+    let (out, engines) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = engines.path().join("_tenant");
+    let script = format!("#!/bin/sh\nexec {STORE}\n");
+    std::fs::write(&store, script).unwrap();
+    std::fs::set_permissions(&store, PermissionsExt::from_mode(0o700)).unwrap();
+    let of = |name: &String| engines.path().join(name);
+    for name in whole.keys() {
+        let target = if name.starts_with("anna") { of(name) } else { store.clone() };
+        symlink(target, of(name)).unwrap();
+    }
+    let engine = format!("'{}/{{name}}'", engines.path().display());
+    let failed = run(each(&tenant, out.path(), &[&engine])).expect(1);
+    assert!(failed.stderr.contains("1 of"), "{}", failed.stderr);
+    let mut stored = streams(out.path());
+    stored.extend(whole.iter().find(|(name, _)| name.starts_with("anna")).map(owned));
+    assert!(stored == whole);
+    last(out.path());
+}
+
+fn owned((name, stream): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (name.clone(), stream.clone())
+}
+
 #[test]
 fn a_stream_with_too_much_missing_is_partial() {
     let tenant = Tenant::start(small());
@@ -313,4 +345,23 @@ fn told_to_stop_it_ends_all_engines_before_their_input_ends() {
     assert_eq!(ends(&mut child, LONG), 143);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert!(streams(out.path()).is_empty(), "a torn stream is kept");
+}
+
+/// All owners' streams are stored, and yet the run was not done.
+#[test]
+fn told_to_stop_while_the_last_engine_stores_it_says_so() {
+    let tenant = Tenant::start(Options { users: 1, special_users: false, ..small() });
+    let out = TempDir::new().unwrap();
+    let store = STORE.replace("&& mv", "&& touch $OUT/came && sleep 1 && mv");
+    let report = out.path().join("report");
+    let mut command = each(&tenant, out.path(), &[&store, "--report", report.to_str().unwrap()]);
+    let mut child = command.spawn().unwrap();
+    wait_until(LONG, "all has come", || out.path().join("came").exists());
+    send(child.id(), Signal::TERM);
+    assert_eq!(ends(&mut child, LONG), 143);
+    assert_eq!(streams(out.path()).len(), 1);
+    assert!(!out.path().join("_tenant.tar").exists());
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["exit_code"], 143);
+    assert_eq!(report["summary"]["sealed"], false);
 }

@@ -6,6 +6,7 @@
 
 pub mod busy;
 mod compare;
+mod listings;
 mod tables;
 
 use std::sync::OnceLock;
@@ -102,7 +103,7 @@ fn examine_all(cases: &[Case]) -> Vec<Row> {
 fn alone(kind: Kind) -> Vec<String> {
     let name = kind.name();
     let parameters: &[&str] = match kind {
-        Kind::Throttle | Kind::Unavailable => &["seconds=0.05", "rate=0.1,seconds=0.3"],
+        Kind::Throttle | Kind::Unavailable => &["seconds=0.1", "rate=0.1,seconds=0.3"],
         // Each stops its scope for the seconds of a back-off.
         Kind::ThrottleBare | Kind::ServerError | Kind::Empty503 => {
             &["rate=0.08", "match=delta,rate=0.2", "times=2,match=/root/delta"]
@@ -117,6 +118,8 @@ fn alone(kind: Kind) -> Vec<String> {
         Kind::Corrupt => &["rate=0.1", "rate=1"],
         Kind::UrlExpired => &["", "times=2"],
         Kind::Vanish | Kind::Change => &["", "rate=0.4"],
+        // What is missing again and again is a failed listing: see `listings`.
+        Kind::Missing => &["rate=0.05", "match=childFolders"],
         Kind::Move => &["", "times=3"],
         Kind::SizeLie => &["", "rate=1"],
         _ => &["", "rate=0.5"],
@@ -144,6 +147,7 @@ fn in_pair(kind: Kind) -> String {
         Kind::Truncate => format!("{name}:rate=0.1"),
         Kind::TokenExpiry => format!("{name}:after=30"),
         Kind::DeltaGone | Kind::Repeat | Kind::Reorder => format!("{name}:rate=0.3"),
+        Kind::Missing => format!("{name}:rate=0.02"),
         Kind::Vanish | Kind::Change | Kind::Malware | Kind::Mime | Kind::Corrupt => {
             format!("{name}:rate=0.1")
         }
@@ -233,6 +237,7 @@ fn in_crowd(kind: Kind, random: &mut Random) -> String {
         // Each stops its scope for the seconds of a back-off.
         Kind::ThrottleBare | Kind::Timeout | Kind::ServerError | Kind::Empty503 => share(2, 8),
         Kind::HtmlError | Kind::Reset => share(10, 20),
+        Kind::Missing => share(2, 10),
         Kind::Truncate => share(10, 50),
         Kind::TokenExpiry => format!("{name}:after={}", 5 + random.below(150)),
         Kind::Vanish | Kind::Change | Kind::Malware | Kind::Mime | Kind::Corrupt => share(20, 80),

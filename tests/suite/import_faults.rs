@@ -286,8 +286,10 @@ fn alone(kind: Kind) -> Vec<String> {
 }
 
 /// Kinds that only what an export asks for can meet.
-const OF_READS: [Kind; 10] = [
+const OF_READS: [Kind; 11] = [
     Kind::DeltaGone,
+    // A list that can't be read costs its items: nothing is made that may be there.
+    Kind::Missing,
     Kind::Repeat,
     Kind::Mime,
     Kind::Malware,

@@ -61,6 +61,7 @@ mod plugin_archives;
 mod plugin_author;
 mod plugin_bundled;
 mod plugins;
+mod programs;
 mod readers;
 mod schedulers;
 mod settings;

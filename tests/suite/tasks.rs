@@ -147,6 +147,8 @@ fn an_attachment_that_can_not_be_read_is_told_and_asked_for_again() {
     tenant.simulator.set_faults(vec!["corrupt:rate=1,match=/attachments/".parse().unwrap()]);
     let first = tenant.export(&ONLY).expect(0).stdout;
     verify(&first);
+    // They are there, but not whole.
+    tenant.export(&[&ONLY[..], &["--strict"]].concat()).expect(3);
     tenant.simulator.set_faults(Vec::new());
     let archive = Archive::new(&first);
     let ledger = archive.ledger();

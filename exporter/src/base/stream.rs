@@ -40,6 +40,8 @@ pub(super) struct StreamBase {
     section: Option<Metadata>,
     /// Nothing more comes.
     over: bool,
+    /// And that is the end of the export: who asks next must not take it for nothing being there.
+    failed: bool,
 }
 
 /// The metadata of a section, kept while its items pass.
@@ -84,6 +86,7 @@ impl StreamBase {
             entry: None,
             section: None,
             over: false,
+            failed: false,
         })
     }
 
@@ -95,6 +98,9 @@ impl StreamBase {
     fn next(&mut self) -> Result<Option<Entry>, Error> {
         if let Some(entry) = self.entry.take() {
             return Ok(Some(entry));
+        }
+        if self.failed {
+            return Err(Error::BaseEnded { what: "it broke off before".to_owned() });
         }
         if self.over {
             return Ok(None);
@@ -120,7 +126,10 @@ impl StreamBase {
         self.over = true;
         match broken_by(&mut self.ended, error) {
             Error::BadBase(_) if self.incomplete => Ok(()),
-            error => Err(error),
+            error => {
+                self.failed = true;
+                Err(error)
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time,
 use crate::Error;
 use crate::base::BaseLines;
 use crate::context::Context;
+use crate::error::is_gone;
 use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{CLOSING_ROUNDS, Followed, Still, at_once, replay_all, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
@@ -200,11 +201,6 @@ async fn list(of: Opened<'_>, seeds: Seeds) -> Result<Listing, Error> {
         }
         // A contact moved meanwhile is in the changes of both folders.
         let quiet = replay_all(context.graph(), &mut folders).await?;
-        if !context.options.without_message_delta {
-            for folder in folders.iter().filter(|folder| !folder.is_over) {
-                inventory.remove_outdated(&folder.listed.id)?;
-            }
-        }
         if quiet && !(grown && tree.can_tell()) {
             break;
         }
@@ -249,7 +245,7 @@ impl<'a> Desk<'a> {
             // FACTS 10: no contact delta in 21Vianet.
             let mut all: Vec<_> = ids.into_iter().map(|id| Rows::still(self, id)).collect();
             let at_once = at_once(&self.links);
-            until_still(self.context.graph(), self.inventory, &mut all, at_once).await?;
+            until_still(self.context.graph(), &mut all, at_once).await?;
             let followed =
                 |one: Still<_>| Followed { listed: one.listed, link: None, is_over: false };
             return Ok(all.into_iter().map(followed).collect());
@@ -274,11 +270,7 @@ impl<'a> Desk<'a> {
             self.inventory.outdate(&id)?;
         }
         let followed = Followed::begin(graph, rows, start).await?;
-        if followed.is_over {
-            return Ok(None);
-        }
-        self.inventory.remove_outdated(&id)?;
-        Ok(Some(followed))
+        Ok(Some(followed).filter(|followed| !followed.is_over))
     }
 
     /// Puts a contact in. True if that is news.
@@ -326,15 +318,19 @@ impl<'a> Desk<'a> {
             self.ask_less();
             asked = ask().await?;
         }
+        // One 404 does not prove it.
+        if matches!(&asked, Err(error) if is_gone(error)) {
+            asked = ask().await?;
+        }
         match asked {
             Ok(Value::Object(graph)) => self.put_contact(folder, id, graph).map(drop),
             Ok(_) => Ok(()),
-            Err(error) if error.status() == Some(404) => self.inventory.remove(folder, id),
+            Err(error) if is_gone(&error) => self.inventory.remove(folder, id),
             Err(error) => {
                 let message = "a changed contact could not be read";
                 let note = Note::new(Outcome::Failed, "listing", message).with_code(&error);
                 self.remarks.failed(folder, note);
-                Ok(())
+                self.inventory.keep(folder, id)
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{About, Asked, Export, Fetched, Listing, NewName, Note, Opened, time,
 use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Enquiry, Numbers};
-use crate::follow::{Listed, Refusal, Still, until_still};
+use crate::follow::{Listed, Refusal, Still, may_begin_anew, until_still};
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::kept::Level;
 use crate::owner::{Owner, OwnerKind};
@@ -77,8 +77,8 @@ impl Export for Conversations {
         // What a conversation says tells whether anything in it changed while we listed.
         let known = context.inventory()?;
         let rows = Rows { mailbox: &mailbox, known: &known, changed: Vec::new() };
-        let mut all = [Still::new(rows, CONVERSATIONS.to_owned())];
-        until_still(context.graph(), &known, &mut all, 1).await?;
+        let mut all = [Still::new(rows)];
+        until_still(context.graph(), &mut all, 1).await?;
         Ok(mailbox.remarks.into_listing("", []))
     }
 
@@ -213,24 +213,39 @@ impl Mailbox<'_> {
         let id = text(&conversation, "id").to_owned();
         let path = format!("{}/conversations/{}/threads", group(self.owner), segment(&id));
         self.inventory.outdate(&id)?;
+        let mut lost = 0;
         let mut pages = self.pages(&path);
         loop {
-            let threads = match self.next(&mut pages).await? {
-                Next::Rows(threads) => threads,
+            match self.next(&mut pages).await? {
+                Next::Rows(threads) => {
+                    for thread in threads {
+                        self.thread(thread, &conversation).await?;
+                    }
+                }
                 Next::End => break,
-                Next::Refused(error) if is_gone(&error) => return self.inventory.forget(&id),
+                Next::Refused(error) if may_begin_anew(lost, &pages, &error) => {
+                    lost += 1;
+                    pages = self.pages(&path);
+                }
                 Next::Refused(error) => {
+                    let path = format!("{}/conversations/{}", group(self.owner), segment(&id));
+                    if self.is_missing(&path, &error).await? {
+                        return self.inventory.forget(&id);
+                    }
                     self.not_listed("", &error);
                     return Ok(());
                 }
-            };
-            for thread in threads {
-                self.thread(thread, &conversation).await?;
             }
         }
         // It may have been listed before, and have had more then.
         self.inventory.remove_outdated(&id)?;
         Ok(())
+    }
+
+    /// Whether what an error was about is gone, and was not only said to be.
+    async fn is_missing(&self, path: &str, error: &graph::Error) -> Result<bool, Error> {
+        let doing = self.doing();
+        Ok(is_gone(error) && self.context.is_missing(&scope(self.owner), path, &doing).await?)
     }
 
     async fn thread(&self, thread: Value, conversation: &Value) -> Result<(), Error> {
@@ -265,13 +280,14 @@ impl Mailbox<'_> {
                 ErrorKind::BadRequest | ErrorKind::Unsupported if level + 1 < EXPANDS.len() => {
                     self.ask_less(level);
                 }
-                _ if is_gone(&error) => {
-                    self.inventory.remove(listing, &id)?;
-                    self.remarks.vanished(&id, "thread", &error);
-                    return Ok(());
-                }
                 _ => {
-                    self.not_listed(&id, &error);
+                    let path = format!("{}/threads/{}", group(self.owner), segment(&id));
+                    if self.is_missing(&path, &error).await? {
+                        self.inventory.remove(listing, &id)?;
+                        self.remarks.vanished(&id, "thread", &error);
+                    } else {
+                        self.not_listed(&id, &error);
+                    }
                     return Ok(());
                 }
             }
@@ -287,6 +303,7 @@ impl Mailbox<'_> {
         expand: &str,
     ) -> Result<Option<graph::Error>, Error> {
         let path = format!("{}/threads/{}/posts{expand}", group(self.owner), segment(thread));
+        let mut lost = 0;
         let mut pages = self.pages(&path);
         loop {
             match self.next(&mut pages).await? {
@@ -296,6 +313,10 @@ impl Mailbox<'_> {
                     }
                 }
                 Next::End => return Ok(None),
+                Next::Refused(error) if may_begin_anew(lost, &pages, &error) => {
+                    lost += 1;
+                    pages = self.pages(&path);
+                }
                 Next::Refused(error) => return Ok(Some(error)),
             }
         }
@@ -360,8 +381,12 @@ impl Mailbox<'_> {
         }
     }
 
+    fn doing(&self) -> String {
+        format!("listing the conversations of {}", self.owner.upn)
+    }
+
     fn fatal(&self, error: graph::Error) -> Error {
-        Error::graph(format!("listing the conversations of {}", self.owner.upn), error)
+        Error::graph(self.doing(), error)
     }
 }
 
@@ -435,8 +460,17 @@ impl Listed for Rows<'_> {
             .await
     }
 
-    fn forget(&mut self) -> Result<(), Error> {
-        self.known.forget(CONVERSATIONS)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.known, CONVERSATIONS)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("{}?$select=id", group(self.mailbox.owner)))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        self.mailbox.remarks.vanished("", "group", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {

@@ -16,7 +16,8 @@ use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Enquiry, Numbers};
 use crate::follow::{
-    CLOSING_ROUNDS, Extent, Followed, Listed, Refusal, Round, at_once, replay_all, round,
+    CLOSING_ROUNDS, Extent, Followed, LOST_LINKS, Listed, Refusal, Round, at_once, replay_all,
+    round,
 };
 use crate::inventory::{Inventory, Item, Name, Node};
 use crate::kept::Level;
@@ -312,7 +313,14 @@ impl<'a> Mailbox<'a> {
     async fn complete(&self, folder: &str, id: &str) -> Result<(), Error> {
         let query = query(self.level.now());
         let path = format!("/users/{}/messages/{}?{query}", self.user(), segment(id));
-        match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
+        let scope = scope(self.owner);
+        let ask = || self.context.graph().get(&scope, &path, Prefer::none());
+        let mut asked = ask().await;
+        // One 404 does not prove it.
+        if matches!(&asked, Err(error) if is_gone(error)) {
+            asked = ask().await;
+        }
+        match asked {
             Ok(Value::Object(mut graph)) => {
                 // Lists name the type of every row, single answers only of those that have another.
                 let known = self.inventory.json(folder, id)?;
@@ -324,14 +332,12 @@ impl<'a> Mailbox<'a> {
             }
             Ok(_) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(error) if matches!(error.kind(), ErrorKind::ItemGone | ErrorKind::NotFound) => {
-                Ok(())
-            }
+            Err(error) if is_gone(&error) => Ok(()),
             Err(error) => {
                 let note =
                     Note::new(Outcome::Failed, "listing", "a changed message could not be read");
                 self.remarks.failed(folder, note.with_code(&error));
-                Ok(())
+                self.inventory.keep(folder, id)
             }
         }
     }
@@ -363,17 +369,21 @@ impl<'a> Messages<'a> {
     /// FACTS 10: no message delta in 21Vianet. Lists until the count agrees.
     async fn count_until_true(mut self) -> Result<Followed<Self>, Error> {
         let graph = self.mailbox.context.graph();
-        let (mut is_over, mut is_whole) = (false, false);
+        let (mut is_over, mut is_whole, mut lost) = (false, false, 0);
         for _ in 0..=CLOSING_ROUNDS {
             self.level = self.mailbox.level.now();
             let path = format!("{}/messages?{}&$top={PAGE}", self.folder(), query(self.level));
             let mut pages = graph.pages(self.scope(), &path, Prefer::none());
-            let rows = match round(&mut self, &mut pages, Extent::All, false).await? {
+            let is_known = lost >= LOST_LINKS;
+            let rows = match round(graph, &mut self, &mut pages, Extent::All, is_known).await? {
                 Round::Ended { rows, .. } => {
                     is_whole = true;
                     rows
                 }
-                Round::Lost(_) => continue,
+                Round::Lost(_) => {
+                    (is_whole, lost) = (false, lost + 1);
+                    continue;
+                }
                 Round::Over => {
                     is_over = true;
                     break;
@@ -420,27 +430,35 @@ impl Listed for Messages<'_> {
         Ok(())
     }
 
-    fn forget(&mut self) -> Result<(), Error> {
-        self.mailbox.inventory.forget(&self.id)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.mailbox.inventory, &self.id)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("{}?$select=id", self.folder()))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        let Mailbox { inventory, remarks, .. } = self.mailbox;
+        inventory.forget(&self.id)?;
+        inventory.remove(folders::FOLDERS, &self.id)?;
+        remarks.vanished(&self.id, "folder", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, is_closing: bool) -> Result<Refusal, Error> {
-        let Mailbox { inventory, remarks, .. } = self.mailbox;
         match error.kind() {
-            _ if is_gone(&error) => {
-                inventory.forget(&self.id)?;
-                inventory.remove(folders::FOLDERS, &self.id)?;
-                remarks.vanished(&self.id, "folder", &error);
-            }
             // What changes are told with was asked for when the listing began.
-            ErrorKind::BadRequest if !is_closing && self.level < LEAST_QUERY => {
+            ErrorKind::BadRequest | ErrorKind::Unsupported
+                if !is_closing && self.level < LEAST_QUERY =>
+            {
                 self.mailbox.ask_less(self.level);
                 return Ok(Refusal::Again);
             }
             _ => {
                 let message = "the folder could not be listed to its end";
                 let note = Note::new(Outcome::Failed, "listing", message);
-                remarks.failed(&self.id, note.with_code(&error));
+                self.mailbox.remarks.failed(&self.id, note.with_code(&error));
             }
         }
         Ok(Refusal::Over)

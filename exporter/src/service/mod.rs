@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::context::Context;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::estimate::{Depth, Enquiry, Found, Load, Numbers};
 use crate::inventory::{Inventory, Item, Name};
 use crate::large::Large;
@@ -232,7 +232,7 @@ impl NewName {
 }
 
 /// Why something is not here, or not as it was.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) outcome: Outcome,
     pub(crate) cause: String,
@@ -289,6 +289,14 @@ impl Note {
 
 /// The cause of a note on content that is there but for a part of it that could not be read.
 pub(crate) const INCOMPLETE: &str = "incomplete";
+/// What services that came before it call the same: their archives say so.
+const INCOMPLETE_TOO: [&str; 3] = ["attachments", "attachments-incomplete", "no-mime-incomplete"];
+
+/// Whether content with a note of that cause lacks something that may be had another time: a base
+/// does not stand for it, and who wants all has not got it.
+pub(crate) fn is_incomplete(cause: &str) -> bool {
+    cause == INCOMPLETE || INCOMPLETE_TOO.contains(&cause)
+}
 
 /// What came of fetching one item.
 #[derive(Debug)]
@@ -397,7 +405,14 @@ impl Service {
             )));
         }
         let (scope, path) = self.root_request(owner);
-        match context.graph().get(&scope, &path, Prefer::none()).await {
+        let ask = || context.graph().get(&scope, &path, Prefer::none());
+        let mut root = ask().await;
+        // Who has a licence and "is not found" is asked again: what he lacks has a code of its own.
+        let should_have = owner.licensed && owner.enabled;
+        if matches!(&root, Err(error) if should_have && is_gone(error)) {
+            root = ask().await;
+        }
+        match root {
             Ok(root) => Ok(Presence::Present(root)),
             Err(error) => self.absence(owner, error),
         }

@@ -212,16 +212,21 @@ impl Listed for Drive<'_> {
         }
         strip(&mut graph);
         let json = archive::json::canonical(&Value::Object(graph.clone()));
-        let known = self.inventory.json(LISTING, &id)?;
-        if known.as_deref() == Some(json.as_str()) {
-            return Ok(false);
-        }
-        self.put(&id, is_root, &Value::Object(graph), &json)?;
-        Ok(!is_root)
+        Ok(self.put(&id, is_root, &Value::Object(graph), &json)? && !is_root)
     }
 
-    fn forget(&mut self) -> Result<(), Error> {
-        self.inventory.forget(LISTING)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.inventory, LISTING)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("/drives/{}?$select=id", segment(self.id)))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        self.inventory.forget(LISTING)?;
+        self.remarks.vanished("", "drive", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
@@ -257,11 +262,12 @@ impl Drive<'_> {
         })
     }
 
-    fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<(), Error> {
+    /// True if that is news.
+    fn put(&self, id: &str, is_root: bool, graph: &Value, json: &str) -> Result<bool, Error> {
         let kind = kind(graph);
         let parent = graph.pointer("/parentReference/id").and_then(Value::as_str);
         let name = graph.get("name").and_then(Value::as_str).unwrap_or_default();
-        self.inventory.put(&Node {
+        self.inventory.update(&Node {
             id,
             listing: LISTING,
             parent: if is_root { "" } else { parent.unwrap_or_default() },
@@ -442,7 +448,8 @@ impl File<'_> {
                     |key: &str| now.get(key).is_some() && now.get(key) != self.listed.get(key);
                 // Changed since it was listed: the bytes are those of a later version. They came
                 // in one piece (the download is pinned), so they are that version's.
-                if listed_hash(&now) == Some(hash.as_str()) || moved_on("eTag") {
+                let is_other = listed_hash(&now) != Some(listed) && moved_on("eTag");
+                if listed_hash(&now) == Some(hash.as_str()) || is_other {
                     return Ok(Attempt::Whole(None));
                 }
             }

@@ -186,6 +186,10 @@ impl Tree for Account<'_> {
         folder.is_empty().then(|| lists_of(self.owner))
     }
 
+    fn folder(&self, _folder: &str) -> Option<String> {
+        None
+    }
+
     /// Those of others are theirs to export (FACTS 3.8).
     fn put(&self, list: &Value, id: &str, parent: &str) -> Result<bool, Error> {
         let Value::Object(mut graph) = list.clone() else { return Ok(false) };
@@ -285,11 +289,24 @@ impl List<'_> {
         let path = format!("{}/{}", self.path(), segment(&id));
         // FACTS 3.0: a change may be told of by what changed alone.
         if !(graph.contains_key("createdDateTime") && graph.contains_key("status")) {
-            match context.ask(&scope(owner), &path, Prefer::none(), &doing).await? {
+            let scope = scope(owner);
+            let ask = || context.ask(&scope, &path, Prefer::none(), &doing);
+            let mut asked = ask().await?;
+            // One 404 does not prove it.
+            if matches!(&asked, Err(error) if is_gone(error)) {
+                asked = ask().await?;
+            }
+            match asked {
                 Ok(Value::Object(whole)) => graph = whole,
                 Ok(_) => {}
                 Err(error) if is_gone(&error) => return Ok((id, None)),
-                Err(error) => self.remark("a changed task could not be read", &error),
+                Err(error) => {
+                    self.remark("a changed task could not be read", &error);
+                    // What is known is better than a part of what is not.
+                    let known = self.account.inventory.json(&self.id, &id)?;
+                    let known = known.and_then(|json| serde_json::from_str(&json).ok());
+                    return Ok((id, Some(known.unwrap_or(graph))));
+                }
             }
         }
         for part in PARTS {
@@ -304,8 +321,12 @@ impl List<'_> {
             let rows = context.ask_all(&scope(owner), &format!("{path}/{part}"), &doing).await?;
             match rows {
                 Ok(rows) => drop(graph.insert(part.to_owned(), rows.into())),
-                Err(error) if is_gone(&error) => return Ok((id, None)),
-                Err(error) => self.remark("what belongs to a task could not be listed", &error),
+                Err(error) => {
+                    if is_gone(&error) && context.is_missing(&scope(owner), &path, &doing).await? {
+                        return Ok((id, None));
+                    }
+                    self.remark("what belongs to a task could not be listed", &error);
+                }
             }
         }
         Ok((id, Some(graph)))
@@ -370,18 +391,24 @@ impl Listed for List<'_> {
         Ok(())
     }
 
-    fn forget(&mut self) -> Result<(), Error> {
-        self.account.inventory.forget(&self.id)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.account.inventory, &self.id)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("{}/{}", lists_of(self.account.owner), segment(&self.id)))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        let Account { inventory, remarks, .. } = self.account;
+        inventory.forget(&self.id)?;
+        inventory.remove(LISTS, &self.id)?;
+        remarks.vanished(&self.id, "list", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, is_closing: bool) -> Result<Refusal, Error> {
-        let Account { inventory, remarks, .. } = self.account;
         match error.kind() {
-            _ if is_gone(&error) => {
-                inventory.forget(&self.id)?;
-                inventory.remove(LISTS, &self.id)?;
-                remarks.vanished(&self.id, "list", &error);
-            }
             // What changes are told with was asked for when the listing began.
             ErrorKind::BadRequest | ErrorKind::Unsupported
                 if !is_closing && self.level + 1 < EXPANSIONS.len() =>

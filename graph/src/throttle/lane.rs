@@ -36,6 +36,8 @@ pub(crate) struct Lane {
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Whether it did not answer for longer than our patience.
     out: AtomicBool,
+    /// Whether something of it stayed "unavailable" while other things were answered.
+    spoilt: AtomicBool,
     /// Microseconds for which tasks slept because the service had told the scope to stop.
     paused: AtomicU64,
     rules: Arc<Rules>,
@@ -56,6 +58,7 @@ impl Lane {
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
             turn: tokio::sync::Mutex::default(),
             out: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
             paused: AtomicU64::new(0),
             memory: Mutex::new(Memory::new(&rules)),
             rules,
@@ -129,6 +132,17 @@ impl Lane {
     pub(crate) fn is_idle(&self) -> bool {
         let at = self.now();
         !self.is_out() && self.memory().is_idle(at)
+    }
+
+    /// See [`Lane::set_spoilt`].
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::Relaxed)
+    }
+
+    /// Something of a mailbox stayed "unavailable" while other things were answered. Nothing follows
+    /// from that where one scope is a whole tenant.
+    pub(crate) fn set_spoilt(&self) {
+        self.spoilt.store(self.connections.is_some(), Ordering::Relaxed);
     }
 
     /// Whether it has outlasted our patience and not answered since.

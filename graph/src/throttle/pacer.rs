@@ -9,6 +9,7 @@ use http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
+use crate::Error;
 use crate::config::{Config, Pace};
 use crate::counters::Tally;
 use crate::scope::Scope;
@@ -41,9 +42,17 @@ struct Mailboxes {
     sweep_at: usize,
 }
 
-/// The scope was told to pause for longer than our patience.
+/// The scope was told to pause for longer than our patience: how long it still is. It may have been
+/// told to another process of this host, hours ago.
 #[derive(Debug)]
-pub(crate) struct PausedTooLong;
+pub(crate) struct PausedTooLong(Duration);
+
+impl PausedTooLong {
+    /// `error` with that.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        error.with_message(format!("told to wait for {} s more", self.0.as_secs()))
+    }
+}
 
 /// The right to send one request; a mailbox's connection with it until it is dropped.
 #[derive(Debug)]
@@ -111,7 +120,7 @@ impl Pacer {
                 Ok(charge) => break Ok(charge),
                 // Our own back-off never is, but a service may say so.
                 Err(Entry::Paused(wait)) if wait > self.patience(&lane) => {
-                    break Err(PausedTooLong);
+                    break Err(PausedTooLong(wait));
                 }
                 Err(Entry::Paused(wait)) => {
                     tokio::time::sleep(wait).await;
@@ -141,7 +150,7 @@ impl Pacer {
         loop {
             match permit.lane.pause() {
                 Duration::ZERO => return Ok(()),
-                wait if wait > self.patience(&permit.lane) => return Err(PausedTooLong),
+                wait if wait > self.patience(&permit.lane) => return Err(PausedTooLong(wait)),
                 wait => {
                     tokio::time::sleep(wait).await;
                     tally.waited(permit.lane.name, wait);

@@ -25,6 +25,8 @@ use crate::terminal;
 
 /// Requests in flight that one stream needs to keep a mailbox busy (FACTS 2.2).
 const LEAST_CONCURRENCY: usize = 4;
+/// What an interruption at the very end leaves behind.
+const NO_LAST: &str = "the stream _tenant is not stored";
 /// Memory that a stream needs for content, in bytes.
 const LEAST_MEMORY: u64 = 1 << 20;
 
@@ -127,7 +129,7 @@ impl Fleet {
         let told = match &all {
             // Nobody is there to take it.
             Err(failure) if failure.code == Code::Usage => Ok(()),
-            _ if self.stop.is_requested() => Ok(()),
+            _ if self.stop.is_requested() => Err(self.stop.failure(NO_LAST)),
             _ => self.conclude(&mut outcome.summary).await,
         };
         let missing = counts.failed + counts.not_begun;
@@ -137,6 +139,8 @@ impl Fleet {
         all?;
         match missing {
             0 => told,
+            // That we were told to stop says why.
+            _ if told.is_err() && self.stop.is_requested() => told,
             _ => Err(Failure::new(Code::Fatal, what)),
         }
     }
@@ -226,7 +230,9 @@ impl Fleet {
         let selection = self.streams.selection(owner);
         let states = state::read(path.as_deref(), &self.tenant.name, &selection)?;
         let opened = output::open(&args.sink, Some(label));
-        let general = |failure| Trouble { failure, is_general: true };
+        // It is not there for any of them, or not for us.
+        let general =
+            |failure: Failure| Trouble { is_general: failure.code == Code::Usage, failure };
         let (output, engine) = opened.map_err(general)?;
         let copy = args.base.partial_copy.as_deref().map(|path| label.path(path));
         let output = output::with_copy(output, copy.as_deref())?;

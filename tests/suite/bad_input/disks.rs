@@ -85,6 +85,22 @@ fn a_full_disk_in_the_spool() {
     run_with(tar365(&["verify", "-"]), &done.stdout).expect(1);
 }
 
+/// The list of members has no more room when a member has just ended: a plain end there is a good
+/// archive to most readers.
+#[test]
+fn a_full_disk_below_the_manifest() {
+    let tenant = Tenant::start(Options { users: 24, mails: 20, files: 0, ..small() });
+    let spool = tempfile::tempdir().unwrap();
+    let path = spool.path().to_str().unwrap();
+    // So little ahead of its turn that all of that is in memory.
+    let few = ["--service", "mail", "--concurrency", "4"];
+    let arguments = ["export", "--progress", "none", "--spool-dir", path];
+    let export = tenant.tar365(&[&arguments[..], &few].concat());
+    let done = run(on_a_small_disk(&export, 66)).expect(1);
+    assert_message(&done, &["archive", path, "File too large"], Some("--spool-dir"));
+    assert_poisoned(&done.stdout);
+}
+
 #[test]
 fn a_full_disk_in_the_output() {
     let tenant = tenant(Credentials::default());

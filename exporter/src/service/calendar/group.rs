@@ -2,13 +2,12 @@
 //! events as such nor their attachments (FACTS 1.8, 3.11): so the window is walked from
 //! [`FIRST_YEAR`] to [`END_YEAR`], and a series is put together from its occurrences.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use archive::path::event_name;
 use archive::{Outcome, metadata};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use graph::{Prefer, Scope, segment};
+use graph::{Pages, Scope, segment};
 use serde_json::{Map, Value};
 
 use super::listing::{MOST_JSON, plain};
@@ -17,7 +16,7 @@ use super::{order, preferences, scope, start, text};
 use crate::Error;
 use crate::context::Context;
 use crate::error::{is_fatal, is_gone};
-use crate::follow::CLOSING_ROUNDS;
+use crate::follow::{CLOSING_ROUNDS, LOST_LINKS, is_lost};
 use crate::inventory::{Inventory, Name, Node, Unwanted};
 use crate::owner::Owner;
 use crate::remarks::Remarks;
@@ -55,10 +54,6 @@ const BATCH: u32 = 64;
 /// What tells of events, in the inventory.
 const EVENTS: &str = "events";
 
-/// How many days the service shows at a time, for the whole run; 0 for as many as are asked.
-#[derive(Debug, Default)]
-struct Span(AtomicI64);
-
 /// The least that can be asked: whether there is a calendar, and whether we are let in.
 pub(super) fn root(owner: &Owner) -> (Scope, String) {
     let from = midnight(FIRST_YEAR);
@@ -86,7 +81,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
     let calendar = Calendar {
         context,
         owner,
-        span: context.kept.get(),
+        days: AtomicI64::new(AT_A_TIME),
         seen: context.inventory()?,
         remarks: Remarks::default(),
     };
@@ -107,7 +102,8 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
 struct Calendar<'a> {
     context: &'a Context,
     owner: &'a Owner,
-    span: Arc<Span>,
+    /// How many days the service shows at a time: another may show more of his.
+    days: AtomicI64,
     /// Everything that a window showed, a series' occurrences one after the other.
     seen: Inventory,
     remarks: Remarks,
@@ -117,37 +113,48 @@ impl Calendar<'_> {
     /// Once through the whole window. Whether anything was new; none if it could not be walked.
     async fn walk(&self) -> Result<Option<bool>, Error> {
         let (mut from, end) = (midnight(FIRST_YEAR), midnight(END_YEAR));
-        let mut news = false;
+        let (mut news, mut lost) = (false, 0);
         while from < end {
-            let days = match self.span.0.load(Ordering::Relaxed) {
-                0 => AT_A_TIME,
-                days => days,
-            };
+            let days = self.days.load(Ordering::Relaxed);
             let until = (from + Duration::days(days)).min(end);
-            match self.window(from, until).await? {
+            let error = match self.window(from, until).await? {
                 Ok(is_new) => {
-                    news |= is_new;
-                    from = until;
+                    (news, lost, from) = (news | is_new, 0, until);
+                    continue;
                 }
                 // It may be too long: that is told by nothing else (FACTS 3.11).
-                Err(error) if error.status() == Some(400) && days > 1 => {
-                    // Several calendars may find out at the same time.
-                    self.span.0.store(days / 2, Ordering::Relaxed);
+                Err(Unseen::Refused(error)) if error.status() == Some(400) && days > 1 => {
+                    self.days.store(days / 2, Ordering::Relaxed);
+                    continue;
                 }
-                Err(error) if is_gone(&error) => {
+                Err(Unseen::Refused(error)) if !is_gone(&error) => error,
+                Err(Unseen::Refused(error)) if self.is_missing().await? => {
                     self.seen.forget(EVENTS)?;
                     self.remarks.vanished("", "calendar", &error);
                     return Ok(None);
                 }
-                Err(error) => {
-                    let message = "the calendar could not be listed to its end";
-                    let note = Note::new(Outcome::Failed, "listing", message);
-                    self.remarks.failed("", note.with_code(&error));
-                    return Ok(None);
+                Err(Unseen::Refused(_) | Unseen::Lost(_)) if lost < LOST_LINKS => {
+                    lost += 1;
+                    continue;
                 }
-            }
+                Err(Unseen::Refused(error) | Unseen::Lost(error)) => error,
+            };
+            let message = "the calendar could not be listed to its end";
+            let note = Note::new(Outcome::Failed, "listing", message);
+            self.remarks.failed("", note.with_code(&error));
+            return Ok(None);
         }
         Ok(Some(news))
+    }
+
+    /// Whether there is no group any more.
+    async fn is_missing(&self) -> Result<bool, Error> {
+        let path = format!("/groups/{}?$select=id", segment(&self.owner.id));
+        self.context.is_missing(&Scope::Directory, &path, &self.doing()).await
+    }
+
+    fn doing(&self) -> String {
+        format!("listing the calendar of {}", self.owner.upn)
     }
 
     /// What a window shows. Whether anything was new, or why it is not shown.
@@ -155,25 +162,28 @@ impl Calendar<'_> {
         &self,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<Result<bool, graph::Error>, Error> {
+    ) -> Result<Result<bool, Unseen>, Error> {
         let path = format!("{}&$top={PAGE}", view(self.owner, from, until));
-        let prefer: Prefer = preferences();
-        let mut pages = self.context.graph().pages(scope(self.owner), &path, prefer);
-        let fatal =
-            |error| Error::graph(format!("listing the calendar of {}", self.owner.upn), error);
+        let mut pages = self.pages(&path);
+        let fatal = |error| Error::graph(self.doing(), error);
         let mut news = false;
         loop {
             let page = match pages.next().await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(Ok(news)),
                 Err(error) if is_fatal(&error) => return Err(fatal(error)),
-                Err(error) => return Ok(Err(error)),
+                Err(error) if is_lost(&pages, &error) => return Ok(Err(Unseen::Lost(error))),
+                Err(error) => return Ok(Err(Unseen::Refused(error))),
             };
             for item in &page.items {
                 let row = item.parse().map_err(fatal)?;
                 news |= self.see(row)?;
             }
         }
+    }
+
+    fn pages(&self, path: &str) -> Pages {
+        self.context.graph().pages(scope(self.owner), path, preferences())
     }
 
     /// Keeps a row; true if that is news.
@@ -256,6 +266,13 @@ impl Calendar<'_> {
             unwanted,
         })
     }
+}
+
+/// Why a window is not shown, or not to its end.
+enum Unseen {
+    /// The service lost it on the way.
+    Lost(graph::Error),
+    Refused(graph::Error),
 }
 
 /// The series that a row is of; its own id for a single event, and for a series itself.

@@ -1,6 +1,7 @@
 //! The calendars of a mailbox and the events of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync;
 
 use archive::Outcome;
 use archive::path::event_name;
@@ -9,6 +10,7 @@ use graph::{ErrorKind, Prefer, Scope, segment};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
+use super::series::Occurring;
 use super::{event_path, order, preferences, scope, start, text, user};
 use crate::Error;
 use crate::context::Context;
@@ -54,6 +56,9 @@ pub(super) struct Mailbox<'a> {
     pub(super) occurrences: Level<Occurrences>,
     /// A series was asked about its occurrences.
     pub(super) is_answered: Mutex<bool>,
+    /// Series whose occurrences could not be read, with the calendar they are in. They are asked
+    /// again in each pass.
+    unread: sync::Mutex<BTreeMap<String, (String, graph::Error)>>,
     inventory: &'a Inventory,
     remarks: Remarks,
     /// The addresses that the mailbox goes by, in lower case.
@@ -69,6 +74,7 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
         properties: Level::new(&context.kept),
         occurrences: Level::new(&context.kept),
         is_answered: Mutex::new(false),
+        unread: sync::Mutex::default(),
         inventory,
         remarks: Remarks::default(),
         own: addresses(owner, root),
@@ -80,10 +86,11 @@ pub(super) async fn list(of: Opened<'_>) -> Result<Listing, Error> {
         if calendars.is_empty() {
             break;
         }
-        all.extend(
-            calendars.into_iter().map(|id| Still::new(Events::new(&mailbox, id.clone()), id)),
-        );
-        until_still(context.graph(), inventory, &mut all, CALENDARS_AT_ONCE).await?;
+        all.extend(calendars.into_iter().map(|id| Still::new(Events::new(&mailbox, id))));
+        until_still(context.graph(), &mut all, CALENDARS_AT_ONCE).await?;
+    }
+    for (calendar, error) in std::mem::take(&mut *mailbox.unread()).into_values() {
+        mailbox.failed(&calendar, "the exceptions of a series could not be read", &error);
     }
     Ok(mailbox.remarks.into_listing("", []))
 }
@@ -117,10 +124,11 @@ impl Mailbox<'_> {
             Ok(rows) => {
                 for group in rows {
                     let id = segment(text(&group, "id")).to_string();
-                    let path = format!("{groups}/{id}/calendars?$top={CALENDARS_PAGE}");
+                    let group_path = format!("{groups}/{id}");
+                    let path = format!("{group_path}/calendars?$top={CALENDARS_PAGE}");
                     match self.ask(&path).await? {
                         Ok(rows) => collect(&mut found, rows, Some(&group)),
-                        Err(error) if is_gone(&error) => {}
+                        Err(error) if is_gone(&error) && self.is_missing(&group_path).await? => {}
                         Err(error) => {
                             self.failed("", "a group of calendars could not be listed", &error);
                         }
@@ -143,8 +151,13 @@ impl Mailbox<'_> {
     }
 
     async fn ask(&self, path: &str) -> Result<Result<Vec<Value>, graph::Error>, Error> {
-        let doing = format!("listing the calendars of {}", self.owner.upn);
-        self.context.ask_all(&scope(self.owner), path, &doing).await
+        self.context.ask_all(&scope(self.owner), path, &self.doing()).await
+    }
+
+    /// Whether there is no such event, or group of calendars, any more.
+    pub(super) async fn is_missing(&self, path: &str) -> Result<bool, Error> {
+        let path = format!("{path}?$select=id");
+        self.context.is_missing(&scope(self.owner), &path, &self.doing()).await
     }
 
     fn put_calendar(
@@ -192,6 +205,10 @@ impl Mailbox<'_> {
         }
         found.retain(|id| !excluded.contains(id));
         Ok(found)
+    }
+
+    fn unread(&self) -> sync::MutexGuard<'_, BTreeMap<String, (String, graph::Error)>> {
+        self.unread.lock().unwrap_or_else(sync::PoisonError::into_inner)
     }
 
     fn failed(&self, folder: &str, message: &str, error: &graph::Error) {
@@ -248,6 +265,10 @@ impl<'a> Events<'a> {
     const fn new(mailbox: &'a Mailbox<'a>, id: String) -> Self {
         Self { mailbox, id, series: Vec::new(), properties: 0 }
     }
+
+    fn calendar(&self) -> String {
+        format!("{}/calendars/{}", user(self.mailbox.owner), segment(&self.id))
+    }
 }
 
 impl Listed for Events<'_> {
@@ -260,8 +281,7 @@ impl Listed for Events<'_> {
     }
 
     fn beginning(&mut self) -> String {
-        let user = user(self.mailbox.owner);
-        let path = format!("{user}/calendars/{}/events?$top={PAGE}", segment(&self.id));
+        let path = format!("{}/events?$top={PAGE}", self.calendar());
         self.properties = self.mailbox.properties.now();
         match self.properties {
             0 => format!("{path}&$expand={}", zones()),
@@ -282,7 +302,7 @@ impl Listed for Events<'_> {
         // A series that is as it was when its occurrences were asked about.
         let known = self.mailbox.inventory.json(&self.id, &id)?;
         if let Some(known) = known.and_then(|json| serde_json::from_str::<Value>(&json).ok())
-            && super::series::without_occurrences(&known) == graph
+            && super::series::is_told(&known, &graph)
         {
             return self.put(&id, &known, None);
         }
@@ -296,41 +316,50 @@ impl Listed for Events<'_> {
         let mut whole = stream::iter(series)
             .map(|series| mailbox.with_occurrences(series))
             .buffered(SERIES_AT_ONCE);
-        while let Some((series, ended)) = whole.try_next().await? {
+        // Nothing is waited for in here: who asks for the next series may have the mailbox's turn.
+        while let Some((series, told)) = whole.try_next().await? {
             let id = text(&series, "id").to_owned();
-            let unwanted = match ended {
-                Ok(()) => None,
-                Err(error) if is_gone(&error) => {
+            let unread = |error: &graph::Error| Unwanted {
+                cause: "listing".to_owned(),
+                code: error.code().unwrap_or_default().to_owned(),
+                message: "its exceptions could not be read".to_owned(),
+            };
+            let unwanted = match &told {
+                Occurring::Gone => {
                     mailbox.inventory.remove(&self.id, &id)?;
                     continue;
                 }
-                Err(error) => {
-                    let message = "the exceptions of a series could not be read";
-                    mailbox.failed(&self.id, message, &error);
-                    Some(Unwanted {
-                        cause: "listing".to_owned(),
-                        code: error.code().unwrap_or_default().to_owned(),
-                        message: "its exceptions could not be read".to_owned(),
-                    })
-                }
+                Occurring::Told => None,
+                Occurring::Unread(error) => Some(unread(error)),
             };
             self.put(&id, &series, unwanted)?;
+            match told {
+                Occurring::Unread(error) => mailbox.unread().insert(id, (self.id.clone(), error)),
+                _ => mailbox.unread().remove(&id),
+            };
         }
         Ok(())
     }
 
-    fn forget(&mut self) -> Result<(), Error> {
-        self.mailbox.inventory.forget(&self.id)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.mailbox.inventory, &self.id)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("{}?$select=id", self.calendar()))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        let Mailbox { inventory, remarks, .. } = self.mailbox;
+        inventory.forget(&self.id)?;
+        inventory.remove(CALENDARS, &self.id)?;
+        remarks.vanished(&self.id, "calendar", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
-        let Mailbox { inventory, remarks, properties, context, .. } = self.mailbox;
+        let Mailbox { properties, context, .. } = self.mailbox;
         match error.kind() {
-            _ if is_gone(&error) => {
-                inventory.forget(&self.id)?;
-                inventory.remove(CALENDARS, &self.id)?;
-                remarks.vanished(&self.id, "calendar", &error);
-            }
             ErrorKind::BadRequest | ErrorKind::Unsupported if self.properties == 0 => {
                 if properties.lower(0) {
                     context.monitor.warn(

@@ -31,6 +31,14 @@ const MOST_DAYS: i64 = 1825;
 /// only instances tell.
 const DAYS_AHEAD: i64 = 2 * MOST_DAYS;
 
+/// What became of asking what became of the occurrences of a series.
+pub(super) enum Occurring {
+    Told,
+    /// The series is gone itself.
+    Gone,
+    Unread(graph::Error),
+}
+
 /// Exceptions and cancelled occurrences of a series, or why it did not tell.
 type Asked = Result<(Vec<Value>, Vec<Value>), graph::Error>;
 
@@ -41,6 +49,11 @@ pub(super) fn without_occurrences(series: &Value) -> Map<String, Value> {
     graph
 }
 
+/// Whether what is `known` of a series is what the list told now, with its occurrences.
+pub(super) fn is_told(known: &Value, told: &Map<String, Value>) -> bool {
+    known.get(TAG).is_some() && without_occurrences(known) == *told
+}
+
 /// An event without its texts.
 pub(super) fn brief(event: &Value) -> Value {
     let mut graph = without_occurrences(event);
@@ -49,19 +62,24 @@ pub(super) fn brief(event: &Value) -> Value {
 }
 
 impl Mailbox<'_> {
-    /// The series with its exceptions, its cancelled occurrences and their tag. The inner error is
-    /// the series' own: then it is as it was listed.
+    /// The series with its exceptions, its cancelled occurrences and their tag; as it was listed
+    /// where these can't be had.
     pub(super) async fn with_occurrences(
         &self,
         series: Map<String, Value>,
-    ) -> Result<(Value, Result<(), graph::Error>), Error> {
+    ) -> Result<(Value, Occurring), Error> {
         let asked = match self.together(&series).await? {
             Some(asked) => asked,
             None => self.by_instances(&series).await?,
         };
         let (exceptions, cancelled) = match asked {
             Ok(asked) => asked,
-            Err(error) => return Ok((series.into(), Err(error))),
+            Err(error) => {
+                let event = of_event(self, &series);
+                let is_gone = is_gone(&error) && self.is_missing(&event).await?;
+                let told = if is_gone { Occurring::Gone } else { Occurring::Unread(error) };
+                return Ok((series.into(), told));
+            }
         };
         let mut series = series;
         let tag =
@@ -70,10 +88,10 @@ impl Mailbox<'_> {
         series.insert(EXCEPTIONS.to_owned(), exceptions.into());
         series.insert(CANCELLED.to_owned(), cancelled.into());
         series.insert(TAG.to_owned(), tag.into());
-        Ok((series.into(), Ok(())))
+        Ok((series.into(), Occurring::Told))
     }
 
-    fn doing(&self) -> String {
+    pub(super) fn doing(&self) -> String {
         format!("listing the calendars of {}", self.owner.upn)
     }
 
@@ -119,7 +137,7 @@ impl Mailbox<'_> {
             Err(error) => return Ok(Err(error)),
         };
         // What is not understood may be ignored (FACTS 3.0).
-        if told.get(EXCEPTIONS).is_none() {
+        if told.get(EXCEPTIONS).is_none() || told.get(CANCELLED).is_none() {
             return self.by_instances(series).await;
         }
         let list = |value: Value| match value {
@@ -170,7 +188,14 @@ impl Mailbox<'_> {
         let mut exceptions = Vec::new();
         for id in changed {
             let path = super::event_path(self.owner, &id);
-            match self.context.ask(&scope(self.owner), &path, preferences(), &self.doing()).await? {
+            let (scope, doing) = (scope(self.owner), self.doing());
+            let ask = || self.context.ask(&scope, &path, preferences(), &doing);
+            let mut asked = ask().await?;
+            // One 404 does not prove it.
+            if matches!(&asked, Err(error) if is_gone(error)) {
+                asked = ask().await?;
+            }
+            match asked {
                 Ok(exception) => exceptions.push(exception),
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Ok(Err(error)),

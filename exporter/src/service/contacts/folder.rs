@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::folders::FOLDERS;
 use super::{Desk, is_refusal, scope};
 use crate::Error;
-use crate::error::is_gone;
-use crate::follow::{Extent, Listed, Refusal, Round, Still, round};
+use crate::follow::{Extent, LOST_LINKS, Listed, Refusal, Round, Still, round};
+use crate::inventory::Inventory;
 use crate::service::Note;
 
 /// Contacts a page of the list: some have long notes.
@@ -43,11 +43,12 @@ impl<'a> Rows<'a> {
         self.are_whole = true;
         let graph = self.desk.context.graph();
         let mut is_whole = None;
-        // The second time without what the service refused.
-        for _ in 0..2 {
+        // The last time without what the service refused.
+        for tried in 0..=LOST_LINKS + 1 {
             let path = self.beginning();
             let mut pages = graph.pages(self.scope(), &path, self.prefer());
-            is_whole = match round(self, &mut pages, Extent::All, false).await? {
+            let is_known = tried >= LOST_LINKS;
+            is_whole = match round(graph, self, &mut pages, Extent::All, is_known).await? {
                 Round::Ended { .. } => Some(true),
                 Round::Over => Some(false),
                 Round::Lost(_) => continue,
@@ -63,8 +64,7 @@ impl<'a> Rows<'a> {
 
     /// To be listed again and again.
     pub(super) fn still(desk: &'a Desk<'a>, id: String) -> Still<Self> {
-        let rows = Self { are_whole: true, ..Self::new(desk, id.clone()) };
-        Still::new(rows, id)
+        Still::new(Self { are_whole: true, ..Self::new(desk, id) })
     }
 }
 
@@ -126,19 +126,24 @@ impl Listed for Rows<'_> {
         Ok(())
     }
 
-    /// What it told is told again, and need not be asked for again.
-    fn forget(&mut self) -> Result<(), Error> {
-        self.desk.inventory.outdate(&self.id)
+    fn told(&self) -> (&Inventory, &str) {
+        (self.desk.inventory, &self.id)
+    }
+
+    fn container(&self) -> Option<String> {
+        Some(format!("{}?$select=id", self.folder()))
+    }
+
+    fn vanished(&mut self, error: &graph::Error) -> Result<(), Error> {
+        let Desk { inventory, remarks, .. } = self.desk;
+        inventory.forget(&self.id)?;
+        inventory.remove(FOLDERS, &self.id)?;
+        remarks.vanished(&self.id, "folder", error);
+        Ok(())
     }
 
     fn refused(&mut self, error: graph::Error, _is_closing: bool) -> Result<Refusal, Error> {
-        let Desk { inventory, remarks, .. } = self.desk;
         match error.kind() {
-            _ if is_gone(&error) => {
-                inventory.forget(&self.id)?;
-                inventory.remove(FOLDERS, &self.id)?;
-                remarks.vanished(&self.id, "folder", &error);
-            }
             _ if self.wants_all && is_refusal(&error) => {
                 self.desk.ask_less();
                 return Ok(Refusal::Again);
@@ -146,7 +151,7 @@ impl Listed for Rows<'_> {
             _ => {
                 let message = "the folder could not be listed to its end";
                 let note = Note::new(Outcome::Failed, "listing", message);
-                remarks.failed(&self.id, note.with_code(&error));
+                self.desk.remarks.failed(&self.id, note.with_code(&error));
             }
         }
         Ok(Refusal::Over)

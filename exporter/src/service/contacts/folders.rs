@@ -39,6 +39,11 @@ impl Tree for Folders<'_> {
         })
     }
 
+    fn folder(&self, folder: &str) -> Option<String> {
+        let all = format!("/users/{}/contactFolders", self.desk.user());
+        (!folder.is_empty()).then(|| format!("{all}/{}?$select=id", segment(folder)))
+    }
+
     /// What is listed without a parent is mostly in the default folder.
     fn put(&self, folder: &Value, id: &str, parent: &str) -> Result<bool, Error> {
         if id == self.default {
@@ -72,7 +77,14 @@ impl Desk<'_> {
         let folder = match (asked, known) {
             (Ok(folder), _) => folder,
             // It is there; its name is all that is missing.
-            (Err(_), Some(id)) => json!({"id": id, "displayName": DEFAULT}),
+            (Err(error), Some(id)) => {
+                if !matches!(error.status(), Some(400 | 404)) {
+                    let message = "the name of the default folder could not be read";
+                    let note = Note::new(Outcome::Failed, "listing", message).with_code(&error);
+                    self.remarks.failed(id, note);
+                }
+                json!({"id": id, "displayName": DEFAULT})
+            }
             (Err(error), None) if matches!(error.status(), Some(400 | 404)) => return Ok(None),
             (Err(error), None) => {
                 let message = "the default folder could not be opened";

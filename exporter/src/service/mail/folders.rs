@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Mailbox, PAGE, root_id, scope};
 use crate::Error;
-use crate::error::is_fatal;
+use crate::error::{is_fatal, is_gone};
 use crate::follow::Watch;
 use crate::remarks::Remarks;
 use crate::service::Note;
@@ -73,6 +73,11 @@ impl Tree for Folders<'_> {
         Some(format!("{list}?includeHiddenFolders=true&$top={PAGE}"))
     }
 
+    fn folder(&self, folder: &str) -> Option<String> {
+        let all = format!("/users/{}/mailFolders", self.mailbox.user());
+        Some(format!("{all}/{}?$select=id", segment(folder)))
+    }
+
     fn put(&self, folder: &Value, id: &str, parent: &str) -> Result<bool, Error> {
         let named = self.names.iter().find(|(_, known)| known == id).map(|(name, _)| *name);
         let is_search = named == Some("searchfolders")
@@ -123,8 +128,12 @@ impl Mailbox<'_> {
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) => {
                 let message = "the recoverable items could not be opened";
-                let note = Note::new(Outcome::Skipped, "recoverable-items", message);
-                self.remarks.note("", note.with_code(&error));
+                let note =
+                    |outcome| Note::new(outcome, "recoverable-items", message).with_code(&error);
+                match is_gone(&error) || matches!(error.status(), Some(400 | 403)) {
+                    true => self.remarks.note("", note(Outcome::Skipped)),
+                    false => self.remarks.failed("", note(Outcome::Failed)),
+                }
                 Ok(())
             }
         }
@@ -163,7 +172,14 @@ impl Mailbox<'_> {
         match self.context.graph().get(&scope(self.owner), &path, Prefer::none()).await {
             Ok(folder) => Ok(folder["id"].as_str().map(|id| (name, id.to_owned()))),
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
-            Err(_) => Ok(None),
+            // Most mailboxes have only some, and some services know fewer names.
+            Err(error) if is_gone(&error) || matches!(error.status(), Some(400 | 403)) => Ok(None),
+            Err(error) => {
+                let message = format!("which folder is the {name} could not be read");
+                let note = Note::new(Outcome::Failed, "listing", &message);
+                self.remarks.failed("", note.with_code(&error));
+                Ok(None)
+            }
         }
     }
 

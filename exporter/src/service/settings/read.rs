@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Error;
 use crate::error::is_fatal;
-use crate::follow::CLOSING_ROUNDS;
+use crate::follow::{CLOSING_ROUNDS, Told, all_rows};
 use crate::inventory::Node;
 use crate::remarks::Remarks;
 use crate::service::{Listing, Note, Opened, lacking, time, volatile};
@@ -204,44 +204,22 @@ impl Reader<'_> {
     async fn rows(&self, path: &str, part: Part) -> Result<Option<Vec<Value>>, Error> {
         let mut before = None;
         for _ in 0..=CLOSING_ROUNDS {
-            let (rows, pages) = match self.rows_once(path).await? {
-                Ok(read) => read,
+            let graph = self.of.context.graph();
+            let Told { rows, pages, ended } = all_rows(graph, &self.scope(), path).await;
+            match ended {
+                Ok(()) => {}
+                Err(error) if is_fatal(&error) => return Err(Error::graph(self.doing(), error)),
                 Err(error) => {
                     self.remark(part, &error);
                     return Ok(None);
                 }
-            };
+            }
             if pages <= 1 || before.as_ref() == Some(&rows) {
                 return Ok(Some(rows));
             }
             before = Some(rows);
         }
         Ok(before)
-    }
-
-    async fn rows_once(
-        &self,
-        path: &str,
-    ) -> Result<Result<(Vec<Value>, usize), graph::Error>, Error> {
-        let graph = self.of.context.graph();
-        let mut pages = graph.pages(self.scope(), path, Prefer::none());
-        let (mut rows, mut count) = (Vec::new(), 0);
-        loop {
-            match pages.next().await {
-                Ok(None) => return Ok(Ok((rows, count))),
-                Ok(Some(page)) => {
-                    count += 1;
-                    for item in &page.items {
-                        match item.parse() {
-                            Ok(row) => rows.push(row),
-                            Err(error) => return Ok(Err(error)),
-                        }
-                    }
-                }
-                Err(error) if is_fatal(&error) => return Err(Error::graph(self.doing(), error)),
-                Err(error) => return Ok(Err(error)),
-            }
-        }
     }
 }
 

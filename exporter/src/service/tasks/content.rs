@@ -75,8 +75,7 @@ fn attachments(task_path: &str, task: &Value) -> Vec<String> {
 /// Whether not only an attachment is gone, but the whole task.
 async fn is_vanished(context: &Context, asked: &Asked<'_>, path: &str) -> Result<bool, Error> {
     let doing = format!("reading {}", asked.item.path);
-    let answer = context.ask(&scope(asked.owner), path, Prefer::none(), &doing).await?;
-    Ok(answer.is_err_and(|error| is_gone(&error)))
+    context.is_missing(&scope(asked.owner), path, &doing).await
 }
 
 /// The bytes of one, as they are or out of its JSON (FACTS 3.8). The inner error is the item's.
