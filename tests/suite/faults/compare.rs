@@ -68,6 +68,10 @@ impl Allowed {
             lines.insert(("failed", "changing"));
             lines.insert(("damaged", "torn"));
         }
+        // Gone after it changed while it was streamed: nobody tells what its bytes should be.
+        if (self.has(Kind::Restless) || self.has(Kind::Change)) && self.has(Kind::Vanish) {
+            lines.insert(("damaged", "unproven"));
+        }
         // A download without a length is as long as the item says, which may not be so.
         let unsure = [Kind::SizeLie, Kind::Restless, Kind::Change];
         if self.has(Kind::NoLength) && unsure.iter().any(|kind| self.has(*kind)) {
